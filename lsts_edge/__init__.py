@@ -1,0 +1,7 @@
+"""Video object detection on edge devices: LSTS, SRFU and DFA from a trained checkpoint to boxes on a video."""
+
+from __future__ import annotations
+
+__all__ = ["__version__"]
+
+__version__ = "0.1.0"

@@ -1,0 +1,198 @@
+"""Every error raised on purpose, each with a stable code and a process exit status."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+__all__ = [
+    "BundleError",
+    "CheckFailed",
+    "CheckpointError",
+    "CheckpointUnsafe",
+    "DigestMismatch",
+    "ExportError",
+    "FileUnwritable",
+    "LstsEdgeError",
+    "ManifestError",
+    "OpLibraryDigest",
+    "OpLibraryError",
+    "OpLibraryMissing",
+    "OpLibraryVersion",
+    "OptionError",
+    "ProviderError",
+    "ProviderMissing",
+    "ProviderUnavailable",
+    "ShapeError",
+    "StateConcurrent",
+    "StateError",
+    "StreamEmpty",
+    "StreamError",
+    "StreamUnreadable",
+]
+
+
+class LstsEdgeError(Exception):
+    """Base of every error raised on purpose.
+
+    ``code`` and ``exit_status`` are stable; the prose is not. Each subclass also derives from the
+    builtin exception that a plain caller would catch.
+
+    Args:
+        problem: what went wrong, naming the file, tensor or option.
+        got: the value found.
+        expected: the value, range or kind that would have been accepted.
+        fix: what the reader can do about it, as a sentence.
+    """
+
+    code: ClassVar[str] = "internal"
+    exit_status: ClassVar[int] = 1
+
+    def __init__(self, problem: str, *, got: object, expected: object, fix: str) -> None:
+        super().__init__(f"{problem}: got {got}, expected {expected}. {fix}")
+        self.problem = problem
+        self.got = got
+        self.expected = expected
+        self.fix = fix
+
+
+class CheckFailed(LstsEdgeError, AssertionError):
+    """A check ran to its end and the answer is no (parity, a figure below its floor)."""
+
+    code = "check-failed"
+    exit_status = 1
+
+
+class OptionError(LstsEdgeError, ValueError):
+    """An option or argument outside its range."""
+
+    code = "option"
+    exit_status = 2
+
+
+class FileUnwritable(LstsEdgeError, OSError):
+    """An output path that cannot be written (exists, read-only, disk full)."""
+
+    code = "file-unwritable"
+    exit_status = 1
+
+
+class ExportError(LstsEdgeError, RuntimeError):
+    """The model cannot be written as the subgraphs asked for."""
+
+    code = "export"
+    exit_status = 1
+
+
+class BundleError(LstsEdgeError, ValueError):
+    """The bundle directory is missing, incomplete, has extra files or holds something refused."""
+
+    code = "bundle"
+    exit_status = 3
+
+
+class ManifestError(BundleError):
+    """``manifest.json`` is malformed, too large, of an unknown schema or contradicts itself."""
+
+    code = "bundle-manifest"
+
+
+class DigestMismatch(BundleError):
+    """A file's bytes are not those the manifest was written for."""
+
+    code = "bundle-digest"
+
+
+class OpLibraryError(LstsEdgeError, ImportError):
+    """The compiled custom-op library cannot be used."""
+
+    code = "oplib"
+    exit_status = 4
+
+
+class OpLibraryMissing(OpLibraryError):
+    """No custom-op library was built into this install."""
+
+    code = "oplib-missing"
+
+
+class OpLibraryDigest(OpLibraryError):
+    """The library file is not the one that was built with this install."""
+
+    code = "oplib-digest"
+
+
+class OpLibraryVersion(OpLibraryError):
+    """The library and the op specifications (or the engine) disagree about a version."""
+
+    code = "oplib-version"
+
+
+class StreamError(LstsEdgeError, OSError):
+    """A video source failed."""
+
+    code = "stream"
+    exit_status = 5
+
+
+class StreamUnreadable(StreamError):
+    """The source does not exist or is no video."""
+
+    code = "stream-unreadable"
+
+
+class StreamEmpty(StreamError):
+    """The source opened and gave no frame."""
+
+    code = "stream-empty"
+
+
+class ProviderError(LstsEdgeError, RuntimeError):
+    """An inference engine or execution provider failed."""
+
+    code = "provider"
+    exit_status = 6
+
+
+class ProviderMissing(ProviderError):
+    """No engine is installed, or two packages that overwrite each other are."""
+
+    code = "provider-missing"
+
+
+class ProviderUnavailable(ProviderError):
+    """The provider asked for is not the provider this machine gives."""
+
+    code = "provider-unavailable"
+
+
+class CheckpointError(LstsEdgeError, ValueError):
+    """A checkpoint does not fit the preset; the text lists every difference."""
+
+    code = "checkpoint"
+    exit_status = 7
+
+
+class CheckpointUnsafe(CheckpointError):
+    """A checkpoint file that would run code when read."""
+
+    code = "checkpoint-unsafe"
+
+
+class ShapeError(LstsEdgeError, ValueError):
+    """An array has the wrong rank, size or type."""
+
+    code = "shape"
+    exit_status = 1
+
+
+class StateError(LstsEdgeError, RuntimeError):
+    """The memory carried between frames cannot be used."""
+
+    code = "state"
+    exit_status = 1
+
+
+class StateConcurrent(StateError):
+    """Two threads pushed frames into one detector."""
+
+    code = "state-concurrent"
