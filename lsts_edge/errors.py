@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import ClassVar
 
 __all__ = [
+    "BenchmarkDevice",
+    "BenchmarkResult",
     "BundleError",
     "CheckFailed",
     "CheckpointError",
@@ -67,6 +69,19 @@ class OptionError(LstsEdgeError, ValueError):
 
     code = "option"
     exit_status = 2
+
+
+class BenchmarkResult(LstsEdgeError, ValueError):
+    """A benchmark's result file that cannot be read, or a result that cannot be written."""
+
+    code = "benchmark-result"
+    exit_status = 1
+
+
+class BenchmarkDevice(BenchmarkResult):
+    """Times of different devices in one comparison."""
+
+    code = "benchmark-device"
 
 
 class FileUnwritable(LstsEdgeError, OSError):

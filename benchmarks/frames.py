@@ -1,0 +1,151 @@
+"""Per-frame times of a video run, keyframe and propagated frames apart: stages, deadlines, jitter, sustained rate."""
+
+from __future__ import annotations
+
+import itertools
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from lsts_edge.benchmarks.harness import nearest_rank, summarize
+from lsts_edge.errors import OptionError
+
+__all__ = [
+    "FRAME_KINDS",
+    "FrameTime",
+    "deadline_misses",
+    "frames_per_second",
+    "jitter",
+    "stage_split",
+    "summarize_frames",
+]
+
+FRAME_KINDS = ("first", "keyframe", "propagated")
+
+
+@dataclass(frozen=True)
+class FrameTime:
+    """Where one frame's time went, in milliseconds.
+
+    ``end_to_end_ms`` runs from asking the source for the frame (or its arrival, when paced) to drawn boxes;
+    ``model_ms`` is the sum inside the engine's sessions. ``stages_ms`` are the parts by name; what no stage
+    covers is the loop's own time, so a stage that is not reported cannot hide.
+    """
+
+    frame: int
+    kind: str
+    end_to_end_ms: float
+    model_ms: float
+    stages_ms: Mapping[str, float] = field(default_factory=dict)
+    graphs_ms: Mapping[str, float] = field(default_factory=dict)
+    arrival_ms: float = 0.0
+
+
+def frames_per_second(times_ms: Sequence[float]) -> float:
+    """Sustained rate over all frames, keyframes included: count over total time."""
+    return 1e3 * len(times_ms) / sum(times_ms)
+
+
+def deadline_misses(service_ms: Sequence[float], camera_fps: float) -> dict[str, Any]:
+    """What a camera of that rate would see if every frame has to be processed, in order.
+
+    Frame ``i`` arrives at ``i * period`` and waits for the one before it; it is late when it is finished after
+    the next frame has arrived. ``over_budget`` counts the frames whose own time exceeds the period;
+    ``backlog_end_ms`` is how far behind the last frame is finished, near 0 when the device keeps up.
+
+    Args:
+        service_ms: time per frame, in order, waiting excluded.
+        camera_fps: rate of arrival, above 0.
+
+    Raises:
+        OptionError: if the rate is not positive.
+    """
+    if not camera_fps > 0:
+        raise OptionError("camera rate", got=camera_fps, expected="above 0 per second", fix="Give --camera-fps 30.")
+    period_ms = 1e3 / camera_fps
+    free_ms = 0.0
+    late = 0
+    ages = []
+    for index, service in enumerate(service_ms):
+        arrival = index * period_ms
+        free_ms = max(free_ms, arrival) + service
+        ages.append(free_ms - arrival)
+        late += ages[-1] > period_ms
+    return {
+        "camera_fps": camera_fps,
+        "frames": len(service_ms),
+        "over_budget": sum(service > period_ms for service in service_ms),
+        "late": late,
+        "result_age_p50_ms": round(nearest_rank(ages, 50), 3),
+        "result_age_p99_ms": round(nearest_rank(ages, 99), 3),
+        "backlog_end_ms": round(max(ages[-1] - period_ms, 0.0), 3),
+    }
+
+
+def jitter(times_ms: Sequence[float]) -> dict[str, float]:
+    """How unsteady the times are: spread, tail over median, and mean step from one frame to the next."""
+    steps = [abs(b - a) for a, b in itertools.pairwise(times_ms)]
+    return {
+        "standard_deviation_ms": round(statistics.pstdev(times_ms), 4),
+        "p99_minus_p50_ms": round(nearest_rank(times_ms, 99) - nearest_rank(times_ms, 50), 4),
+        "mean_step_ms": round(statistics.fmean(steps), 4) if steps else 0.0,
+    }
+
+
+def stage_split(frames: Sequence[FrameTime], parts: str = "stages_ms") -> dict[str, dict[str, float]]:
+    """Per stage (or graph): percentiles over the frames that have it, and its share of the end-to-end time.
+
+    Stages also get ``(outside stages)``: end to end minus everything named, so that the shares add up to 1.
+
+    Args:
+        frames: of one kind.
+        parts: ``stages_ms`` or ``graphs_ms``.
+    """
+    total_ms = sum(frame.end_to_end_ms for frame in frames)
+    columns: dict[str, list[float]] = {}
+    for frame in frames:
+        named: Mapping[str, float] = getattr(frame, parts)
+        for name, value in named.items():
+            columns.setdefault(name, []).append(value)
+        if parts == "stages_ms":
+            columns.setdefault("(outside stages)", []).append(frame.end_to_end_ms - sum(named.values()))
+    return {
+        name: {
+            **{key: value for key, value in summarize(values).to_dict().items() if key in ("n", "p50_ms", "p95_ms")},
+            "share": round(sum(values) / total_ms, 4),
+        }
+        for name, values in columns.items()
+    }
+
+
+def summarize_frames(frames: Sequence[FrameTime], camera_fps: float) -> dict[str, Any]:
+    """Everything a reader asks of a run, by kind of frame and over all, model-only and end-to-end side by side.
+
+    Raises:
+        OptionError: if there is no frame.
+    """
+    if not frames:
+        raise OptionError("frames to summarise", got="none", expected="at least 1", fix="Time more frames.")
+    by_kind = {}
+    for kind in FRAME_KINDS:
+        chosen = [frame for frame in frames if frame.kind == kind]
+        if chosen:
+            by_kind[kind] = {
+                "model": summarize([frame.model_ms for frame in chosen]).to_dict(),
+                "end_to_end": summarize([frame.end_to_end_ms for frame in chosen]).to_dict(),
+                "stages": stage_split(chosen),
+                "graphs": stage_split(chosen, "graphs_ms"),
+            }
+    model = [frame.model_ms for frame in frames]
+    whole = [frame.end_to_end_ms for frame in frames]
+    return {
+        "by_kind": by_kind,
+        "all": {
+            "model": {**summarize(model).to_dict(), "fps": round(frames_per_second(model), 3)},
+            "end_to_end": {**summarize(whole).to_dict(), "fps": round(frames_per_second(whole), 3)},
+            "overhead": summarize([frame.end_to_end_ms - frame.model_ms for frame in frames]).to_dict(),
+        },
+        "jitter": {"model": jitter(model), "end_to_end": jitter(whole)},
+        "deadlines": deadline_misses(whole, camera_fps),
+    }

@@ -1,0 +1,119 @@
+"""The machine's side of a result: counters are read where they exist and the reason is given where not."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lsts_edge.benchmarks.conditions import ConditionsRecorder, peak_rss_mib, reset_peak_rss
+from lsts_edge.benchmarks.energy import EnergyMeter, PowerMeter, RaplMeter, open_energy_meter
+from lsts_edge.benchmarks.machine import describe_device
+
+
+def rapl_zone(folder: Path, microjoules: int, wrap: int = 1_000_000) -> Path:
+    zone = folder / "intel-rapl:0"
+    zone.mkdir(exist_ok=True)
+    (zone / "energy_uj").write_text(f"{microjoules}\n")
+    (zone / "max_energy_range_uj").write_text(f"{wrap}\n")
+    return zone
+
+
+def test_rapl_counts_and_wraps(tmp_path: Path) -> None:
+    zone = rapl_zone(tmp_path, 900_000)
+    meter = open_energy_meter(tmp_path)
+    assert isinstance(meter, RaplMeter)
+    assert meter.joules() == 0.0
+    (zone / "energy_uj").write_text("950000")
+    assert meter.joules() == pytest.approx(0.05)
+    (zone / "energy_uj").write_text("49999")
+    assert meter.joules() == pytest.approx(0.15)
+
+
+def test_power_meter_adds_watts_over_time() -> None:
+    meter = PowerMeter("a fake board", lambda: 20.0, period_s=0.01)
+    start = time.perf_counter()
+    time.sleep(0.1)
+    joules = meter.joules()
+    elapsed = time.perf_counter() - start
+    meter.close()
+    assert 20.0 * 0.1 <= joules <= 20.0 * (elapsed + 0.05)
+
+
+def test_no_meter_gives_the_reason(tmp_path: Path) -> None:
+    meter = open_energy_meter(tmp_path)
+    assert meter.joules() is None
+    assert "no RAPL zone" in (meter.reason or "")
+    stopped = ConditionsRecorder(lambda: meter).start().stop()
+    assert stopped["energy"] == {"joules": None, "source": None, "reason": meter.reason}
+
+
+def test_energy_of_a_run_is_the_difference() -> None:
+    class Counter(EnergyMeter):
+        source = "a fake counter"
+        count = 5.0
+
+        def joules(self) -> float:
+            self.count += 2.0
+            return self.count
+
+    assert ConditionsRecorder(Counter).start().stop()["energy"]["joules"] == 2.0
+
+
+def test_clocks_throttling_and_load_of_others(tmp_path: Path) -> None:
+    cpu = tmp_path / "sys/devices/system/cpu/cpu0"
+    for name in ("cpufreq", "thermal_throttle"):
+        (cpu / name).mkdir(parents=True)
+    (cpu / "cpufreq/scaling_governor").write_text("powersave\n")
+    (cpu / "cpufreq/scaling_cur_freq").write_text("1800000\n")
+    (cpu / "thermal_throttle/core_throttle_count").write_text("3\n")
+    zone = tmp_path / "sys/class/thermal/thermal_zone0"
+    zone.mkdir(parents=True)
+    (zone / "temp").write_text("71000\n")
+    proc = tmp_path / "proc"
+    (proc / "self").mkdir(parents=True)
+    (proc / "stat").write_text("cpu 1000 0 0 9000 0 0 0 0 0 0\n")
+    recorder = ConditionsRecorder(EnergyMeter, proc=proc, sysfs=tmp_path / "sys").start()
+    (cpu / "thermal_throttle/core_throttle_count").write_text("7\n")
+    (proc / "stat").write_text("cpu 51000 0 0 59000 0 0 0 0 0 0\n")
+    found = recorder.stop()
+    assert found["governor"] == "powersave"
+    assert found["clock_mhz"] == [1800.0, 1800.0]
+    assert found["throttle_events"] == 4
+    assert found["temperature_c"] == [71.0, 71.0]
+    assert found["busy_by_others"] == pytest.approx(0.5, abs=0.01), "half of the time, and it was not ours"
+
+
+def test_our_own_work_is_not_others_load() -> None:
+    recorder = ConditionsRecorder(EnergyMeter).start()
+    end = time.process_time() + 0.2
+    while time.process_time() < end:
+        pass
+    found = recorder.stop()
+    assert found["cpu_time_s"] >= 0.2
+    assert found["busy_by_others"] is None or 0.0 <= found["busy_by_others"] <= 1.0
+
+
+def test_peak_memory_sees_a_planted_array() -> None:
+    if not reset_peak_rss():
+        pytest.skip("the kernel does not let the peak be reset")
+    before = peak_rss_mib()
+    array = np.ones(64 * 2**20, dtype=np.uint8)
+    assert peak_rss_mib() - before >= 60
+    del array
+
+
+def test_device_from_another_kernel(tmp_path: Path) -> None:
+    (tmp_path / "device-tree").mkdir()
+    (tmp_path / "device-tree/model").write_text("NVIDIA Jetson Orin Nano Developer Kit\x00")
+    (tmp_path / "cpuinfo").write_text(
+        "processor : 0\nFeatures : fp asimd asimdhp i8mm\nCPU implementer : 0x41\nCPU part : 0xd42\n"
+    )
+    (tmp_path / "meminfo").write_text("MemTotal: 7990000 kB\n")
+    device = describe_device(tmp_path, tmp_path)
+    assert device["board"] == "NVIDIA Jetson Orin Nano Developer Kit"
+    assert device["cpu_model"] == "Arm implementer 0x41 part 0xd42"
+    assert device["cpu_flags"] == ["asimd", "asimdhp", "i8mm"]
+    assert device["memory_gib"] == 8
