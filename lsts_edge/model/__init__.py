@@ -1,0 +1,9 @@
+"""The video detector in PyTorch: networks from presets, the reference loop, checkpoints, exact counts."""
+
+from __future__ import annotations
+
+from lsts_edge.model.build import build_network, random_network
+from lsts_edge.model.loop import VideoLoop
+from lsts_edge.model.network import VideoNetwork
+
+__all__ = ["VideoLoop", "VideoNetwork", "build_network", "random_network"]

@@ -1,0 +1,93 @@
+"""Networks from presets: untrained for training, or random and lively for export and latency tests."""
+
+from __future__ import annotations
+
+import zlib
+
+import torch
+from torch import nn
+
+from lsts_edge.model.layers import FrozenBatchNorm2d
+from lsts_edge.model.lsts import LstsAlignment, initial_offsets
+from lsts_edge.model.network import VideoNetwork
+from lsts_edge.presets import ModelPreset
+
+__all__ = ["build_network", "initialize", "random_network"]
+
+_PIXEL_STD = 60.0  # of natural images, on the 0..255 scale
+_RESIDUAL_GAMMA = 0.2  # last batch norm of a residual block: depth must not blow the sum up
+_QUIET = 0.05  # head of a network that is going to be trained
+
+
+def build_network(preset: ModelPreset, *, seed: int = 0) -> VideoNetwork:
+    """A network ready to be trained or to take a checkpoint; its head starts near "nothing here"."""
+    network = VideoNetwork(preset)
+    initialize(network, seed, head_gain=_QUIET)
+    return network
+
+
+def random_network(preset: ModelPreset, seed: int) -> VideoNetwork:
+    """A network with random weights whose features, scores and boxes are of the size trained ones have.
+
+    The same preset and seed give the same weights on every machine.
+    """
+    network = VideoNetwork(preset)
+    initialize(network, seed, head_gain=1.0)
+    return network.eval()
+
+
+@torch.no_grad()
+def initialize(network: VideoNetwork, seed: int, *, head_gain: float = 1.0) -> None:
+    """Fill every parameter from its name and the seed, so that adding a layer does not move the others.
+
+    Convolutions keep the variance of what they read (He et al. 2015); the first one expects images normalised as
+    the preset says.
+
+    Args:
+        network: changed in place; on any device but ``meta``.
+        seed: any integer.
+        head_gain: scale of the head's weights.
+    """
+    preset = network.preset
+    for name, module in network.named_modules():
+        if isinstance(module, nn.Conv2d):
+            std = _conv_std(name, module, preset, head_gain)
+            module.weight.copy_(torch.randn(module.weight.shape, generator=_generator(f"{name}.weight", seed)) * std)
+            if module.bias is not None:
+                bias = torch.randn(module.bias.shape, generator=_generator(f"{name}.bias", seed))
+                module.bias.copy_(bias * 0.1 * (head_gain if name.startswith("head.") else 1.0))
+        elif isinstance(module, FrozenBatchNorm2d):
+            gamma = _RESIDUAL_GAMMA if name.endswith(("bn_c", "bn_project")) and _is_residual(name, network) else 1.0
+            spread = torch.rand(module.weight.shape, generator=_generator(f"{name}.weight", seed)) * 0.4 + 0.8
+            module.weight.copy_(gamma * spread)
+            module.bias.copy_(torch.randn(module.bias.shape, generator=_generator(f"{name}.bias", seed)) * 0.1)
+            module.running_mean.zero_()
+            module.running_var.fill_(1.0)
+        elif isinstance(module, LstsAlignment) and preset.lsts is not None:
+            module.offsets.copy_(initial_offsets(preset.lsts, seed))
+
+
+def _conv_std(name: str, conv: nn.Conv2d, preset: ModelPreset, head_gain: float) -> float:
+    fan_in = conv.weight[0].numel()
+    last = name.rsplit(".", 1)[-1]
+    if name in ("backbone.conv1", "backbone.stem"):
+        pixel_std = _PIXEL_STD / (sum(preset.input.std) / 3)
+        return (2.0 / fan_in) ** 0.5 / pixel_std
+    if name.startswith(("srfu.embed", "dfa.embed")):
+        # Dot products over E channels of size one, so that the softmax neither saturates nor averages.
+        return fan_in**-0.5 * conv.out_channels**-0.25
+    if "aggregation" in name:
+        return fan_in**-0.5
+    if name.startswith("head."):
+        gain = {"rpn_score": 1.5, "rpn_box": 0.7, "class_maps": 6.0, "box_maps": 3.0}.get(last, 1.0)
+        return head_gain * gain * fan_in**-0.5
+    return (2.0 / fan_in) ** 0.5
+
+
+def _is_residual(name: str, network: nn.Module) -> bool:
+    block = network.get_submodule(name.rsplit(".", 1)[0])
+    return bool(getattr(block, "shortcut", True))
+
+
+def _generator(name: str, seed: int) -> torch.Generator:
+    return torch.Generator().manual_seed((zlib.crc32(name.encode()) + 7919 * seed) % 2**31)

@@ -1,0 +1,180 @@
+"""The whole video detector as one module with a method per exported subgraph."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import nn
+
+from lsts_edge.errors import OptionError
+from lsts_edge.model.aggregation import Aggregation
+from lsts_edge.model.efficientnet import EfficientNetLite
+from lsts_edge.model.interfaces import Backbone, Head
+from lsts_edge.model.layers import ConvStack
+from lsts_edge.model.lsts import LstsAlignment
+from lsts_edge.model.resnet import ResNet101
+from lsts_edge.model.rfcn import RfcnHead
+from lsts_edge.model.tiny import TinyBackbone
+from lsts_edge.presets import BackbonePreset, InputPreset, LstsPreset, ModelPreset
+
+__all__ = ["Normalize", "Propagation", "VideoNetwork", "build_backbone"]
+
+
+class Normalize(nn.Module):
+    """Frame bytes to network input: channel order, mean, std; ``(N, H, W, 3)`` uint8 BGR to ``(N, 3, H, W)`` float."""
+
+    mean: torch.Tensor
+    std: torch.Tensor
+
+    def __init__(self, preset: InputPreset) -> None:
+        super().__init__()
+        self.swap = preset.color_order == "rgb"
+        self.register_buffer("mean", torch.tensor(preset.mean).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(preset.std).view(1, 3, 1, 1), persistent=False)
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        x = image.to(torch.float32).permute(0, 3, 1, 2)
+        if self.swap:
+            x = x[:, [2, 1, 0]]
+        return (x - self.mean) / self.std
+
+
+class Propagation(nn.Module):
+    """Weights of one way of carrying a feature on: two embeddings (f of the old, g of the new) and an aggregation."""
+
+    def __init__(self, channels: int, lsts: LstsPreset, aggregation: Aggregation) -> None:
+        super().__init__()
+        self.embed_old = nn.Conv2d(channels, lsts.embedding_channels, 1)
+        self.embed_new = nn.Conv2d(channels, lsts.embedding_channels, 1)
+        self.aggregation = aggregation
+
+
+class VideoNetwork(nn.Module):
+    """Keyframe detector with a memory (SRFU), light propagation (DFA) and one head for both.
+
+    Each method below is one exported subgraph; ``VideoLoop`` strings them together. A preset without ``lsts`` is
+    the per-frame detector: ``heavy`` and ``detect`` only.
+
+    Args:
+        preset: sizes and choices.
+        backbone: a module with the ``Backbone`` interface; ``None`` builds the preset's.
+        head: a module with the ``Head`` interface; ``None`` builds R-FCN from the preset.
+
+    Raises:
+        OptionError: if the backbone's channels or strides are not those of the preset.
+    """
+
+    def __init__(self, preset: ModelPreset, backbone: nn.Module | None = None, head: nn.Module | None = None) -> None:
+        super().__init__()
+        self.preset = preset
+        self.backbone = build_backbone(preset.backbone) if backbone is None else backbone
+        self.head = RfcnHead(preset.head, preset.backbone.stride) if head is None else head
+        _check_parts(preset.backbone, self.backbone, self.head)
+        self.transform: ConvStack | None = None
+        self.lsts: LstsAlignment | None = None
+        self.srfu: Propagation | None = None
+        self.dfa: Propagation | None = None
+        self.task_aggregation: Aggregation | None = None
+        if preset.lsts is not None and preset.aggregation is not None:
+            channels = preset.backbone.feature_channels
+            self.transform = ConvStack(preset.backbone.low_channels, preset.transform, relu=True)
+            self.lsts = LstsAlignment(preset.lsts)
+            self.srfu = Propagation(channels, preset.lsts, Aggregation(channels, preset.aggregation))
+            self.dfa = Propagation(channels, preset.lsts, Aggregation(channels, preset.aggregation))
+            if preset.form == "paper":
+                self.task_aggregation = Aggregation(channels, preset.aggregation)
+
+    def heavy(self, image: torch.Tensor) -> torch.Tensor:
+        """Normalised image ``(N, 3, H, W)`` to the keyframe feature F ``(N, C, h, w)``."""
+        return self.backbone.rest(self.backbone.low(image))
+
+    def light(self, image: torch.Tensor) -> torch.Tensor:
+        """Normalised image to the propagated frame's feature ``high``: low part and Transform."""
+        return _part(self.transform)(self.backbone.low(image))
+
+    def embed_key(self, memory: torch.Tensor, feature: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Key to key: ``f(memory)`` and ``g(feature)``, each ``(N, E, h, w)``."""
+        srfu = _part(self.srfu)
+        return srfu.embed_old(memory), srfu.embed_new(feature)
+
+    def lsts_key(
+        self, memory: torch.Tensor, memory_embedding: torch.Tensor, feature_embedding: torch.Tensor
+    ) -> torch.Tensor:
+        """Memory aligned to the new keyframe, ``(N, C, h, w)``."""
+        return _part(self.lsts)(memory, memory_embedding, feature_embedding)
+
+    def aggregate_key(self, feature: torch.Tensor, aligned: torch.Tensor) -> torch.Tensor:
+        """New keyframe feature and aligned memory to the task feature (``paper`` form: to the memory)."""
+        return _part(self.srfu).aggregation(feature, aligned)
+
+    def aggregate_task(self, memory: torch.Tensor, feature: torch.Tensor) -> torch.Tensor:
+        """``paper`` form only: updated memory and keyframe feature to the task feature."""
+        return _part(self.task_aggregation)(memory, feature)
+
+    def embed_memory(self, task: torch.Tensor) -> torch.Tensor:
+        """Key to current: ``f`` of the feature that propagated frames align; once per keyframe."""
+        return _part(self.dfa).embed_old(task)
+
+    def embed_current(self, high: torch.Tensor) -> torch.Tensor:
+        """Key to current: ``g(high)``."""
+        return _part(self.dfa).embed_new(high)
+
+    def lsts_current(
+        self, memory: torch.Tensor, memory_embedding: torch.Tensor, current_embedding: torch.Tensor
+    ) -> torch.Tensor:
+        """Carried feature aligned to a propagated frame, ``(N, C, h, w)``."""
+        return _part(self.lsts)(memory, memory_embedding, current_embedding)
+
+    def aggregate_current(self, high: torch.Tensor, aligned: torch.Tensor) -> torch.Tensor:
+        """Propagated frame's own feature and the aligned one to its task feature."""
+        return _part(self.dfa).aggregation(high, aligned)
+
+    def update_memory(self, task: torch.Tensor, feature: torch.Tensor) -> torch.Tensor:
+        """``released`` form: ``r * task + (1 - r) * feature``; with r = 1 the task feature itself."""
+        r = self.preset.recursion
+        return task if r == 1.0 else r * task + (1 - r) * feature
+
+    def detect(self, task: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Boxes ``(D, 4)``, scores ``(D,)``, labels ``(D,)`` of one image; boxes clipped to the preset's input size."""
+        head: Head = self.head  # type: ignore[assignment]
+        return head.detect(task, self.preset.input.height_px, self.preset.input.width_px)
+
+    def forward(self, image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Per-frame detection of one normalised image: ``detect(heavy(image))``."""
+        return self.detect(self.heavy(image))
+
+
+def build_backbone(preset: BackbonePreset) -> nn.Module:
+    """The backbone a preset names, with untrained weights."""
+    if preset.name == "resnet101":
+        return ResNet101(preset.feature_channels)
+    if preset.name == "tiny":
+        return TinyBackbone(preset.low_channels, preset.feature_channels)
+    return EfficientNetLite(preset.name, preset.feature_channels)
+
+
+def _check_parts(preset: BackbonePreset, backbone: nn.Module, head: nn.Module) -> None:
+    for part, interface in ((backbone, Backbone), (head, Head)):
+        if not isinstance(part, interface):
+            raise OptionError(
+                f"{type(part).__name__} cannot serve as {interface.__name__}",
+                got="methods or attributes missing",
+                expected=f"the interface lsts_edge.model.interfaces.{interface.__name__}",
+                fix="Add what the interface lists.",
+            )
+    for name in ("low_channels", "low_stride", "feature_channels", "stride"):
+        got, expected = getattr(backbone, name), getattr(preset, name)
+        if got != expected:
+            raise OptionError(f"backbone: {name}", got=got, expected=expected, fix="Make preset and backbone agree.")
+
+
+def _part(part: Callable[..., torch.Tensor] | nn.Module | None) -> nn.Module:
+    if not isinstance(part, nn.Module):
+        raise OptionError(
+            "this network has no propagation",
+            got="a preset without lsts (or of another form)",
+            expected="a preset with lsts",
+            fix="Use heavy and detect only, or another preset.",
+        )
+    return part
