@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 __all__ = [
+    "AnnotationError",
     "BenchmarkDevice",
     "BenchmarkResult",
     "BundleError",
@@ -21,6 +22,7 @@ __all__ = [
     "OpLibraryMissing",
     "OpLibraryVersion",
     "OptionError",
+    "PackageMissing",
     "ProviderError",
     "ProviderMissing",
     "ProviderUnavailable",
@@ -30,6 +32,7 @@ __all__ = [
     "StreamEmpty",
     "StreamError",
     "StreamUnreadable",
+    "TrainingError",
 ]
 
 
@@ -82,6 +85,27 @@ class BenchmarkDevice(BenchmarkResult):
     """Times of different devices in one comparison."""
 
     code = "benchmark-device"
+
+
+class PackageMissing(LstsEdgeError, ImportError):
+    """A command needs a package that this install does not have."""
+
+    code = "package-missing"
+    exit_status = 2
+
+
+class AnnotationError(LstsEdgeError, ValueError):
+    """An annotation file that cannot be read, or that has nothing in common with the model's classes."""
+
+    code = "annotations"
+    exit_status = 2
+
+
+class TrainingError(LstsEdgeError, RuntimeError):
+    """Training cannot go on (a loss that is not finite, a resume that does not fit)."""
+
+    code = "training"
+    exit_status = 1
 
 
 class FileUnwritable(LstsEdgeError, OSError):

@@ -1,0 +1,112 @@
+"""The ``lsts-edge`` program: one file per command, each imported only when it is called."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from types import FrameType
+
+import click
+
+from lsts_edge import __version__
+from lsts_edge.cli.group import LazyGroup
+from lsts_edge.errors import LstsEdgeError, PackageMissing
+
+__all__ = ["command_line", "main"]
+
+TRACEBACK_VARIABLE = "LSTS_EDGE_TRACEBACK"
+_INTERRUPTED, _TERMINATED = 128 + signal.SIGINT, 128 + signal.SIGTERM
+
+_COMMANDS = {
+    "demo": ("lsts_edge.cli.demo", "Show boxes on a real video: export, verify, run, picture."),
+    "export": ("lsts_edge.cli.export", "Turn a checkpoint into a bundle of ONNX subgraphs."),
+    "verify": ("lsts_edge.cli.verify", "Compare a bundle with torch, frame by frame, state carried."),
+    "inspect": ("lsts_edge.cli.inspect", "Check a bundle's files and show what is in it."),
+    "run": ("lsts_edge.cli.run", "Detect objects in a video with a bundle."),
+    "train": ("lsts_edge.cli.train", "Train a checkpoint on annotated video."),
+    "evaluate": ("lsts_edge.cli.evaluate", "Measure the accuracy of a bundle or checkpoint."),
+    "bench": ("lsts_edge.cli.bench", "Count and time: params, op, latency, compare, report."),
+}
+
+# Import name of a package that is not part of the base install -> the extra that brings it.
+_EXTRAS = {
+    "torch": "export",
+    "onnx": "export",
+    "onnx_graphsurgeon": "export",
+    "onnxscript": "export",
+    "onnx_ir": "export",
+    "safetensors": "export",
+    "onnxruntime": "cpu",
+    "openvino": "openvino",
+    "pycocotools": "train",
+    "matplotlib": "bench",
+}
+
+command_line = LazyGroup(
+    name="lsts-edge",
+    commands=_COMMANDS,
+    help="Video object detection on edge devices: learned spatio-temporal sampling between keyframes.",
+    epilog="Exit status: 0 done, 1 a check failed, 2 usage, 3 bundle, 4 op library, 5 stream, 6 provider, 7 checkpoint.",
+)
+command_line = click.version_option(__version__, prog_name="lsts-edge")(command_line)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the program and leave the process with its exit status; an error is one line, never a traceback.
+
+    Args:
+        arguments: the words after the program's name; None takes them from the command line.
+
+    Raises:
+        SystemExit: always.
+    """
+    signal.signal(signal.SIGTERM, _on_terminate)
+    try:
+        status = command_line.main(arguments, prog_name="lsts-edge", standalone_mode=False)
+    except click.Abort:
+        _fail("interrupted", "stopped from the keyboard", _INTERRUPTED)
+    except click.UsageError as error:
+        path = error.ctx.command_path if error.ctx else "lsts-edge"
+        _fail("usage", f"{error.format_message()} See '{path} --help'.", error.exit_code)
+    except click.ClickException as error:
+        _fail("usage", error.format_message(), error.exit_code)
+    except LstsEdgeError as error:
+        _fail(error.code, str(error), error.exit_status)
+    except ModuleNotFoundError as error:
+        missing = _package_missing(error)
+        _fail(missing.code, str(missing), missing.exit_status)
+    except Exception as error:
+        hint = f"This is a bug; {TRACEBACK_VARIABLE}=1 shows where."
+        _fail(LstsEdgeError.code, f"{type(error).__name__}: {error}. {hint}", LstsEdgeError.exit_status)
+    sys.exit(status if isinstance(status, int) else 0)
+
+
+def _fail(code: str, text: str, status: int) -> None:
+    if os.environ.get(TRACEBACK_VARIABLE) == "1" and code != "usage":
+        raise  # noqa: PLE0704 - called while an exception is handled
+    click.echo(f"error[{code}]: {text}", err=True)
+    sys.exit(status)
+
+
+def _package_missing(error: ModuleNotFoundError) -> LstsEdgeError:
+    package = (error.name or "").partition(".")[0]
+    extra = _EXTRAS.get(package)
+    if extra is None:
+        return LstsEdgeError(
+            "a module cannot be imported", got=str(error), expected="a whole install", fix="Reinstall."
+        )
+    return PackageMissing(
+        "this command needs a package that is not installed",
+        got=f"no {package}",
+        expected=f"the extra [{extra}]",
+        fix=f'Run: pip install "lsts-edge[{extra}]"',
+    )
+
+
+def _on_terminate(number: int, frame: FrameType | None) -> None:
+    """Leave by an exception, so that every output file is closed; a second signal ends at once."""
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    click.echo("error[terminated]: stopped by SIGTERM", err=True)
+    sys.exit(_TERMINATED)

@@ -1,0 +1,19 @@
+"""``lsts-edge bench``: count and time what the other commands build; one file per measurement."""
+
+from __future__ import annotations
+
+from lsts_edge.cli.group import LazyGroup
+
+__all__ = ["command"]
+
+command = LazyGroup(
+    name="bench",
+    commands={
+        "params": ("lsts_edge.cli.bench.params", "Parameters and multiply-adds, beside the paper's."),
+        "op": ("lsts_edge.cli.bench.op", "The LSTS op's forms and kernels, one by one."),
+        "latency": ("lsts_edge.cli.bench.latency", "Milliseconds per keyframe and propagated frame."),
+        "compare": ("lsts_edge.cli.bench.compare", "Two results from the same device side by side."),
+        "report": ("lsts_edge.cli.bench.report", "Tables for the README from stored results."),
+    },
+    help="Count parameters and measure time on this machine; each result is one JSON.",
+)

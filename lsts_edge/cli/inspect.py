@@ -1,0 +1,112 @@
+"""``lsts-edge inspect``: verify every byte of a bundle and show what it holds."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+import click
+
+from lsts_edge.bundle import Bundle
+from lsts_edge.cli.group import examples, json_option
+from lsts_edge.manifest import Manifest
+
+__all__ = ["command"]
+
+
+@click.command(
+    "inspect",
+    short_help="Check a bundle's files and show what is in it.",
+    epilog=examples(
+        "lsts-edge inspect demo/bundle",
+        "lsts-edge inspect demo/bundle --json",
+        "lsts-edge inspect demo/bundle --expect-digest sha256:0f3c...",
+    ),
+)
+@click.argument("bundle", type=click.Path())
+@click.option("--expect-digest", metavar="SHA256", help="Refuse the bundle unless this is its digest.")
+@json_option
+def command(bundle: str, expect_digest: str | None, as_json: bool) -> None:
+    """Verify every file of BUNDLE and show its weights, licence, graphs, state, tap plan and parity."""
+    opened = Bundle.open(bundle, expect_digest=expect_digest)
+    if as_json:
+        click.echo(json.dumps({"bundle_digest": f"sha256:{opened.digest}", **opened.manifest.to_dict()}, indent=2))
+        return
+    for line in _lines(opened):
+        click.echo(line)
+
+
+def _lines(bundle: Bundle) -> Iterator[str]:
+    manifest = bundle.manifest
+    yield f"bundle      {bundle.path}"
+    yield f"digest      sha256:{bundle.digest}"
+    yield from _description(manifest)
+    yield ""
+    yield from _graph_table(manifest)
+    total = sum(info.bytes for info in manifest.files.values())
+    yield ""
+    yield f"{len(manifest.files)} files, {_bytes(total)}, all as the manifest says"
+
+
+def _description(manifest: Manifest) -> Iterator[str]:
+    weights, image, lsts, parity = manifest.weights, manifest.input, manifest.lsts, manifest.parity
+    yield f"model       {manifest.name}, {len(manifest.classes)} classes: {_shortened(manifest.classes)}"
+    seed = "" if weights.seed is None else f", seed {weights.seed}"
+    yield f"weights     {weights.description} ({weights.source}{seed}{', ' + weights.file if weights.file else ''})"
+    yield f"licence     {weights.licence}"
+    yield f"input       {image.width_px} x {image.height_px} px, {image.resize}, pad {image.pad_value}, {image.color_order}"
+    if lsts is None:
+        yield "lsts        none"
+    else:
+        forms = ", ".join(form + (" (default)" if form == lsts.default_form else "") for form in lsts.forms)
+        plan = f"K = {lsts.locations} locations, U = {lsts.taps} taps, radius {lsts.radius_cells} cells"
+        yield f"lsts        {plan}; {lsts.op} version {lsts.op_version}; {forms}"
+    state = ", ".join(f"{slot.name} {'x'.join(map(str, slot.shape))}" for slot in manifest.state)
+    yield f"state       {state or 'none'}"
+    yield f"keyframes   every {manifest.keyframes.interval} frames"
+    yield f"joined      {', '.join(manifest.joined) or 'none'}"
+    if parity is None:
+        yield "parity      not measured"
+    else:
+        yield (
+            f"parity      max tensor error {parity.max_tensor_error:.1e} (at most {parity.tensor_tolerance:.0e}) over "
+            f"{parity.frames} frames; {parity.boxes} boxes, {parity.unmatched} unmatched, "
+            f"{parity.near_threshold} near a threshold; {parity.backend}, {parity.form}"
+        )
+    yield f"tools       {', '.join(f'{name} {version}' for name, version in sorted(manifest.tools.items()))}"
+
+
+def _graph_table(manifest: Manifest) -> Iterator[str]:
+    programs = [*manifest.programs.values(), *manifest.joined.values()]
+    in_order = dict.fromkeys([step.graph for steps in programs for step in steps] + list(manifest.graphs))
+    rows: list[tuple[str, ...]] = [("graph", "parameters", "multiply-adds", "size", "forms", "inputs -> outputs")]
+    rows.extend(_graph_row(manifest, name) for name in in_order)
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    for row in rows:
+        cells = [
+            cell.rjust(width) if 1 <= column <= 3 else cell.ljust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        yield "  ".join(cells).rstrip()
+
+
+def _graph_row(manifest: Manifest, name: str) -> tuple[str, ...]:
+    graph = manifest.graphs[name]
+    size = sum(manifest.files[file].bytes for file in graph.forms.values())
+    inputs, outputs = (", ".join(tensor.name for tensor in tensors) for tensors in (graph.inputs, graph.outputs))
+    return (
+        name,
+        f"{graph.parameters:,}",
+        f"{graph.multiply_adds:,}",
+        _bytes(size),
+        ", ".join(graph.forms),
+        f"{inputs} -> {outputs}",
+    )
+
+
+def _bytes(count: int) -> str:
+    return f"{count / 1e6:.2f} MB" if count >= 1e5 else f"{count / 1e3:.1f} kB"
+
+
+def _shortened(names: tuple[str, ...]) -> str:
+    return ", ".join(names[:6]) + (", ..." if len(names) > 6 else "")
