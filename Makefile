@@ -1,0 +1,52 @@
+# Everything starts here: `make demo` and `make test` set up what they need in .venv and reuse it.
+# PYTHON chooses the interpreter, ARGS goes to the command, e.g. make test ARGS="tests/attacks -x".
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV   := .venv
+BIN    := $(VENV)/bin
+READY  := $(VENV)/.ready
+ARGS   ?=
+
+OP_SOURCES := $(shell find custom_ops -name _lib -prune -o -type f \( -name '*.cc' -o -name '*.cu' -o -name '*.h' \
+	-o -name '*.map' -o -name CMakeLists.txt -o -name '*.cmake' \) -print)
+SOURCES    := lsts_edge export runtime custom_ops benchmarks tests examples setup.py
+
+.PHONY: help demo test test-slow check format bench clean
+.DEFAULT_GOAL := help
+
+help:  ## this list
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## */  make \1\t/' | expand -t 20
+
+demo: $(READY)  ## boxes on a real video: export, verify, run, summary and a picture in demo/
+	$(BIN)/lsts-edge demo $(ARGS)
+
+test: $(READY)  ## every test but the long ones
+	$(BIN)/python -m pytest -m "not slow" $(ARGS)
+
+test-slow: $(READY)  ## the long tests: soaks, full fault counts
+	$(BIN)/python -m pytest -m slow --timeout=7200 $(ARGS)
+
+check: $(READY)  ## ruff, ruff format, mypy --strict on the device side
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(READY)  ## rewrite the Python sources in the house format
+	$(BIN)/ruff check --fix-only .
+	$(BIN)/ruff format .
+
+bench: $(READY)  ## measure this machine; results go to benchmarks/results/
+	$(BIN)/lsts-edge bench params $(ARGS)
+	$(BIN)/lsts-edge bench latency $(ARGS)
+
+clean:  ## remove everything that make built, .venv too
+	rm -rf $(VENV) build dist *.egg-info demo .cache .mypy_cache .ruff_cache .pytest_cache custom_ops/_lib
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(READY): setup.cfg setup.py pyproject.toml constraints.txt $(OP_SOURCES)
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "error: Python 3.11 or newer is needed, found '$(PYTHON)'; set PYTHON=/path/to/python3.11"; exit 1; }
+	@test -x $(BIN)/python || { echo "==> creating $(VENV) with $(PYTHON)"; "$(PYTHON)" -m venv $(VENV); }
+	@echo "==> installing lsts-edge and the packages of constraints.txt into $(VENV), and building the op library"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	@touch $@
