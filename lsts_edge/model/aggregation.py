@@ -36,5 +36,6 @@ class Aggregation(nn.Module):
         return score.sigmoid()
 
     def forward(self, first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
+        """``(N, C, H, W)`` twice to the blend, same shape."""
         weight = self.weight_of_first(first, second)
         return weight * first + (1 - weight) * second

@@ -56,6 +56,7 @@ class InvertedResidual(nn.Module):
         self.bn_project = FrozenBatchNorm2d(out_channels, _EPS)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """``(N, in, H, W)`` to ``(N, out, ceil(H / stride), ceil(W / stride))``, linear."""
         y = x
         if self.expand is not None and self.bn_expand is not None:
             y = F.relu6(self.bn_expand(self.expand(y)))

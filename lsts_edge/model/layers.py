@@ -30,6 +30,7 @@ class FrozenBatchNorm2d(nn.Module):
         self.register_buffer("running_var", torch.ones(channels))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """``(N, C, H, W)`` normalised by the stored statistics."""
         return F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, False, 0.0, self.eps)
 
 
@@ -40,6 +41,7 @@ class SamePadConv2d(nn.Conv2d):
     """
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """``(N, C, H, W)`` to ``(N, out, ceil(H / stride), ceil(W / stride))``."""
         vertical = self._padding(x.shape[2], 0)
         horizontal = self._padding(x.shape[3], 1)
         if vertical[0] == vertical[1] and horizontal[0] == horizontal[1]:
@@ -75,6 +77,7 @@ class ConvStack(nn.Module):
             in_channels = layer.channels
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """``(N, in, H, W)`` through every layer."""
         for index, layer in enumerate(self.layers):
             if index and self.relu:
                 x = F.relu(x)

@@ -34,6 +34,7 @@ class Normalize(nn.Module):
         self.register_buffer("std", torch.tensor(preset.std).view(1, 3, 1, 1), persistent=False)
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
+        """``(N, H, W, 3)`` uint8 BGR to ``(N, 3, H, W)`` float32 in the preset's order and scale."""
         x = image.to(torch.float32).permute(0, 3, 1, 2)
         if self.swap:
             x = x[:, [2, 1, 0]]

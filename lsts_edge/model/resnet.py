@@ -36,6 +36,7 @@ class Bottleneck(nn.Module):
             self.bn_shortcut = FrozenBatchNorm2d(out_channels)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Rectified ``(N, in, H, W)`` to the sum, not yet rectified."""
         shortcut = x
         if self.conv_shortcut is not None and self.bn_shortcut is not None:
             shortcut = self.bn_shortcut(self.conv_shortcut(x))

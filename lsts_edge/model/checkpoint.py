@@ -1,0 +1,275 @@
+"""Checkpoints in and out: safetensors of our own, torch files without code, MXNet files of the released network."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import pickle
+import tempfile
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import safetensors
+import safetensors.torch
+import torch
+from torch import nn
+
+from lsts_edge.errors import CheckpointError, CheckpointUnsafe, FileUnwritable, OptionError
+from lsts_edge.model.build import build_network
+from lsts_edge.model.mxnet_names import to_state
+from lsts_edge.model.mxnet_params import read_params
+from lsts_edge.model.network import VideoNetwork
+from lsts_edge.presets import ModelPreset, get_preset, preset_from_dict
+
+__all__ = ["CheckpointInfo", "load_checkpoint", "load_state", "read_torch_file", "save_checkpoint"]
+
+FORMAT = "lsts-edge-1"
+_FLOATS = (torch.float32, torch.float16, torch.bfloat16)
+_GET_ANOTHER = "Get the file again, or one of another kind (.safetensors, .pth, .params)."
+
+
+@dataclass(frozen=True)
+class CheckpointInfo:
+    """Where a network's weights came from.
+
+    Attributes:
+        file: name of the file, without its folder.
+        sha256: of the whole file, hexadecimal.
+        preset: what the network was built from.
+        licence: as the file states it, or "not stated".
+        description: one line, or empty.
+        metadata: everything else the file states.
+    """
+
+    file: str
+    sha256: str
+    preset: ModelPreset
+    licence: str = "not stated"
+    description: str = ""
+    metadata: Mapping[str, str] = field(default_factory=dict)
+
+
+def load_checkpoint(
+    path: str | os.PathLike[str], preset: ModelPreset | str | None = None
+) -> tuple[VideoNetwork, CheckpointInfo]:
+    """Build the network of a checkpoint and fill it.
+
+    Args:
+        path: ``.safetensors`` (ours), ``.pth`` or ``.pt`` (a state dictionary), ``.params`` (MXNet, released names).
+        preset: a preset or its name; ``None`` takes the one the file states, which only ours do.
+
+    Returns:
+        The network on the CPU in float32 and evaluation mode, and what is known about the file.
+
+    Raises:
+        CheckpointUnsafe: if reading the file would run code.
+        CheckpointError: if it cannot be read, states no preset and none is given, or does not fit; one error
+            tells every missing, extra, mis-shaped, non-finite and wrongly typed tensor.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise CheckpointError("no checkpoint", got=str(path), expected="a file", fix="Check the path.")
+    metadata: dict[str, str] = {}
+    arrays: dict[str, np.ndarray] | None = None
+    state: Mapping[str, object] = {}
+    if path.suffix == ".safetensors":
+        state, metadata = _read_safetensors(path)
+    elif path.suffix in (".pth", ".pt"):
+        state = _state_of(read_torch_file(path))
+    elif path.suffix == ".params":
+        arrays = read_params(path)
+    else:
+        raise CheckpointError(
+            f"checkpoint {path.name}",
+            got=repr(path.suffix),
+            expected=".safetensors, .pth, .pt or .params",
+            fix="Convert it.",
+        )
+    chosen = _choose_preset(path, preset, metadata)
+    network = build_network(chosen)
+    problems: list[str] = []
+    if arrays is not None:
+        state, problems = to_state(arrays, network)
+    load_state(network, state, source=path.name, problems=problems)
+    info = CheckpointInfo(
+        file=path.name,
+        sha256=_sha256(path),
+        preset=chosen,
+        licence=metadata.pop("licence", "not stated"),
+        description=metadata.pop("description", ""),
+        metadata=metadata,
+    )
+    return network.eval(), info
+
+
+def save_checkpoint(
+    network: VideoNetwork, path: str | os.PathLike[str], metadata: Mapping[str, str], *, half: bool = False
+) -> None:
+    """Write a network as safetensors, whole or not at all.
+
+    Args:
+        network: on any device.
+        path: where; an older file is replaced.
+        metadata: at least ``licence`` and ``description``; the preset and the format are added.
+        half: store convolution weights in float16; offsets, biases and batch norm stay float32.
+
+    Raises:
+        OptionError: if ``licence`` or ``description`` is missing, or a value is no text.
+        FileUnwritable: if the file cannot be written.
+    """
+    path = Path(path)
+    wrong = [key for key in ("licence", "description") if not metadata.get(key)]
+    wrong += [key for key, value in metadata.items() if not isinstance(value, str)]
+    if wrong:
+        raise OptionError(
+            "checkpoint metadata",
+            got=f"no text for {', '.join(wrong)}",
+            expected="licence and description",
+            fix="Add it.",
+        )
+    tensors = {}
+    for name, tensor in network.state_dict().items():
+        shrink = half and tensor.ndim == 4
+        tensors[name] = tensor.detach().to("cpu", torch.float16 if shrink else torch.float32).contiguous()
+    preset = json.dumps(network.preset.to_dict(), sort_keys=True)
+    payload = safetensors.torch.save(tensors, {**metadata, "preset": preset, "format": FORMAT})
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        try:
+            with os.fdopen(handle, "wb") as stream:
+                stream.write(payload)
+                stream.flush()
+                os.fsync(stream.fileno())
+            os.chmod(temporary, 0o644)
+            os.replace(temporary, path)
+        except BaseException:
+            Path(temporary).unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise FileUnwritable(
+            "checkpoint cannot be written",
+            got=str(error),
+            expected=f"room for {len(payload)} bytes",
+            fix="Choose another path.",
+        ) from error
+
+
+def load_state(
+    module: nn.Module, state: Mapping[str, object], *, source: str, problems: list[str] | None = None
+) -> None:
+    """Fill a module from named tensors, or say everything that is wrong with them and change nothing.
+
+    Args:
+        module: its ``state_dict`` names what is wanted.
+        state: tensors by name, float32, float16 or bfloat16.
+        source: file name for the message.
+        problems: what was already found wrong while reading.
+
+    Raises:
+        CheckpointError: listing every difference.
+    """
+    wanted = module.state_dict()
+    found = {"missing": sorted(set(wanted) - set(state)), "extra": sorted(set(state) - set(wanted))}
+    shaped, typed, finite = [], [], []
+    ready: dict[str, torch.Tensor] = {}
+    for name in sorted(set(wanted) & set(state)):
+        tensor = state[name]
+        if not isinstance(tensor, torch.Tensor) or tensor.dtype not in _FLOATS:
+            typed.append(f"{name} ({tensor.dtype if isinstance(tensor, torch.Tensor) else type(tensor).__name__})")
+            continue
+        if tensor.shape != wanted[name].shape:
+            shaped.append(f"{name} {tuple(tensor.shape)} for {tuple(wanted[name].shape)}")
+        if not torch.isfinite(tensor).all():
+            finite.append(name)
+        ready[name] = tensor
+    found |= {"mis-shaped": shaped, "of a wrong type": typed, "with NaN or infinity": finite}
+    lines = [f"{len(names)} {kind}: {', '.join(names)}" for kind, names in found.items() if names] + (problems or [])
+    if lines:
+        raise CheckpointError(
+            f"checkpoint {source} does not fit",
+            got="; ".join(lines),
+            expected=f"{len(wanted)} finite float tensors of the preset's names and shapes",
+            fix="Choose the preset it was trained with, or another file.",
+        )
+    with torch.no_grad():
+        for name, tensor in wanted.items():
+            tensor.copy_(ready[name])
+
+
+def read_torch_file(path: Path) -> object:
+    """What a ``.pth`` file holds, read as data only: a file that asks for more is refused and never retried.
+
+    Raises:
+        CheckpointUnsafe: if torch would have to run code, or entries are compressed (torch never writes such).
+    """
+    try:
+        if zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as archive:
+                packed = [entry.filename for entry in archive.infolist() if entry.compress_type != zipfile.ZIP_STORED]
+            if packed:
+                raise pickle.UnpicklingError(f"compressed entries: {', '.join(packed[:3])}")
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, ValueError, EOFError, zipfile.BadZipFile, KeyError, OSError) as error:
+        raise CheckpointUnsafe(
+            f"checkpoint {path.name} is no plain set of tensors",
+            got=_first_line(error),
+            expected="a file that torch.load reads with weights_only=True",
+            fix=_GET_ANOTHER,
+        ) from error
+
+
+def _read_safetensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
+    try:
+        with safetensors.safe_open(path, framework="pt") as reader:
+            metadata = dict(reader.metadata() or {})
+            return {name: reader.get_tensor(name) for name in reader.keys()}, metadata  # noqa: SIM118
+    except (safetensors.SafetensorError, OSError, ValueError) as error:
+        raise CheckpointError(
+            f"checkpoint {path.name} cannot be read", got=_first_line(error), expected="safetensors", fix=_GET_ANOTHER
+        ) from error
+
+
+def _state_of(loaded: object) -> Mapping[str, object]:
+    if isinstance(loaded, Mapping) and isinstance(loaded.get("state_dict"), Mapping):
+        loaded = loaded["state_dict"]
+    if isinstance(loaded, Mapping) and all(isinstance(name, str) for name in loaded):
+        return loaded
+    raise CheckpointError(
+        "torch checkpoint",
+        got=type(loaded).__name__,
+        expected="a dictionary from names to tensors",
+        fix="Save a state_dict.",
+    )
+
+
+def _choose_preset(path: Path, preset: ModelPreset | str | None, metadata: dict[str, str]) -> ModelPreset:
+    stated = metadata.pop("preset", None)
+    if isinstance(preset, str):
+        return get_preset(preset)
+    if preset is not None:
+        return preset
+    try:
+        if stated is not None:
+            return preset_from_dict(json.loads(stated))
+    except (ValueError, RecursionError, AttributeError) as error:
+        raise CheckpointError(
+            f"checkpoint {path.name}: its preset", got=_first_line(error), expected="a preset", fix="Name one yourself."
+        ) from error
+    raise CheckpointError(
+        f"checkpoint {path.name} states no preset", got="none", expected="a preset's name", fix="Name one (--preset)."
+    )
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _first_line(error: Exception) -> str:
+    text = str(error).strip() or type(error).__name__
+    return text.splitlines()[0][:300]
