@@ -1,0 +1,261 @@
+"""Runs a bundle's programs over named slots and carries the memory from frame to frame."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from lsts_edge.bundle import Bundle
+from lsts_edge.errors import OptionError, ShapeError, StateError
+from lsts_edge.manifest import Manifest, Step
+from lsts_edge.runtime.session import Backend, Session, open_backend
+
+__all__ = ["Kind", "Pipeline"]
+
+Kind = Literal["first", "keyframe", "propagated"]
+
+
+@dataclass(frozen=True)
+class _BoundStep:
+    graph: str
+    session: Session
+    inputs: tuple[tuple[str, str], ...]
+    outputs: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
+class _Loaded:
+    """What several pipelines share: sessions and programs, which never change after loading."""
+
+    backend: Backend
+    programs: Mapping[str, tuple[_BoundStep, ...]]
+    watched: Mapping[str, tuple[str, ...]]
+    state: tuple[str, ...]
+    image_shape: tuple[int | str, ...]
+    lsts_form: str | None
+    joined: bool
+
+
+class Pipeline:
+    """The graphs of a bundle on one engine, and one stream's memory.
+
+    The manifest says which graphs a frame of each kind runs and which slots live on to the next frame; nothing
+    here knows a slot by name but ``image``, ``boxes``, ``scores`` and ``labels``.
+
+    Attributes:
+        timings_ms: time of each graph in the last step, by graph name.
+    """
+
+    def __init__(
+        self,
+        bundle: Bundle,
+        backend: str | Backend = "onnxruntime",
+        provider: str = "cpu",
+        *,
+        threads: int | None = None,
+        lsts_form: str | None = None,
+        joined: bool | None = None,
+        precision: str = "fp32",
+        cache_dir: Path | None = None,
+    ) -> None:
+        """Load the sessions from the bundle's verified bytes.
+
+        Args:
+            bundle: an open bundle.
+            backend: ``onnxruntime``, ``openvino``, or a backend already open.
+            provider: the backend's provider; the one asked for is the one used.
+            threads: threads inside an operator; None leaves it to the engine.
+            lsts_form: ``taps``, ``custom`` or ``gridsample``; None takes the bundle's default.
+            joined: run the joined graphs; None does so where the bundle has them.
+            precision: OpenVINO's inference precision.
+            cache_dir: where the engine may keep compiled graphs.
+        Raises:
+            OptionError: if the form or the joined graphs are not in the bundle.
+            ProviderError: if the engine or provider is missing or refuses a graph.
+            OpLibraryError: if the form is ``custom`` and the op library is missing or does not fit.
+            DigestMismatch: if a file changed since the bundle was opened.
+        """
+        manifest = bundle.manifest
+        form = _choose_form(manifest, lsts_form)
+        use_joined = bool(manifest.joined) if joined is None else joined
+        if use_joined and not manifest.joined:
+            raise OptionError("joined graphs", got="none in the bundle", expected="some", fix="Export with --joined.")
+        if isinstance(backend, str):
+            oplib = _op_library() if form == "custom" else None
+            backend = open_backend(
+                backend, provider, threads=threads, precision=precision, cache_dir=cache_dir, oplib=oplib
+            )
+        programs = manifest.joined if use_joined else manifest.programs
+        sessions: dict[str, Session] = {}
+        for step in (step for steps in programs.values() for step in steps):
+            if step.graph not in sessions:
+                model = bundle.graph_bytes(step.graph, form or "default")
+                sessions[step.graph] = backend.load(model, step.graph)
+        state = tuple(slot.name for slot in manifest.state)
+        self._loaded = _Loaded(
+            backend=backend,
+            programs={kind: tuple(_bind(step, sessions) for step in steps) for kind, steps in programs.items()},
+            watched={kind: _watched(steps, state) for kind, steps in programs.items()},
+            state=state,
+            image_shape=_image_shape(manifest, programs),
+            lsts_form=form,
+            joined=use_joined,
+        )
+        self._start_empty()
+
+    def share(self) -> Pipeline:
+        """Another pipeline on the same sessions, with a memory of its own: one per stream."""
+        other = object.__new__(Pipeline)
+        other._loaded = self._loaded
+        other._start_empty()
+        return other
+
+    def _start_empty(self) -> None:
+        self._state: dict[str, np.ndarray] = {}
+        self._started = False
+        self.timings_ms: dict[str, float] = {}
+
+    @property
+    def backend(self) -> Backend:
+        """The engine in use."""
+        return self._loaded.backend
+
+    @property
+    def lsts_form(self) -> str | None:
+        """The LSTS form in use; None where the model has no LSTS."""
+        return self._loaded.lsts_form
+
+    @property
+    def joined(self) -> bool:
+        """Whether the joined graphs run."""
+        return self._loaded.joined
+
+    @property
+    def carries_memory(self) -> bool:
+        """False for a per-frame detector, which runs the program ``first`` on every frame."""
+        return "keyframe" in self._loaded.programs
+
+    @property
+    def has_memory(self) -> bool:
+        """Whether a frame has run since the last reset, so that the next may be a keyframe or propagated."""
+        return self._started
+
+    @property
+    def state(self) -> Mapping[str, np.ndarray]:
+        """The carried slots by name; empty after a reset."""
+        return self._state
+
+    def reset(self) -> None:
+        """Forget everything carried: the next frame must be of kind ``first``."""
+        self._state = {}
+        self._started = False
+
+    def step(self, image: np.ndarray, kind: Kind, *, remember: bool = True) -> dict[str, np.ndarray]:
+        """Run one frame.
+
+        The memory changes only when every graph of the program has run: after an exception it is what it was.
+
+        Args:
+            image: ``(1, height_px, width_px, 3)`` uint8 BGR, resized and padded as the manifest says.
+            kind: which program runs. A per-frame detector runs ``first`` for each.
+            remember: False leaves the memory as it was: for a picture that is not to be trusted.
+        Returns:
+            Every slot of the program by name, the carried ones included.
+        Raises:
+            ShapeError: if the image does not fit.
+            StateError: if ``kind`` needs a memory and there is none.
+            ProviderError: if the engine fails.
+        """
+        loaded = self._loaded
+        self._check_image(image)
+        if kind != "first" and not self._started:
+            raise StateError(
+                f"a frame of kind {kind} has no memory to use",
+                got="an empty memory",
+                expected="a frame of kind first before",
+                fix="Run the first frame of a stream, and the one after a reset, as first.",
+            )
+        steps = loaded.programs[kind if self.carries_memory else "first"]
+        slots: dict[str, np.ndarray] = {} if kind == "first" else dict(self._state)
+        slots["image"] = image
+        timings: dict[str, float] = {}
+        for step in steps:
+            begin = time.perf_counter_ns()
+            values = step.session.run({name: slots[slot] for name, slot in step.inputs})
+            for name, slot in step.outputs:
+                slots[slot] = values[name]
+            timings[step.graph] = (time.perf_counter_ns() - begin) / 1e6
+        del slots["image"]
+        if remember:
+            self._state = {name: slots[name] for name in loaded.state}
+            self._started = True
+        self.timings_ms = timings
+        return slots
+
+    def is_finite(self, slots: Mapping[str, np.ndarray], kind: Kind) -> bool:
+        """Whether the carried slots, the feature the boxes are read from and the boxes hold no NaN or infinity."""
+        watched = self._loaded.watched[kind if self.carries_memory else "first"]
+        return all(_all_finite(slots[name]) for name in watched)
+
+    def _check_image(self, image: np.ndarray) -> None:
+        expected = self._loaded.image_shape
+        fits = image.dtype == np.uint8 and image.ndim == len(expected)
+        if not fits or any(isinstance(e, int) and e != g for e, g in zip(expected, image.shape, strict=True)):
+            raise ShapeError(
+                "network image",
+                got=f"{image.dtype} {image.shape}",
+                expected=f"uint8 {expected}",
+                fix="Resize and pad it as the manifest's input says.",
+            )
+
+
+def _choose_form(manifest: Manifest, asked: str | None) -> str | None:
+    if manifest.lsts is None:
+        if asked is None:
+            return None
+        raise OptionError("LSTS form", got=repr(asked), expected="none: a per-frame model", fix="Leave it out.")
+    form = asked or manifest.lsts.default_form
+    if form not in manifest.lsts.forms:
+        expected = ", ".join(manifest.lsts.forms)
+        raise OptionError("LSTS form", got=repr(form), expected=expected, fix="Choose one, or export the bundle again.")
+    return form
+
+
+def _op_library() -> Path:
+    from lsts_edge.custom_ops import library_path
+
+    return Path(library_path())
+
+
+def _bind(step: Step, sessions: Mapping[str, Session]) -> _BoundStep:
+    return _BoundStep(step.graph, sessions[step.graph], tuple(step.inputs.items()), tuple(step.outputs.items()))
+
+
+def _watched(steps: tuple[Step, ...], state: tuple[str, ...]) -> tuple[str, ...]:
+    written = {slot for step in steps for slot in step.outputs.values()}
+    read_by_head = {slot for step in steps if "boxes" in step.outputs.values() for slot in step.inputs.values()}
+    watched = (written & set(state)) | read_by_head | {"boxes", "scores"}
+    return tuple(sorted(watched - {"image"}))
+
+
+def _image_shape(manifest: Manifest, programs: Mapping[str, tuple[Step, ...]]) -> tuple[int | str, ...]:
+    for step in programs["first"]:
+        for name, slot in step.inputs.items():
+            if slot == "image":
+                return next(tensor.shape for tensor in manifest.graphs[step.graph].inputs if tensor.name == name)
+    return (1, manifest.input.height_px, manifest.input.width_px, 3)
+
+
+def _all_finite(array: np.ndarray) -> bool:
+    """One pass in the usual case: the dot product with itself is finite unless a value is not, or is huge."""
+    if array.dtype.kind != "f":
+        return True
+    flat = array.reshape(-1)
+    if array.dtype == np.float32 and np.isfinite(np.dot(flat, flat)):
+        return True
+    return bool(np.isfinite(flat).all())

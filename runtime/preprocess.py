@@ -1,0 +1,106 @@
+"""Turns a frame of any size into the network's image, and boxes back into the frame's pixels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from lsts_edge.errors import ShapeError
+from lsts_edge.manifest import InputInfo
+
+__all__ = ["Geometry", "Preprocessor"]
+
+MAX_SIDE_PX = 16384
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """How a frame of ``height_px`` x ``width_px`` lies in the network's image.
+
+    ``scale_x`` and ``scale_y`` are network pixels per frame pixel; the frame fills ``inner_height_px`` x
+    ``inner_width_px`` at the top left, and the rest is padding.
+    """
+
+    height_px: int
+    width_px: int
+    scale_x: float
+    scale_y: float
+    inner_height_px: int
+    inner_width_px: int
+
+    def boxes_to_frame(self, boxes_xyxy: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Scale boxes to frame pixels and clip them to the frame.
+
+        Args:
+            boxes_xyxy: ``(D, 4)`` float32 in network pixels.
+        Returns:
+            ``(D, 4)`` float32 in frame pixels, and ``(D,)`` bool: False where a box lies wholly in the padding.
+        """
+        scale = np.array([self.scale_x, self.scale_y, self.scale_x, self.scale_y], np.float32)
+        last = np.array([self.width_px - 1, self.height_px - 1] * 2, np.float32)
+        boxes = boxes_xyxy / scale
+        inside = (boxes[:, 0] <= last[0]) & (boxes[:, 1] <= last[1])
+        return np.clip(boxes, 0, last), inside
+
+
+class Preprocessor:
+    """Resizes and pads by the manifest's rule into one buffer that is used again for each frame."""
+
+    def __init__(self, rule: InputInfo) -> None:
+        """Keep the rule; nothing is allocated before the first frame."""
+        self._rule = rule
+        self._geometry: Geometry | None = None
+        self._buffer = np.empty((1, 0, 0, 3), np.uint8)
+
+    def __call__(self, frame_hwc_bgr_u8: np.ndarray) -> tuple[np.ndarray, Geometry]:
+        """Make the network's image.
+
+        Args:
+            frame_hwc_bgr_u8: ``(H, W, 3)`` uint8 BGR.
+        Returns:
+            ``(1, height_px, width_px, 3)`` uint8 BGR, valid until the next call, and its geometry.
+        Raises:
+            ShapeError: if the frame is not a BGR picture of 1 to 16384 pixels a side.
+        """
+        frame = frame_hwc_bgr_u8
+        _check_frame(frame)
+        geometry = self._geometry
+        if geometry is None or (geometry.height_px, geometry.width_px) != frame.shape[:2]:
+            geometry = self._geometry = self.geometry(*frame.shape[:2])
+            rule = self._rule
+            height, width = rule.height_px, rule.width_px
+            if rule.resize == "shorter-side":  # the image is as large as the frame makes it: no padding
+                height, width = geometry.inner_height_px, geometry.inner_width_px
+            self._buffer = np.full((1, height, width, 3), rule.pad_value, np.uint8)
+        inner = self._buffer[0, : geometry.inner_height_px, : geometry.inner_width_px]
+        size = (geometry.inner_width_px, geometry.inner_height_px)
+        cv2.resize(frame, size, dst=inner, interpolation=cv2.INTER_LINEAR)
+        return self._buffer, geometry
+
+    def geometry(self, height_px: int, width_px: int) -> Geometry:
+        """Where a frame of this size lies in the network's image."""
+        rule = self._rule
+        if rule.resize == "stretch":
+            scale_y, scale_x = rule.height_px / height_px, rule.width_px / width_px
+            return Geometry(height_px, width_px, scale_x, scale_y, rule.height_px, rule.width_px)
+        if rule.resize == "letterbox":
+            scale = min(rule.height_px / height_px, rule.width_px / width_px)
+        else:
+            shorter, longer = sorted((rule.height_px, rule.width_px))
+            scale = min(shorter / min(height_px, width_px), longer / max(height_px, width_px))
+        inner_height = max(1, round(height_px * scale))
+        inner_width = max(1, round(width_px * scale))
+        if rule.resize == "letterbox":
+            inner_height, inner_width = min(inner_height, rule.height_px), min(inner_width, rule.width_px)
+        return Geometry(height_px, width_px, scale, scale, inner_height, inner_width)
+
+
+def _check_frame(frame: np.ndarray) -> None:
+    fits = isinstance(frame, np.ndarray) and frame.dtype == np.uint8 and frame.ndim == 3 and frame.shape[2] == 3
+    if not fits or not all(1 <= side <= MAX_SIDE_PX for side in frame.shape[:2]):
+        got = f"{frame.dtype} {frame.shape}" if isinstance(frame, np.ndarray) else type(frame).__name__
+        raise ShapeError(
+            "video frame", got=got, expected=f"uint8 (H, W, 3), sides 1..{MAX_SIDE_PX}", fix="Give BGR pictures."
+        )

@@ -1,0 +1,140 @@
+"""One small interface to an inference engine, and the names of the engines and providers behind it."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from lsts_edge.errors import OptionError, ProviderMissing
+
+__all__ = ["BACKENDS", "INSTALL_LINES", "Backend", "Session", "open_backend"]
+
+BACKENDS: Mapping[str, tuple[str, ...]] = {
+    "onnxruntime": ("cpu", "cuda", "tensorrt"),
+    "openvino": ("cpu", "gpu", "auto"),
+}
+
+INSTALL_LINES = (
+    "Install one engine: pip install 'lsts-edge[cpu]' (ONNX Runtime on the CPU), "
+    "pip install 'lsts-edge[gpu]' (ONNX Runtime with CUDA) or pip install 'lsts-edge[openvino]'."
+)
+
+
+class Session(Protocol):
+    """A loaded graph. Safe to call from several threads at once."""
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """Names the graph reads."""
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """Names the graph gives, which may include other names of the same arrays."""
+
+    def run(self, feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Run the graph once on ``feeds`` (every input by name) and return every output by name.
+
+        The arrays returned belong to the caller: no later run writes to them.
+        """
+
+
+class Backend(Protocol):
+    """An engine on one device, with its options fixed."""
+
+    @property
+    def name(self) -> str:
+        """``onnxruntime`` or ``openvino``."""
+
+    @property
+    def provider(self) -> str:
+        """The provider asked for, which is the one used."""
+
+    @property
+    def version(self) -> str:
+        """The engine's version."""
+
+    def load(self, model: bytes, name: str) -> Session:
+        """Load a serialised ONNX model from verified bytes; ``name`` is for messages.
+
+        Raises:
+            ProviderUnavailable: if the engine puts the graph on another provider, or cannot load it.
+        """
+
+
+def open_backend(
+    name: str = "onnxruntime",
+    provider: str = "cpu",
+    *,
+    threads: int | None = None,
+    precision: str = "fp32",
+    cache_dir: Path | None = None,
+    oplib: Path | None = None,
+) -> Backend:
+    """Choose an engine and a provider; nothing is loaded yet but the engine's package.
+
+    Args:
+        name: ``onnxruntime`` or ``openvino``.
+        provider: ``cpu``, ``cuda`` or ``tensorrt``; with OpenVINO ``cpu``, ``gpu`` or ``auto``.
+        threads: threads inside an operator, at least 1; None leaves the choice to the engine.
+        precision: OpenVINO's inference precision, ``fp32``, ``bf16`` or ``fp16``; ONNX Runtime computes what the
+            graph says and takes ``fp32`` only.
+        cache_dir: where OpenVINO or TensorRT may keep compiled graphs; None keeps none.
+        oplib: the custom-op library to register, from ``lsts_edge.custom_ops.library_path``.
+    Raises:
+        OptionError: if a name or number is not one of those above.
+        ProviderMissing: if the engine is not installed, or two ONNX Runtime packages overwrite each other.
+        ProviderUnavailable: if this machine does not give that provider.
+    """
+    if name not in BACKENDS:
+        raise OptionError("unknown backend", got=repr(name), expected=", ".join(BACKENDS), fix="Choose one of these.")
+    if provider not in BACKENDS[name]:
+        expected = ", ".join(BACKENDS[name])
+        raise OptionError(f"unknown provider of {name}", got=repr(provider), expected=expected, fix="Choose one.")
+    if threads is not None and not 1 <= threads <= 1024:
+        raise OptionError("threads", got=threads, expected="1..1024", fix="Leave it out for the engine's choice.")
+    if name == "openvino":
+        _require_package("openvino")
+        from lsts_edge.runtime.backend_openvino import OpenVinoBackend
+
+        return OpenVinoBackend(provider, threads=threads, precision=precision, cache_dir=cache_dir, oplib=oplib)
+    if precision != "fp32":
+        raise OptionError(
+            "precision of ONNX Runtime",
+            got=repr(precision),
+            expected="fp32",
+            fix="Export at that precision.",
+        )
+    _refuse_two_onnxruntimes()
+    _require_package("onnxruntime")
+    from lsts_edge.runtime.backend_onnxruntime import OnnxRuntimeBackend
+
+    return OnnxRuntimeBackend(provider, threads=threads, cache_dir=cache_dir, oplib=oplib)
+
+
+def _require_package(package: str) -> None:
+    if importlib.util.find_spec(package) is None:
+        raise ProviderMissing(
+            f"no inference engine {package}", got="no such package", expected="an engine", fix=INSTALL_LINES
+        )
+
+
+def _refuse_two_onnxruntimes() -> None:
+    """Both packages write into one folder: the last one installed wins, and removing one breaks the other."""
+    found = []
+    for package in ("onnxruntime", "onnxruntime-gpu"):
+        try:
+            found.append(f"{package} {importlib.metadata.version(package)}")
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    if len(found) > 1:
+        raise ProviderMissing(
+            "two ONNX Runtime packages share one folder",
+            got=" and ".join(found),
+            expected="one of them",
+            fix="pip uninstall onnxruntime onnxruntime-gpu, then install one. " + INSTALL_LINES,
+        )
