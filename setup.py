@@ -52,7 +52,9 @@ class BuildOpLibrary(build_ext):
                 output = error.stdout if isinstance(error, subprocess.CalledProcessError) else None
                 reason = (output or str(error)).strip()[-2000:]
                 if MODE == "1":
-                    raise SystemExit(f"LSTS_EDGE_BUILD_OPS=1 and the custom-op library did not build:\n{reason}") from error
+                    raise SystemExit(
+                        f"LSTS_EDGE_BUILD_OPS=1 and the custom-op library did not build:\n{reason}"
+                    ) from error
                 self.warn(f"the custom-op library was not built, lsts_edge works without it:\n{reason}")
                 info = {"status": "failed", "reason": reason, "sha256": None}
         (target.parent / BUILD_INFO).write_text(json.dumps(info, indent=1, sort_keys=True) + "\n")

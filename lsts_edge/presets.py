@@ -101,7 +101,9 @@ class LstsPreset:
         _require(self.init in ("gaussian", "uniform"), "preset: init", self.init, "gaussian or uniform")
         if self.init == "uniform":
             side = round(self.locations**0.5)
-            _require(side * side == self.locations and side % 2 == 1, "preset: locations", self.locations, "odd squared")
+            _require(
+                side * side == self.locations and side % 2 == 1, "preset: locations", self.locations, "odd squared"
+            )
 
 
 @dataclass(frozen=True)
@@ -285,7 +287,10 @@ def preset_from_dict(data: dict[str, Any]) -> ModelPreset:
         return ModelPreset(**fields)
     except (KeyError, TypeError) as error:
         raise OptionError(
-            "preset cannot be read", got=str(error), expected="the fields of ModelPreset", fix="Export the bundle again."
+            "preset cannot be read",
+            got=str(error),
+            expected="the fields of ModelPreset",
+            fix="Export the bundle again.",
         ) from error
 
 
