@@ -1,0 +1,240 @@
+"""How fast a bundle is on this device: frames by kind, stages, subgraphs, cold start, memory, energy, deadlines."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lsts_edge.benchmarks.cold_start import cold_start
+from lsts_edge.benchmarks.conditions import ConditionsRecorder, reset_peak_rss
+from lsts_edge.benchmarks.energy import open_energy_meter
+from lsts_edge.benchmarks.frames import FrameTime, stage_split, summarize_frames
+from lsts_edge.benchmarks.results import new_result
+from lsts_edge.benchmarks.video_loop import Clip, run_clip
+from lsts_edge.bundle import Bundle
+from lsts_edge.errors import OptionError
+from lsts_edge.manifest import Manifest, Step
+from lsts_edge.runtime import Detections, Detector
+
+__all__ = ["LatencyOptions", "measure_latency"]
+
+Progress = Callable[[str, int, int], None]
+"""Called with (phase, done, all)."""
+
+
+@dataclass(frozen=True)
+class LatencyOptions:
+    """What is measured and how. ``None`` leaves the choice to the bundle or the engine.
+
+    ``split_frames`` run once more with the subgraphs apart where the deployment joins them; ``pace_fps`` feeds
+    at camera rate in place of as fast as possible.
+    """
+
+    frames: int = 300
+    warmup_frames: int = 20
+    split_frames: int = 60
+    cold_starts: int = 5
+    camera_fps: float = 30.0
+    pace_fps: float | None = None
+    draw: bool = True
+    backend: str = "onnxruntime"
+    provider: str = "cpu"
+    threads: int | None = None
+    precision: str = "fp32"
+    lsts_form: str | None = None
+    joined: bool | None = None
+    keyframe_interval: int | None = None
+    score_threshold: float = 0.3
+
+    def __post_init__(self) -> None:
+        for name, value, least in (
+            ("frames", self.frames, 1),
+            ("warmup_frames", self.warmup_frames, 0),
+            ("split_frames", self.split_frames, 0),
+            ("cold_starts", self.cold_starts, 0),
+        ):
+            if not least <= value <= 10_000_000:
+                raise OptionError(
+                    f"latency: {name}",
+                    got=value,
+                    expected=f"{least}..10000000",
+                    fix=f"Give --{name.replace('_', '-')}.",
+                )
+        for name, rate in (("camera_fps", self.camera_fps), ("pace_fps", self.pace_fps)):
+            if rate is not None and not 0 < rate <= 10_000:
+                raise OptionError(f"latency: {name}", got=rate, expected="0..10000 a second", fix="Give 30.")
+
+    def detector_options(self) -> dict[str, Any]:
+        """Keyword arguments of ``Detector``."""
+        names = ("backend", "provider", "threads", "precision", "lsts_form", "joined", "keyframe_interval")
+        return {"score_threshold": self.score_threshold, **{name: getattr(self, name) for name in names}}
+
+
+def measure_latency(
+    bundle_path: Path, source: Path | None, options: LatencyOptions, progress: Progress | None = None
+) -> dict[str, Any]:
+    """Run the whole benchmark and return its result.
+
+    Args:
+        bundle_path: the bundle.
+        source: a video file; None runs the procedural clip.
+        options: what and how.
+        progress: told about every frame and process.
+
+    Raises:
+        BundleError: if the bundle is refused.
+        ProviderError: if the engine is missing or fails.
+        StreamError: if the source cannot be read.
+        BenchmarkResult: if a process of the cold start fails.
+    """
+    bundle = Bundle.open(bundle_path)
+    cold = None
+    if options.cold_starts:
+        cold = cold_start(
+            bundle_path,
+            options.detector_options(),
+            repeats=options.cold_starts,
+            progress=_phase(progress, "cold start"),
+        )
+    clip = Clip(source)
+    detector = Detector(bundle, **options.detector_options())
+    draw = _draw if options.draw else None
+    reset_peak_rss()
+    recorder = ConditionsRecorder(
+        lambda: open_energy_meter(accelerator=options.provider in ("cuda", "tensorrt"))
+    ).start()
+    frames = run_clip(
+        detector,
+        clip,
+        frames=options.frames,
+        warmup_frames=options.warmup_frames,
+        draw=draw,
+        pace_fps=options.pace_fps,
+        progress=_phase(progress, "frames"),
+    )
+    conditions = recorder.stop()
+    in_all = options.frames + options.warmup_frames
+    return new_result(
+        "latency",
+        bundle=_bundle_facts(bundle),
+        settings={
+            **dataclasses.asdict(options),
+            "backend_version": detector.pipeline.backend.version,
+            "provider_used": detector.pipeline.backend.provider,
+            "lsts_form_used": detector.pipeline.lsts_form,
+            "joined_used": detector.pipeline.joined,
+            "keyframe_interval_used": options.keyframe_interval or bundle.manifest.keyframes.interval,
+            "clip": clip.name,
+            "clip_decodes": clip.decodes,
+        },
+        conditions=conditions,
+        data={
+            **summarize_frames(frames, options.camera_fps),
+            "subgraphs": _subgraphs(bundle, clip, options, detector.pipeline.joined, progress),
+            "cold_start": cold,
+            "per_frame": _per_frame(conditions, in_all),
+            "bytes": _bytes_moved(bundle.manifest, detector, options.provider),
+            "timeline": _timeline(frames),
+        },
+    )
+
+
+def _draw(frame: np.ndarray, found: Detections) -> object:
+    from lsts_edge.runtime.drawing import draw_detections
+
+    return draw_detections(frame, found)
+
+
+def _phase(progress: Progress | None, name: str) -> Callable[[int, int], None] | None:
+    if progress is None:
+        return None
+    return lambda done, total: progress(name, done, total)
+
+
+def _subgraphs(
+    bundle: Bundle, clip: Clip, options: LatencyOptions, joined: bool, progress: Progress | None
+) -> dict[str, Any] | None:
+    """Time per subgraph and kind of frame, from a second run with the subgraphs apart; None where it is not needed."""
+    if not joined or not options.split_frames:
+        return None
+    detector = Detector(bundle, **{**options.detector_options(), "joined": False})
+    frames = run_clip(
+        detector,
+        clip,
+        frames=options.split_frames,
+        warmup_frames=min(options.warmup_frames, options.split_frames),
+        progress=_phase(progress, "subgraphs apart"),
+    )
+    kinds = dict.fromkeys(frame.kind for frame in frames)
+    return {
+        kind: {
+            "graphs": stage_split([frame for frame in frames if frame.kind == kind], "graphs_ms"),
+            "model_p50_ms": sorted(frame.model_ms for frame in frames if frame.kind == kind)[
+                sum(frame.kind == kind for frame in frames) // 2
+            ],
+        }
+        for kind in kinds
+    }
+
+
+def _bundle_facts(bundle: Bundle) -> dict[str, Any]:
+    manifest = bundle.manifest
+    return {
+        "name": manifest.name,
+        "digest": bundle.digest,
+        "weights": manifest.weights.description,
+        "random_weights": manifest.weights.source == "random",
+        "input_px": [manifest.input.height_px, manifest.input.width_px],
+        "precisions": {name: graph.precision for name, graph in manifest.graphs.items()},
+        "lsts": dataclasses.asdict(manifest.lsts) if manifest.lsts is not None else None,
+    }
+
+
+def _per_frame(conditions: dict[str, Any], frames: int) -> dict[str, Any]:
+    """Processor time and energy per frame, warm-up frames counted in both."""
+    joules = conditions["energy"]["joules"]
+    return {
+        "cpu_time_ms": round(1e3 * conditions["cpu_time_s"] / frames, 4),
+        "energy_mj": None if joules is None else round(1e3 * joules / frames, 3),
+        "energy_reason": conditions["energy"]["reason"],
+        "frames_counted": frames,
+    }
+
+
+def _bytes_moved(manifest: Manifest, detector: Detector, provider: str) -> dict[str, Any]:
+    """Bytes that pass through host memory into and out of sessions, per frame of each kind.
+
+    On a device with memory of its own these are the copies between host and device; on a processor there is no
+    other memory, so that count is 0.
+    """
+    programs = manifest.joined if detector.pipeline.joined else manifest.programs
+    through = {kind: sum(_step_bytes(manifest, step) for step in steps) for kind, steps in programs.items()}
+    host_only = provider == "cpu"
+    return {
+        "session_inputs_and_outputs": through,
+        "host_to_device_and_back": dict.fromkeys(through, 0) if host_only else through,
+        "note": "engine works in host memory" if host_only else "every session input and output is a host array",
+    }
+
+
+def _step_bytes(manifest: Manifest, step: Step) -> int:
+    graph = manifest.graphs[step.graph]
+    total = 0
+    for tensor in (*graph.inputs, *graph.outputs):
+        sizes = [manifest.detection.max_detections if isinstance(size, str) else size for size in tensor.shape]
+        total += int(np.prod(sizes, dtype=np.int64)) * np.dtype(tensor.dtype).itemsize
+    return total
+
+
+def _timeline(frames: list[FrameTime]) -> dict[str, list[Any]]:
+    """Every frame's kind and times, for plots."""
+    return {
+        "kind": [frame.kind for frame in frames],
+        "model_ms": [round(frame.model_ms, 3) for frame in frames],
+        "end_to_end_ms": [round(frame.end_to_end_ms, 3) for frame in frames],
+    }

@@ -1,0 +1,163 @@
+"""Drive a detector over a clip and write down where each frame's time went."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+
+from lsts_edge.benchmarks.frames import FrameTime
+from lsts_edge.clips import moving_clip
+from lsts_edge.errors import OptionError
+from lsts_edge.runtime import Detections, Detector
+from lsts_edge.runtime.sources import open_source
+
+__all__ = ["Clip", "run_clip"]
+
+_OUTSIDE_MODEL = ("preprocess", "postprocess")
+Draw = Callable[[np.ndarray, Detections], object]
+
+
+class Clip:
+    """Frames without end: a video read again from its start whenever it is over, or a procedural clip.
+
+    A procedural clip is drawn before anything is timed: its decode stage is close to nothing, which
+    ``decodes`` says.
+
+    Args:
+        source: a video file; None makes the procedural clip of 640 x 360 pixels.
+        procedural_frames: length of the procedural clip.
+    """
+
+    def __init__(self, source: Path | None = None, procedural_frames: int = 60) -> None:
+        self._source = source
+        self._frames = [] if source is not None else list(moving_clip(procedural_frames))
+        self.name = source.name if source is not None else f"procedural, {procedural_frames} frames, seed 0"
+        self.decodes = source is not None
+
+    def passes(self) -> Iterator[Iterator[np.ndarray]]:
+        """One iterator of ``(H, W, 3)`` uint8 BGR frames per pass over the clip, for ever.
+
+        Raises:
+            StreamError: if the video cannot be read.
+        """
+        while True:
+            yield self._one_pass()
+
+    def _one_pass(self) -> Iterator[np.ndarray]:
+        if self._source is None:
+            yield from self._frames
+            return
+        with open_source(self._source) as opened:
+            for frame in opened:
+                yield frame.image
+
+
+def run_clip(
+    detector: Detector,
+    clip: Clip,
+    *,
+    frames: int,
+    warmup_frames: int,
+    draw: Draw | None = None,
+    pace_fps: float | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> list[FrameTime]:
+    """Detect on ``warmup_frames + frames`` frames and time the last ``frames``.
+
+    Each pass over the clip is a new stream, so its first frame is of kind ``first``. Without a pace, a frame is
+    asked for as soon as the one before is drawn. With one, frame ``i`` arrives at ``i / pace_fps`` and waits for
+    the device; its end-to-end time then includes the wait, and none is dropped.
+
+    Args:
+        detector: reset by this call.
+        clip: where frames come from.
+        frames: frames to time, at least 1.
+        warmup_frames: frames before, not timed.
+        draw: draws a frame's boxes; None leaves the stage out.
+        pace_fps: camera rate; None feeds as fast as the device goes.
+        progress: told (done, all) after every frame.
+
+    Raises:
+        OptionError: if a number is out of range.
+        StreamError: if the clip cannot be read.
+    """
+    if frames < 1 or warmup_frames < 0:
+        raise OptionError("frames to time", got=frames, expected="at least 1", fix="Give --frames 300.")
+    if pace_fps is not None and not 0 < pace_fps <= 10_000:
+        raise OptionError("pace", got=pace_fps, expected="above 0, at most 10000 a second", fix="Give --pace 30.")
+    times: list[FrameTime] = []
+    in_all = warmup_frames + frames
+    done = 0
+    origin_ns = time.perf_counter_ns()
+    for one_pass in clip.passes():
+        detector.start_stream()
+        before = done
+        for image in _timed(itertools.islice(one_pass, in_all - done), done, origin_ns, pace_fps):
+            found = detector.push(image.frame)
+            pushed_ns = time.perf_counter_ns()
+            if draw is not None:
+                draw(image.frame, found)
+            end_ns = time.perf_counter_ns()
+            if done >= warmup_frames:
+                drawn_ms = (end_ns - pushed_ns) / 1e6 if draw is not None else None
+                times.append(_frame_time(done - warmup_frames, image, found, drawn_ms, end_ns))
+            done += 1
+            if progress is not None:
+                progress(done, in_all)
+        if done == before:
+            raise OptionError("clip", got="no frame", expected="at least one", fix="Give another source.")
+        if done >= in_all:
+            return times
+    raise AssertionError("a clip has passes without end")
+
+
+class _Arrival:
+    """A frame, when it was asked for (or arrived), and how long it took to get."""
+
+    __slots__ = ("arrival_ns", "decode_ms", "frame")
+
+    def __init__(self, frame: np.ndarray, arrival_ns: int, decode_ms: float) -> None:
+        self.frame = frame
+        self.arrival_ns = arrival_ns
+        self.decode_ms = decode_ms
+
+
+def _timed(frames: Iterator[np.ndarray], index: int, origin_ns: int, pace_fps: float | None) -> Iterator[_Arrival]:
+    for number in itertools.count(index):
+        asked_ns = time.perf_counter_ns()
+        arrival_ns = asked_ns
+        if pace_fps is not None:
+            arrival_ns = origin_ns + int(number * 1e9 / pace_fps)
+            if arrival_ns > asked_ns:
+                time.sleep((arrival_ns - asked_ns) / 1e9)
+            asked_ns = time.perf_counter_ns()
+        frame = next(frames, None)
+        if frame is None:
+            return
+        yield _Arrival(frame, arrival_ns, (time.perf_counter_ns() - asked_ns) / 1e6)
+
+
+def _frame_time(index: int, image: _Arrival, found: Detections, drawn_ms: float | None, end_ns: int) -> FrameTime:
+    graphs = {name: value for name, value in found.timings_ms.items() if name not in _OUTSIDE_MODEL}
+    model_ms = sum(graphs.values())
+    stages = {
+        "decode": image.decode_ms,
+        "preprocess": found.timings_ms.get("preprocess", 0.0),
+        "model": model_ms,
+        "postprocess": found.timings_ms.get("postprocess", 0.0),
+    }
+    if drawn_ms is not None:
+        stages["draw"] = drawn_ms
+    return FrameTime(
+        frame=index,
+        kind=found.kind,
+        end_to_end_ms=(end_ns - image.arrival_ns) / 1e6,
+        model_ms=model_ms,
+        stages_ms=stages,
+        graphs_ms=graphs,
+        arrival_ms=image.arrival_ns / 1e6,
+    )

@@ -1,0 +1,159 @@
+"""``lsts-edge bench latency``: how fast a bundle is on this device, keyframe and propagated frames apart."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+
+from lsts_edge.cli.group import examples, json_option
+
+__all__ = ["command"]
+
+
+@click.command(
+    "latency",
+    short_help="Milliseconds per keyframe and propagated frame.",
+    epilog=examples(
+        "lsts-edge bench latency demo/bundle",
+        "lsts-edge bench latency demo/bundle clip.mp4 --pace 30 --output latency.json",
+        "lsts-edge bench latency demo/bundle --backend openvino --threads 2 --json",
+    ),
+)
+@click.argument("bundle", type=click.Path(path_type=Path))
+@click.argument("source", type=click.Path(path_type=Path), required=False)
+@click.option("--frames", default=300, show_default=True, help="Frames to time.")
+@click.option("--warmup-frames", default=20, show_default=True, help="Frames before, not timed.")
+@click.option("--split-frames", default=60, show_default=True, help="Frames with joined subgraphs taken apart.")
+@click.option("--cold-starts", default=5, show_default=True, help="Fresh processes to start; 0 for none.")
+@click.option("--camera-fps", default=30.0, show_default=True, help="Rate that deadlines are counted against.")
+@click.option("--pace", "pace_fps", type=float, help="Feed frames at this rate, in place of as fast as possible.")
+@click.option("--draw/--no-draw", default=True, show_default=True, help="Draw the boxes, as part of end to end.")
+@click.option("--backend", default="onnxruntime", show_default=True, help="onnxruntime or openvino.")
+@click.option("--provider", default="cpu", show_default=True, help="cpu, cuda, tensorrt; openvino: cpu, gpu, auto.")
+@click.option("--threads", type=int, help="Threads inside an operator; the engine's choice unless given.")
+@click.option("--precision", default="fp32", show_default=True, help="OpenVINO's precision: fp32, bf16, fp16.")
+@click.option("--lsts-form", help="taps, custom or gridsample; the bundle's default unless given.")
+@click.option(
+    "--joined/--split", "joined", default=None, help="Joined graphs or subgraphs; joined where there are any."
+)
+@click.option("--keyframe-interval", type=int, help="Frames from keyframe to keyframe; the bundle's unless given.")
+@click.option("--output", type=click.Path(path_type=Path), help="Write the result here (JSON).")
+@json_option
+def command(bundle: Path, source: Path | None, output: Path | None, as_json: bool, **chosen: Any) -> None:
+    """Time BUNDLE on the video SOURCE (a procedural clip unless given), model-only and end to end.
+
+    Also measured: each stage and subgraph, cold start in fresh processes, deadline misses, jitter, processor time,
+    peak memory, and energy where the device tells it.
+    """
+    from lsts_edge.benchmarks.latency import LatencyOptions, measure_latency
+    from lsts_edge.benchmarks.progress import console_progress
+    from lsts_edge.benchmarks.results import write_result
+
+    options = LatencyOptions(**chosen)
+    with console_progress(sys.stderr) as progress:
+        result = measure_latency(bundle, source, options, progress)
+    if output is not None:
+        write_result(output, result)
+    if as_json:
+        click.echo(json.dumps(result, indent=2))
+        return
+    for line in _lines(result):
+        click.echo(line)
+    if output is not None:
+        click.echo(f"written     {output}")
+    click.echo(_last_line(result))
+
+
+def _lines(result: Mapping[str, Any]) -> Iterator[str]:
+    from lsts_edge.benchmarks.tables import number, text_table
+
+    device, settings, data, conditions = (result[name] for name in ("device", "settings", "data", "conditions"))
+    yield f"device      {device['board'] or device['cpu_model']}, {device['usable_cores']} cores, {device['memory_gib']} GiB"
+    threads = settings["threads"] or "engine's choice of"
+    yield (
+        f"engine      {settings['backend']} {settings['backend_version']} on {settings['provider_used']}, {threads} threads, "
+        f"{settings['precision']}, {'joined' if settings['joined_used'] else 'split'} graphs, "
+        f"lsts {settings['lsts_form_used']}, keyframe every {settings['keyframe_interval_used']}"
+    )
+    yield f"bundle      {result['bundle']['name']} sha256:{result['bundle']['digest'][:12]}..., {result['bundle']['weights']}"
+    yield f"clip        {settings['clip']}; {settings['frames']} frames after {settings['warmup_frames']} of warm-up"
+    yield ""
+    header = ("ms", "n", "p50", "p90", "p95", "p99", "max")
+    rows = []
+    for kind, found in [*data["by_kind"].items(), ("all", data["all"])]:
+        for part in ("model", "end_to_end"):
+            values = [number(found[part][f"{name}_ms"]) for name in ("p50", "p90", "p95", "p99", "max")]
+            rows.append((f"{kind}, {part.replace('_', ' ')}", str(found[part]["n"]), *values))
+    yield text_table(header, rows)
+    yield ""
+    yield from _parts(data)
+    deadlines, jitter, per_frame = data["deadlines"], data["jitter"]["end_to_end"], data["per_frame"]
+    yield (
+        f"deadlines   at {deadlines['camera_fps']:g} fps: {deadlines['late']} of {deadlines['frames']} late, "
+        f"{deadlines['over_budget']} over budget, backlog at the end {number(deadlines['backlog_end_ms'])} ms"
+    )
+    yield f"jitter      p99 - p50 {number(jitter['p99_minus_p50_ms'])} ms, mean step {number(jitter['mean_step_ms'])} ms"
+    energy = per_frame["energy_mj"]
+    told = f"{number(energy)} mJ" if energy is not None else f"not told: {per_frame['energy_reason']}"
+    yield f"processor   {number(per_frame['cpu_time_ms'])} ms of processor time a frame; energy {told}"
+    yield f"memory      {conditions['peak_rss_mib']} MiB at most (this process, clip included)"
+    if data["cold_start"]:
+        phases, memory = data["cold_start"]["phases"], data["cold_start"]["memory"]
+        steps = ", ".join(f"{name.replace('_', ' ')} {number(phases[name]['p50_ms'])}" for name in phases)
+        yield f"cold start  {steps} ms (p50 of {data['cold_start']['repeats']}); resident {number(memory['rss_mib'])} MiB"
+    yield f"machine     {_conditions(conditions)}"
+
+
+def _parts(data: Mapping[str, Any]) -> Iterator[str]:
+    from lsts_edge.benchmarks.tables import number, text_table
+
+    rows = []
+    for kind, found in data["by_kind"].items():
+        for name, part in found["stages"].items():
+            rows.append(
+                (f"{kind}: {name}", number(part["p50_ms"]), number(part["p95_ms"]), f"{100 * part['share']:.1f} %")
+            )
+    yield text_table(("stage", "p50 ms", "p95 ms", "share"), rows)
+    yield ""
+    apart = data["subgraphs"] or data["by_kind"]
+    rows = []
+    for kind, found in apart.items():
+        total = sum(part["p50_ms"] for part in found["graphs"].values())
+        for name, part in found["graphs"].items():
+            rows.append(
+                (
+                    f"{kind}: {name}",
+                    number(part["p50_ms"]),
+                    number(part["p95_ms"]),
+                    f"{100 * part['p50_ms'] / total:.1f} %",
+                )
+            )
+    yield text_table(("subgraph", "p50 ms", "p95 ms", "of model"), rows)
+    yield ""
+
+
+def _conditions(conditions: Mapping[str, Any]) -> str:
+    busy = conditions["busy_by_others"]
+    told = [
+        f"others took {100 * busy:.1f} % of the processor" if busy is not None else "load of others unknown",
+        f"governor {conditions['governor'] or 'not told'}",
+        f"throttled {conditions['throttle_events']} times"
+        if conditions["throttle_events"] is not None
+        else "throttling not told",
+    ]
+    return ", ".join(told)
+
+
+def _last_line(result: Mapping[str, Any]) -> str:
+    kinds, whole = result["data"]["by_kind"], result["data"]["all"]
+    key = kinds.get("keyframe") or kinds["first"]
+    parts = [f"keyframe p50 {key['model']['p50_ms']:.2f} ms"]
+    if "propagated" in kinds:
+        parts.append(f"propagated p50 {kinds['propagated']['model']['p50_ms']:.2f} ms")
+    rates = f"{whole['model']['fps']:.1f} fps model-only, {whole['end_to_end']['fps']:.1f} fps end to end"
+    return f"result      {', '.join(parts)}; {rates}"
