@@ -59,12 +59,8 @@ class LatencyOptions:
             ("cold_starts", self.cold_starts, 0),
         ):
             if not least <= value <= 10_000_000:
-                raise OptionError(
-                    f"latency: {name}",
-                    got=value,
-                    expected=f"{least}..10000000",
-                    fix=f"Give --{name.replace('_', '-')}.",
-                )
+                fix = f"Change --{name.replace('_', '-')}."
+                raise OptionError(f"latency: {name}", got=value, expected=f"{least}..10000000", fix=fix)
         for name, rate in (("camera_fps", self.camera_fps), ("pace_fps", self.pace_fps)):
             if rate is not None and not 0 < rate <= 10_000:
                 raise OptionError(f"latency: {name}", got=rate, expected="0..10000 a second", fix="Give 30.")
@@ -95,19 +91,14 @@ def measure_latency(
     bundle = Bundle.open(bundle_path)
     cold = None
     if options.cold_starts:
-        cold = cold_start(
-            bundle_path,
-            options.detector_options(),
-            repeats=options.cold_starts,
-            progress=_phase(progress, "cold start"),
-        )
+        told = _phase(progress, "cold start")
+        cold = cold_start(bundle_path, options.detector_options(), repeats=options.cold_starts, progress=told)
     clip = Clip(source)
     detector = Detector(bundle, **options.detector_options())
     draw = _draw if options.draw else None
     reset_peak_rss()
-    recorder = ConditionsRecorder(
-        lambda: open_energy_meter(accelerator=options.provider in ("cuda", "tensorrt"))
-    ).start()
+    on_gpu = options.provider in ("cuda", "tensorrt")
+    recorder = ConditionsRecorder(lambda: open_energy_meter(accelerator=on_gpu)).start()
     frames = run_clip(
         detector,
         clip,

@@ -21,16 +21,13 @@ def number(value: float | None, digits: int = 3) -> str:
 
 def text_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Columns under their heads: the first to the left, the others to the right."""
-    table = [list(header), *map(list, rows)]
+    table = [tuple(header), *map(tuple, rows)]
     widths = [max(len(row[column]) for row in table) for column in range(len(header))]
+    table.insert(1, tuple("-" * width for width in widths))
     lines = []
-    for row in table:
-        cells = [
-            cell.rjust(width) if index else cell.ljust(width)
-            for index, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ]
+    for first, *others in table:
+        cells = [first.ljust(widths[0]), *(cell.rjust(w) for cell, w in zip(others, widths[1:], strict=True))]
         lines.append("  ".join(cells).rstrip())
-    lines.insert(1, "  ".join("-" * width for width in widths))
     return "\n".join(lines)
 
 

@@ -72,81 +72,83 @@ def command(bundle: Path, source: Path | None, output: Path | None, as_json: boo
 def _lines(result: Mapping[str, Any]) -> Iterator[str]:
     from lsts_edge.benchmarks.tables import number, text_table
 
-    device, settings, data, conditions = (result[name] for name in ("device", "settings", "data", "conditions"))
-    yield f"device      {device['board'] or device['cpu_model']}, {device['usable_cores']} cores, {device['memory_gib']} GiB"
-    threads = settings["threads"] or "engine's choice of"
-    yield (
-        f"engine      {settings['backend']} {settings['backend_version']} on {settings['provider_used']}, {threads} threads, "
-        f"{settings['precision']}, {'joined' if settings['joined_used'] else 'split'} graphs, "
-        f"lsts {settings['lsts_form_used']}, keyframe every {settings['keyframe_interval_used']}"
-    )
-    yield f"bundle      {result['bundle']['name']} sha256:{result['bundle']['digest'][:12]}..., {result['bundle']['weights']}"
-    yield f"clip        {settings['clip']}; {settings['frames']} frames after {settings['warmup_frames']} of warm-up"
+    yield from _heading(result)
     yield ""
-    header = ("ms", "n", "p50", "p90", "p95", "p99", "max")
+    data = result["data"]
     rows = []
     for kind, found in [*data["by_kind"].items(), ("all", data["all"])]:
         for part in ("model", "end_to_end"):
             values = [number(found[part][f"{name}_ms"]) for name in ("p50", "p90", "p95", "p99", "max")]
             rows.append((f"{kind}, {part.replace('_', ' ')}", str(found[part]["n"]), *values))
-    yield text_table(header, rows)
+    yield text_table(("ms", "n", "p50", "p90", "p95", "p99", "max"), rows)
     yield ""
-    yield from _parts(data)
+    yield _parts("stage", {kind: found["stages"] for kind, found in data["by_kind"].items()})
+    yield ""
+    yield _parts("subgraph", {kind: found["graphs"] for kind, found in (data["subgraphs"] or data["by_kind"]).items()})
+    yield ""
+    yield from _footing(data, result["conditions"])
+
+
+def _heading(result: Mapping[str, Any]) -> Iterator[str]:
+    device, settings, bundle = result["device"], result["settings"], result["bundle"]
+    name = device["board"] or device["cpu_model"]
+    yield f"device      {name}, {device['usable_cores']} cores, {device['memory_gib']} GiB"
+    yield (
+        f"engine      {settings['backend']} {settings['backend_version']} on {settings['provider_used']}, "
+        f"{settings['threads'] or 'own choice of'} threads, {settings['precision']}"
+    )
+    yield (
+        f"model       {'joined' if settings['joined_used'] else 'split'} graphs, lsts {settings['lsts_form_used']}, "
+        f"a keyframe every {settings['keyframe_interval_used']}"
+    )
+    yield f"bundle      {bundle['name']} sha256:{bundle['digest'][:12]}..., {bundle['weights']}"
+    yield f"clip        {settings['clip']}; {settings['frames']} frames after {settings['warmup_frames']} of warm-up"
+
+
+def _parts(what: str, by_kind: Mapping[str, Mapping[str, Mapping[str, float]]]) -> str:
+    from lsts_edge.benchmarks.tables import number, text_table
+
+    rows = [
+        (f"{kind}: {name}", number(part["p50_ms"]), number(part["p95_ms"]), f"{100 * part['share']:.1f} %")
+        for kind, parts in by_kind.items()
+        for name, part in parts.items()
+    ]
+    return text_table((what, "p50 ms", "p95 ms", "of end to end"), rows)
+
+
+def _footing(data: Mapping[str, Any], conditions: Mapping[str, Any]) -> Iterator[str]:
+    from lsts_edge.benchmarks.tables import number
+
     deadlines, jitter, per_frame = data["deadlines"], data["jitter"]["end_to_end"], data["per_frame"]
     yield (
         f"deadlines   at {deadlines['camera_fps']:g} fps: {deadlines['late']} of {deadlines['frames']} late, "
-        f"{deadlines['over_budget']} over budget, backlog at the end {number(deadlines['backlog_end_ms'])} ms"
+        f"{deadlines['over_budget']} over budget, {number(deadlines['backlog_end_ms'])} ms behind at the end"
     )
-    yield f"jitter      p99 - p50 {number(jitter['p99_minus_p50_ms'])} ms, mean step {number(jitter['mean_step_ms'])} ms"
+    tail, step = number(jitter["p99_minus_p50_ms"]), number(jitter["mean_step_ms"])
+    yield f"jitter      p99 - p50 {tail} ms, mean step {step} ms"
     energy = per_frame["energy_mj"]
     told = f"{number(energy)} mJ" if energy is not None else f"not told: {per_frame['energy_reason']}"
     yield f"processor   {number(per_frame['cpu_time_ms'])} ms of processor time a frame; energy {told}"
     yield f"memory      {conditions['peak_rss_mib']} MiB at most (this process, clip included)"
-    if data["cold_start"]:
-        phases, memory = data["cold_start"]["phases"], data["cold_start"]["memory"]
-        steps = ", ".join(f"{name.replace('_', ' ')} {number(phases[name]['p50_ms'])}" for name in phases)
-        yield f"cold start  {steps} ms (p50 of {data['cold_start']['repeats']}); resident {number(memory['rss_mib'])} MiB"
+    cold = data["cold_start"]
+    if cold:
+        steps = ", ".join(
+            f"{name.replace('_', ' ')} {number(found['p50_ms'])}" for name, found in cold["phases"].items()
+        )
+        resident = number(cold["memory"]["rss_mib"])
+        yield f"cold start  {steps} ms (p50 of {cold['repeats']}); resident {resident} MiB"
     yield f"machine     {_conditions(conditions)}"
 
 
-def _parts(data: Mapping[str, Any]) -> Iterator[str]:
-    from lsts_edge.benchmarks.tables import number, text_table
-
-    rows = []
-    for kind, found in data["by_kind"].items():
-        for name, part in found["stages"].items():
-            rows.append(
-                (f"{kind}: {name}", number(part["p50_ms"]), number(part["p95_ms"]), f"{100 * part['share']:.1f} %")
-            )
-    yield text_table(("stage", "p50 ms", "p95 ms", "share"), rows)
-    yield ""
-    apart = data["subgraphs"] or data["by_kind"]
-    rows = []
-    for kind, found in apart.items():
-        total = sum(part["p50_ms"] for part in found["graphs"].values())
-        for name, part in found["graphs"].items():
-            rows.append(
-                (
-                    f"{kind}: {name}",
-                    number(part["p50_ms"]),
-                    number(part["p95_ms"]),
-                    f"{100 * part['p50_ms'] / total:.1f} %",
-                )
-            )
-    yield text_table(("subgraph", "p50 ms", "p95 ms", "of model"), rows)
-    yield ""
-
-
 def _conditions(conditions: Mapping[str, Any]) -> str:
-    busy = conditions["busy_by_others"]
-    told = [
-        f"others took {100 * busy:.1f} % of the processor" if busy is not None else "load of others unknown",
-        f"governor {conditions['governor'] or 'not told'}",
-        f"throttled {conditions['throttle_events']} times"
-        if conditions["throttle_events"] is not None
-        else "throttling not told",
-    ]
-    return ", ".join(told)
+    busy, throttled = conditions["busy_by_others"], conditions["throttle_events"]
+    return ", ".join(
+        (
+            "load of others not told" if busy is None else f"others took {100 * busy:.1f} % of the processor",
+            f"governor {conditions['governor'] or 'not told'}",
+            f"throttling {'not told' if throttled is None else f'{throttled} times'}",
+        )
+    )
 
 
 def _last_line(result: Mapping[str, Any]) -> str:
