@@ -18,11 +18,11 @@ def initial_offsets(preset: LstsPreset, seed: int = 0) -> torch.Tensor:
     """``(K, 2)`` float32 offsets, ``(x, y)`` in cells: drawn from N(0, 1), or the integer grid around zero."""
     if preset.init == "uniform":
         half = round(preset.locations**0.5) // 2
-        side = torch.arange(-half, half + 1, dtype=torch.float32)
+        side = torch.arange(-half, half + 1, dtype=torch.float32, device="cpu")
         y, x = torch.meshgrid(side, side, indexing="ij")
         return torch.stack((x.flatten(), y.flatten()), dim=1)
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randn(preset.locations, 2, generator=generator)
+    generator = torch.Generator("cpu").manual_seed(seed)
+    return torch.randn(preset.locations, 2, generator=generator, device="cpu")
 
 
 def differentiable_taps(offsets: torch.Tensor, height: int, width: int) -> tuple[list[tuple[int, int]], torch.Tensor]:
