@@ -136,9 +136,9 @@ def measure_latency(
 
 
 def _draw(frame: np.ndarray, found: Detections) -> object:
-    from lsts_edge.runtime.drawing import draw_detections
+    from lsts_edge.runtime.drawing import annotate
 
-    return draw_detections(frame, found)
+    return annotate(frame, found)
 
 
 def _phase(progress: Progress | None, name: str) -> Callable[[int, int], None] | None:

@@ -1,0 +1,121 @@
+"""Other ways to bring the memory to the current frame, as small graphs in place of LSTS: for latency side by side."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from lsts_edge.export.graph import Builder
+from lsts_edge.export.lsts_graph import lsts_graph
+
+__all__ = ["DenseFlow", "match_trans_graph", "non_local_graph", "warp_graph"]
+
+_RADIUS_CELLS = 4  # LSTS paper, 4.4: "just like MatchTrans module with the neighbourhoods are set to 4"
+
+
+def match_trans_graph(current: str, embedding_shape: tuple[int, ...], memory_shape: tuple[int, ...]) -> bytes:
+    """MatchTrans (Xiao and Lee, STMN, ECCV 2018): compare with all 81 cells of the 9 x 9 window around, and blend.
+
+    It is LSTS with the integer grid as its fixed sampling locations, here with the same embeddings and softmax.
+
+    Args:
+        current: name of the input with the newer frame's embedding.
+        embedding_shape: ``(1, E, H, W)``.
+        memory_shape: ``(1, C, H, W)``.
+
+    Returns:
+        A serialised model: memory, memory_embedding, ``current`` -> aligned.
+    """
+    side = np.arange(-_RADIUS_CELLS, _RADIUS_CELLS + 1, dtype=np.float32)
+    offsets = np.stack(np.meshgrid(side, side), axis=-1).reshape(-1, 2)
+    model = lsts_graph(
+        "taps", offsets, current=current, embedding_shape=embedding_shape, memory_shape=memory_shape, name="match_trans"
+    )
+    return bytes(model.SerializeToString())
+
+
+def non_local_graph(current: str, embedding_shape: tuple[int, ...], memory_shape: tuple[int, ...]) -> bytes:
+    """Non-Local (Wang et al., CVPR 2018, embedded Gaussian): every cell looks at every cell of the memory.
+
+    ``aligned = memory softmax(memory_embedding^T current_embedding)`` over all H W positions.
+
+    Args:
+        current: name of the input with the newer frame's embedding.
+        embedding_shape: ``(1, E, H, W)``.
+        memory_shape: ``(1, C, H, W)``.
+
+    Returns:
+        A serialised model: memory, memory_embedding, ``current`` -> aligned.
+    """
+    graph = Builder("non_local")
+    memory = graph.input("memory", memory_shape)
+    memory_embedding = graph.input("memory_embedding", embedding_shape)
+    current_embedding = graph.input(current, embedding_shape)
+    cells = memory_shape[2] * memory_shape[3]
+    keys = graph.reshape(memory_embedding, embedding_shape[1], cells)
+    queries = graph.op("Transpose", graph.reshape(current_embedding, embedding_shape[1], cells), perm=[1, 0])
+    weights = graph.op("Softmax", graph.op("MatMul", queries, keys), axis=-1)
+    values = graph.op("Transpose", graph.reshape(memory, memory_shape[1], cells), perm=[1, 0])
+    blended = graph.op("Transpose", graph.op("MatMul", weights, values), perm=[1, 0])
+    model = graph.build({"aligned": (graph.reshape(blended, *memory_shape), memory_shape, "float32")})
+    return bytes(model.SerializeToString())
+
+
+def warp_graph(memory_shape: tuple[int, ...]) -> bytes:
+    """Warp a feature by a flow field (Zhu et al., DFF, CVPR 2017): one bilinear sample per cell.
+
+    Args:
+        memory_shape: ``(1, C, H, W)``.
+
+    Returns:
+        A serialised model: memory, grid ``(1, H, W, 2)`` in GridSample's units -> aligned.
+    """
+    graph = Builder("warp")
+    memory = graph.input("memory", memory_shape)
+    grid = graph.input("grid", (1, *memory_shape[2:], 2))
+    aligned = graph.op("GridSample", memory, grid, mode="bilinear", padding_mode="zeros", align_corners=0)
+    model = graph.build({"aligned": (aligned, memory_shape, "float32")})
+    return bytes(model.SerializeToString())
+
+
+class DenseFlow:
+    """Optical flow from the current frame to the keyframe (cv2.DISOpticalFlow, preset fast, half resolution).
+
+    Half resolution is what DFF's flow network gets. The flow becomes a sampling grid of the feature's size.
+
+    Args:
+        feature_size: ``(H, W)`` in cells.
+    """
+
+    settings = "cv2.DISOpticalFlow, preset fast, grey image at half of the network's resolution"
+
+    def __init__(self, feature_size: tuple[int, int]) -> None:
+        self._flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
+        self._height, self._width = feature_size
+        y, x = np.meshgrid(np.arange(self._height), np.arange(self._width), indexing="ij")
+        self._cells = np.stack((x, y), axis=-1).astype(np.float32)
+        self._key: np.ndarray | None = None
+
+    def grey(self, image: np.ndarray) -> np.ndarray:
+        """``(1, H, W, 3)`` uint8 BGR to the half-size grey image that flow is computed on."""
+        height, width = image.shape[1:3]
+        half = cv2.resize(image[0], (width // 2, height // 2), interpolation=cv2.INTER_AREA)
+        return np.asarray(cv2.cvtColor(half, cv2.COLOR_BGR2GRAY))
+
+    def keyframe(self, image: np.ndarray) -> None:
+        """Remember the image that later frames are matched to."""
+        self._key = self.grey(image)
+
+    def grid(self, image: np.ndarray) -> np.ndarray:
+        """``(1, H, W, 2)`` float32: where each cell of the current frame lies in the keyframe, in GridSample's units.
+
+        Raises:
+            AssertionError: if there was no keyframe.
+        """
+        assert self._key is not None, "keyframe comes first"
+        grey = self.grey(image)
+        flow = self._flow.calc(grey, self._key, None)
+        scale = np.array([self._width / grey.shape[1], self._height / grey.shape[0]], np.float32)
+        small = cv2.resize(flow, (self._width, self._height), interpolation=cv2.INTER_AREA) * scale
+        grid = (2.0 * (self._cells + small) + 1.0) / np.array([self._width, self._height], np.float32) - 1.0
+        return np.ascontiguousarray(grid[None], dtype=np.float32)
