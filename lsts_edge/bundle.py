@@ -228,12 +228,15 @@ def _read_plain(root: Path, name: str, limit_bytes: int, *, exact: bool = False)
         raise BundleError(f"{name} in bundle {root}", got=reason, expected="a plain file", fix=_COPY_AGAIN) from error
     finally:
         os.close(directory)
-    with open(descriptor, "rb") as file:
+    try:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode) or status.st_nlink != 1:
             got = "a file with several hard links" if stat.S_ISREG(status.st_mode) else "no regular file"
             raise BundleError(f"{name} in bundle {root}", got=got, expected="a plain file", fix=_COPY_AGAIN)
-        content = file.read(limit_bytes + 1) if status.st_size <= limit_bytes else b""
+        with open(descriptor, "rb", closefd=False) as file:
+            content = file.read(limit_bytes + 1) if status.st_size <= limit_bytes else b""
+    finally:
+        os.close(descriptor)
     size = max(status.st_size, len(content))
     if size > limit_bytes or (exact and len(content) != limit_bytes):
         expected = f"{limit_bytes} bytes" if exact else f"at most {limit_bytes} bytes"

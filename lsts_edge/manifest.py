@@ -263,7 +263,12 @@ class Manifest:
             )
         data = parse_json(raw, max_bytes=MANIFEST_MAX_BYTES)
         _check(canonical_json(data) == raw, "manifest.json's form", "other bytes", "canonical JSON")
-        del data["manifest_sha256"]
+        _check(
+            isinstance(data, dict) and data.pop("manifest_sha256", None) == found,
+            "its own digest",
+            "elsewhere",
+            "on top",
+        )
         manifest = cls.from_dict(data)
         _check(bool(manifest.files), "files", "none", "every file of the bundle")
         return manifest

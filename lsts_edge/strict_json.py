@@ -85,13 +85,16 @@ def _decode(kind: Any, data: Any, where: str) -> Any:
     if origin is Mapping:
         if not isinstance(data, dict):
             raise _wrong(where, data, "an object")
-        return {key: _decode(arguments[1], value, f"{where}.{_shown(key)}") for key, value in data.items()}
+        return {
+            _decode(str, key, where): _decode(arguments[1], value, f"{where}.{_shown(key)}")
+            for key, value in data.items()
+        }
     if kind is float and type(data) is int:
         return float(data)
     if type(data) is not kind:
         raise _wrong(where, data, {str: "text", int: "an integer", float: "a number"}.get(kind, str(kind)))
-    if kind is str and len(data) > MAX_STRING_CHARS:
-        raise _wrong(where, data, f"at most {MAX_STRING_CHARS} characters")
+    if kind is str and not (len(data) <= MAX_STRING_CHARS and data.isprintable()):
+        raise _wrong(where, data, f"at most {MAX_STRING_CHARS} printable characters")
     return data
 
 

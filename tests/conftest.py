@@ -71,7 +71,10 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def copy_checkout(target: Path) -> None:
     """Copy what git would commit, links kept, so that nothing built in the checkout comes along."""
     listed = subprocess.run(
-        ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"], cwd=ROOT, capture_output=True, check=True
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"],
+        cwd=ROOT,
+        capture_output=True,
+        check=True,
     )
     for name in filter(None, listed.stdout.decode().split("\0")):
         if name.startswith(("examples/weights/", "tests/data/")) or not os.path.lexists(ROOT / name):

@@ -1,0 +1,48 @@
+"""Opens every bundle in a folder, in a process of its own, and tells code, seconds and memory of each refusal."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from lsts_edge.bundle import Bundle
+from lsts_edge.errors import LstsEdgeError
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+
+
+def measure(folder: Path) -> dict[str, Any]:
+    """Bundle name -> ``{"code", "text", "seconds", "grown_mb"}``, measured in a fresh process."""
+    environment = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}"}
+    command = [sys.executable, "-m", "attacks.measure", str(folder)]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=120)
+    assert done.returncode == 0, done.stderr
+    return dict(json.loads(done.stdout))
+
+
+def _open_all(folder: Path) -> dict[str, Any]:
+    report = {}
+    for path in sorted(folder.iterdir()):
+        before, start = _peak_mb(), time.perf_counter()
+        try:
+            Bundle.open(path)
+            code, text = "accepted", ""
+        except LstsEdgeError as error:
+            code, text = error.code, str(error)
+        seconds = time.perf_counter() - start
+        report[path.name] = {"code": code, "text": text, "seconds": seconds, "grown_mb": _peak_mb() - before}
+    return report
+
+
+def _peak_mb() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+if __name__ == "__main__":
+    print(json.dumps(_open_all(Path(sys.argv[1]))))

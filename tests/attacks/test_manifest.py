@@ -1,0 +1,163 @@
+"""Hostile manifests, each with a correct digest of itself, are refused in under 1 s and 64 MB (RELIABILITY row 3)."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from attacks.forged import forge
+from attacks.measure import measure
+
+Change = Callable[[dict[str, Any]], Any]
+
+
+def _set(path: str, value: object) -> Change:
+    def change(data: Any) -> None:
+        *folders, last = path.split("/")
+        for folder in folders:
+            data = data[int(folder)] if isinstance(data, list) else data[folder]
+        data[last] = value
+
+    return change
+
+
+def _drop(key: str) -> Change:
+    return lambda data: data.pop(key)
+
+
+def _listed(name: str) -> Change:
+    """The manifest lists one more file under that name."""
+    digest = hashlib.sha256(b"").hexdigest()
+    return lambda data: data["files"].update({name: {"sha256": digest, "bytes": 0}})
+
+
+def _graph_file(name: str) -> Change:
+    """A graph's file has that name, in the list of files too."""
+
+    def change(data: dict[str, Any]) -> None:
+        data["graphs"]["heavy"]["forms"]["default"] = name
+        data["files"][name] = data["files"].pop("heavy.onnx")
+
+    return change
+
+
+CHANGES: dict[str, Change] = {
+    "schema-2": _set("schema", 2),
+    "schema-text": _set("schema", "1"),
+    "schema-true": _set("schema", True),
+    "schema-missing": _drop("schema"),
+    "unknown-key": _set("library", "evil.so"),
+    "no-graphs": _drop("graphs"),
+    "no-files": _set("files", {}),
+    "graphs-list": _set("graphs", []),
+    "graphs-null": _set("graphs", None),
+    "programs-text": _set("programs", "first"),
+    "steps-object": _set("programs/first", {}),
+    "step-unknown-graph": _set("programs/first/0/graph", "../heavy"),
+    "step-missing-input": _set("programs/first/0/inputs", {}),
+    "step-extra-output": _set("programs/first/0/outputs", {"feature": "task", "other": "x"}),
+    "slot-with-newline": _set("programs/first/0/outputs", {"feature": "a\nb"}),
+    "state-twice": lambda data: data["state"].append(data["state"][0]),
+    "state-never-written": lambda data: data["state"].append({"name": "age", "dtype": "int64", "shape": [1]}),
+    "state-other-shape": _set("state/0/shape", [1, 4]),
+    "state-huge": _set("state/0/shape", [1 << 62, 1 << 62]),
+    "shape-negative": _set("state/0/shape", [-1, 3]),
+    "shape-float": _set("state/0/shape", [1.0, 3]),
+    "shape-100-axes": _set("state/0/shape", [1] * 100),
+    "dtype-object": _set("state/0/dtype", "object"),
+    "parameters-text": _set("graphs/heavy/parameters", "many"),
+    "size-zero": _set("input/height_px", 0),
+    "size-huge": _set("input/height_px", 1 << 40),
+    "pad-negative": _set("input/pad_value", -1),
+    "classes-empty": _set("classes", []),
+    "classes-numbers": _set("classes", [1, 2]),
+    "class-of-1-MB": _set("classes", ["x" * 900_000]),
+    "interval-zero": _set("keyframes/interval", 0),
+    "preset-code": _set("preset/name", {"__reduce__": "os.system"}),
+    "preset-size": _set("preset/input/height_px", 1 << 30),
+    "weights-source": _set("weights/source", "hub"),
+    "licence-escapes": _set("weights/licence", "free\x1b[2J\x1b[1;1Hyours"),
+    "licence-right-to-left": _set("weights/licence", "free \u202eylno"),
+    "licence-lines": _set("weights/licence", "free\nwarranty: full"),
+    "tool-escapes": _set("tools", {"lsts\x1b[0m": "1"}),
+    "digest-short": _set("files/head.onnx/sha256", "00"),
+    "bytes-negative": _set("files/head.onnx/bytes", -1),
+    "bytes-huge": _set("files/head.onnx/bytes", 1 << 60),
+    "file-parent": _listed("../outside.txt"),
+    "file-inner-parent": _listed("golden/../../outside.txt"),
+    "file-absolute": _listed("/etc/hostname.txt"),
+    "file-backslash": _listed("golden\\note.txt"),
+    "file-nul": _listed("note\0.txt"),
+    "file-drive": _listed("C:note.txt"),
+    "file-case": _listed("Golden/Note.txt"),
+    "file-dot": _listed("./note.txt"),
+    "file-unicode": _listed("n\u00f6te.txt"),
+    "file-library": _listed("liblsts_ops.so"),
+    "file-manifest": _listed("manifest.json"),
+    "files-10000": lambda data: data["files"].update(
+        {f"f{i}.txt": {"sha256": "0" * 64, "bytes": 0} for i in range(9000)}
+    ),
+    "graph-parent": _graph_file("../heavy.onnx"),
+    "graph-absolute": _graph_file("/heavy.onnx"),
+    "graph-manifest": _set("graphs/heavy/forms/default", "manifest.json"),
+    "graph-unlisted": _set("graphs/heavy/forms/default", "other.onnx"),
+    "graph-shared": _set("graphs/heavy/forms/default", "head.onnx"),
+}
+
+REWRITES: dict[str, Callable[[bytes], bytes]] = {
+    "duplicate-key": lambda text: text.replace(b'"schema":1', b'"schema":1,"schema":1'),
+    "duplicate-name": lambda text: text.replace(b'"classes":', b'"classes":["cat"],"classes":'),
+    "nan": lambda text: text.replace(b'"score_floor":0.05', b'"score_floor":NaN'),
+    "infinity": lambda text: text.replace(b'"score_floor":0.05', b'"score_floor":-Infinity'),
+    "1e400": lambda text: text.replace(b'"score_floor":0.05', b'"score_floor":1e400'),
+    "long-number": lambda text: text.replace(b'"schema":1', b'"schema":' + b"1" * 900_000),
+    "long-fraction": lambda text: text.replace(b'"score_floor":0.05', b'"score_floor":0.' + b"0" * 900_000 + b"5"),
+    "deep-lists": lambda text: text.replace(b'"schema":1', b'"schema":' + b"[" * 10_000 + b"]" * 10_000),
+    "deep-objects": lambda text: text.replace(b'"schema":1', b'"schema":' + b'{"a":' * 10_000 + b"1" + b"}" * 10_000),
+    "many-lists": lambda text: text.replace(b'"schema":1', b'"schema":[' + b"[]," * 340_000 + b"[]]"),
+    "50-MB": lambda text: text.replace(b'"schema":1', b'"schema":' + b" " * 50_000_000 + b"1"),
+    "spaces": lambda text: text.replace(b'"schema":1', b'"schema": 1'),
+    "trailing": lambda text: text + b"\n",
+    "two-documents": lambda text: text + text,
+    "byte-order-mark": lambda text: b"\xef\xbb\xbf" + text,
+    "not-utf-8": lambda text: text.replace(b"hand-made", b"hand\xff-made"),
+    "utf-16": lambda text: text.decode().encode("utf-16"),
+    "list": lambda text: b'["name":1]',
+    "text": lambda text: b'"name":',
+    "seal-inside": lambda text: text.replace(b'"parity":', b'"parity" :').replace(b'"name":"hand', b'"name" :"hand'),
+    "surrogate": lambda text: text.replace(b'"bird"', b'"\\udc00\\ud800"'),
+}
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    folder = tmp_path_factory.mktemp("manifests")
+    for name, change in CHANGES.items():
+        forge(folder / name, change=change)
+    for name, rewrite in REWRITES.items():
+        forge(folder / name, rewrite=rewrite)
+    forge(folder / "planted-honest")
+    return measure(folder)
+
+
+@pytest.mark.parametrize("name", [*CHANGES, *REWRITES])
+def test_refused(name: str, report: dict[str, Any]) -> None:
+    outcome = report[name]
+    assert outcome["code"] in ("bundle-manifest", "bundle-digest", "bundle"), outcome
+    assert outcome["seconds"] < 1
+    assert outcome["grown_mb"] < 64
+    assert len(outcome["text"]) < 2000
+
+
+def test_counts_and_the_reason_is_the_content(report: dict[str, Any]) -> None:
+    """Most are refused for what they say: the digest fits, so ``bundle-digest`` would be the wrong reason."""
+    assert {report[name]["code"] for name in CHANGES} == {"bundle-manifest"}
+    assert len(CHANGES) + len(REWRITES) >= 40
+
+
+def test_planted_fault_the_honest_forgery_is_accepted(report: dict[str, Any]) -> None:
+    """Were it refused, the forging would be at fault and the refusals above would say nothing."""
+    assert report["planted-honest"]["code"] == "accepted"
