@@ -77,7 +77,8 @@ class InputPreset:
 @dataclass(frozen=True)
 class BackbonePreset:
     """Which feature network; ``low_channels`` at ``low_stride`` leave the low part, ``feature_channels`` at
-    ``stride`` leave the heavy one."""
+    ``stride`` leave the heavy one.
+    """
 
     name: Literal["resnet101", "efficientnet-lite0", "efficientnet-lite1", "efficientnet-lite2", "tiny"]
     low_channels: int
@@ -109,7 +110,8 @@ class LstsPreset:
 @dataclass(frozen=True)
 class AggregationPreset:
     """Quality weights: ``shared`` applies one stack to each feature (released code), ``concat`` one stack to
-    their concatenation (paper text). The last layer's single channel is implied by ``layers``."""
+    their concatenation (paper text). The last layer's single channel is implied by ``layers``.
+    """
 
     layers: tuple[ConvLayer, ...] = (ConvLayer(1, 256), ConvLayer(3, 16), ConvLayer(3, 1))
     form: Literal["shared", "concat"] = "shared"
@@ -137,6 +139,7 @@ class HeadPreset:
 
     @property
     def anchors_per_cell(self) -> int:
+        """Anchors at each feature cell: one per ratio and scale."""
         return len(self.anchor_ratios) * len(self.anchor_scales)
 
 
@@ -200,7 +203,7 @@ _LSTS_R101 = ModelPreset(
 _LITE_HEAD = HeadPreset(
     classes=FIVE_GROUPS,
     rpn_channels=96,
-    rfcn_channels=96,
+    rfcn_channels=192,  # shared with the RPN's: 192 channels are few for both
     anchor_scales=(2.0, 4.0, 8.0, 14.0),
     rpn_pre_nms=512,
     rpn_post_nms=64,

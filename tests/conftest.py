@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
 from hand_made import write_hand_made_bundle
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -8,8 +8,8 @@ import os
 from pathlib import Path
 
 import pytest
-from hand_made import hand_made_files, hand_made_manifest, write_hand_made_bundle
 
+from hand_made import hand_made_files, hand_made_manifest, write_hand_made_bundle
 from lsts_edge import bundle as bundle_module
 from lsts_edge.bundle import Bundle, write_bundle
 from lsts_edge.errors import BundleError, DigestMismatch, FileUnwritable, ManifestError, OptionError

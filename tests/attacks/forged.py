@@ -1,4 +1,4 @@
-"""What an attacker can do who knows the format: bundles whose manifest carries correct digests of itself and of files."""
+"""What an attacker can write who knows the format: bundles whose manifest and files carry correct digests."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from hand_made import hand_made_files, hand_made_manifest
-
 from lsts_edge.manifest import FileInfo
 from lsts_edge.strict_json import canonical_json
 
