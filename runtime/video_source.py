@@ -92,7 +92,7 @@ class VideoSource(Source):
                 damaged = picture.is_corrupt or lost_before > 0 or (packet is not None and packet.is_corrupt)
                 image = self._to_bgr(picture)
                 decode_ms = (time.perf_counter_ns() - begin) / 1e6
-                yield Frame(image, index, picture.time, damaged, lost_before, decode_ms=decode_ms)
+                yield Frame(image, index, _time_s(picture), damaged, lost_before, decode_ms=decode_ms)
                 index, lost_before = index + 1, 0
                 begin = time.perf_counter_ns()
         if index == 0 and not self.stopping:
@@ -131,7 +131,7 @@ class VideoSource(Source):
         if packet is None:
             return None
         try:
-            return self._stream.codec_context.decode(packet if packet.size else None)
+            return self._stream.decode(packet)
         except EOFError:
             return []
         except av.error.FFmpegError:
@@ -141,6 +141,12 @@ class VideoSource(Source):
         image: np.ndarray = self._reformatter.reformat(picture, format="bgr24").to_ndarray()
         turn = _ROTATIONS.get(picture.rotation % 360)
         return image if turn is None else cv2.rotate(image, turn)
+
+
+def _time_s(picture: VideoFrame) -> float | None:
+    if picture.pts is None or picture.time_base is None:
+        return None
+    return float(picture.pts * picture.time_base)
 
 
 def _reason(error: BaseException) -> str:

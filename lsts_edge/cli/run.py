@@ -1,0 +1,175 @@
+"""``lsts-edge run``: a bundle over a video, to JSON lines and an annotated H.264 video."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from lsts_edge.cli.group import examples, json_option
+
+if TYPE_CHECKING:
+    from lsts_edge.runtime.detector import Detector
+    from lsts_edge.runtime.frames import Source
+    from lsts_edge.runtime.loop import RunSummary
+    from lsts_edge.runtime.sinks import Sink
+
+__all__ = ["command", "run_with_progress", "summary_to_dict"]
+
+
+@click.command(
+    "run",
+    short_help="Detect objects in a video with a bundle.",
+    epilog=examples(
+        "lsts-edge run demo/bundle street.mp4 --output-video out.mp4 --output-json out.jsonl",
+        "lsts-edge run demo/bundle rtsp://camera/stream --output-json out.jsonl",
+        "lsts-edge run demo/bundle /dev/video0 --max-frames 500 --json",
+    ),
+)
+@click.argument("bundle", type=click.Path())
+@click.argument("source")
+@click.option("--output-video", type=click.Path(path_type=Path), help="H.264 (libx264) with boxes: .mp4, .mov, .mkv.")
+@click.option("--output-json", type=click.Path(path_type=Path), help="JSON lines, one row a frame.")
+@click.option("--keyframe-interval", type=int, help="Frames from one keyframe to the next [default: the bundle's].")
+@click.option("--score-threshold", type=float, default=0.3, show_default=True, help="Leave out boxes scoring less.")
+@click.option("--backend", default="onnxruntime", show_default=True, help="onnxruntime or openvino.")
+@click.option("--provider", default="cpu", show_default=True, help="cpu, cuda, tensorrt; OpenVINO: cpu, gpu, auto.")
+@click.option("--threads", type=int, help="Threads inside an operator [default: the engine's choice].")
+@click.option("--lsts-form", help="taps, custom or gridsample [default: the bundle's].")
+@click.option("--max-frames", type=int, help="Stop after so many frames.")
+@click.option("--expect-digest", metavar="SHA256", help="Refuse the bundle unless this is its digest.")
+@json_option
+def command(
+    bundle: str,
+    source: str,
+    output_video: Path | None,
+    output_json: Path | None,
+    max_frames: int | None,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """Run BUNDLE over SOURCE: a video file, a folder of pictures, a camera or a stream's URL.
+
+    Outputs appear at their paths when complete; Ctrl-C ends them after the current frame.
+    """
+    from lsts_edge.errors import OptionError
+    from lsts_edge.runtime.detector import Detector
+    from lsts_edge.runtime.sinks import JsonLinesSink, VideoSink
+    from lsts_edge.runtime.sources import open_source
+
+    paths = [Path(source), *(path for path in (output_video, output_json) if path is not None)]
+    if len({path.resolve() for path in paths}) < len(paths):
+        got = ", ".join(map(str, paths))
+        raise OptionError("source and outputs", got=got, expected="different paths", fix="Choose others.")
+    with Detector(bundle, **options) as detector, open_source(source) as opened:
+        sinks: list[Sink] = []
+        if output_json is not None:
+            sinks.append(JsonLinesSink(output_json))
+        if output_video is not None:
+            sinks.append(VideoSink(output_video, rate_fps=opened.rate_fps))
+        summary, received = run_with_progress(detector, opened, sinks, max_frames=max_frames)
+    outputs = [str(path) for path in (output_json, output_video) if path is not None]
+    if as_json:
+        click.echo(
+            json.dumps({**summary_to_dict(summary), "bundle_digest": detector.bundle.digest, "outputs": outputs})
+        )
+    else:
+        for line in _lines(summary, outputs):
+            click.echo(line)
+    if received is not None:
+        sys.exit(128 + received)
+
+
+def run_with_progress(
+    detector: Detector, source: Source, sinks: Iterable[Sink], *, max_frames: int | None = None
+) -> tuple[RunSummary, int | None]:
+    """Run to the end with a progress bar on a terminal; a first Ctrl-C or TERM ends the run with complete outputs.
+
+    Returns:
+        The summary, and the signal's number if one ended the run.
+    """
+    from lsts_edge.runtime.interrupts import StopOnSignal
+    from lsts_edge.runtime.loop import run_stream
+
+    known = [count for count in (source.frame_count, max_frames) if count]
+    with StopOnSignal(source) as signals, _progress(min(known) if known else None) as advance:
+        summary = run_stream(detector, source, sinks, max_frames=max_frames, on_result=lambda *_: advance())
+    return summary, signals.received if summary.stopped else None
+
+
+@contextmanager
+def _progress(total: int | None) -> Iterator[Any]:
+    """A bar with the frame rate on standard error; nothing where that is no terminal."""
+    if not sys.stderr.isatty():
+        yield lambda: None
+        return
+    import time
+
+    shown: Any = range(total) if total else iter(int, 1)
+    begin, done = time.monotonic(), 0
+    with click.progressbar(
+        shown,
+        length=total,
+        file=sys.stderr,
+        show_pos=True,
+        item_show_func=lambda rate: None if rate is None else f"{rate} fps",
+        update_min_steps=5,
+    ) as bar:
+
+        def advance() -> None:
+            nonlocal done
+            done += 1
+            bar.update(1, f"{done / max(time.monotonic() - begin, 1e-6):.1f}")
+
+        yield advance
+
+
+def summary_to_dict(summary: RunSummary) -> dict[str, Any]:
+    """JSON-ready counts, percentiles and rates."""
+    from lsts_edge.benchmarks.harness import nearest_rank
+
+    latency = {
+        kind: {
+            "n": len(values),
+            "p50_ms": round(nearest_rank(values, 50), 3),
+            "p95_ms": round(nearest_rank(values, 95), 3),
+        }
+        for kind, values in summary.latency_ms.items()
+    }
+    factor = summary.real_time_factor
+    return {
+        "frames": summary.frames,
+        "detections": summary.detections,
+        "kinds": dict(summary.kinds),
+        "labels": dict(summary.labels),
+        "resets": dict(summary.resets),
+        "damaged": summary.damaged,
+        "lost": summary.lost,
+        "dropped": summary.dropped,
+        "latency": latency,
+        "stage_ms": {stage: round(total / summary.frames, 4) for stage, total in summary.stage_ms.items()},
+        "wall_s": round(summary.wall_s, 3),
+        "frames_per_s": round(summary.frames_per_s, 2),
+        "real_time_factor": None if factor is None else round(factor, 3),
+        "stopped": summary.stopped,
+    }
+
+
+def _lines(summary: RunSummary, outputs: list[str]) -> Iterator[str]:
+    data = summary_to_dict(summary)
+    for kind, latency in data["latency"].items():
+        yield f"{kind:<11} {latency['n']:>6} frames  p50 {latency['p50_ms']:.2f} ms  p95 {latency['p95_ms']:.2f} ms"
+    if summary.frames:
+        yield "per frame   " + "  ".join(f"{stage} {value:.2f}" for stage, value in data["stage_ms"].items()) + "  (ms)"
+    for reason, count in summary.resets.items():
+        yield f"reset       {reason}: {count}"
+    if summary.damaged or summary.lost or summary.dropped:
+        yield f"stream      {summary.damaged} damaged frames, {summary.lost} packets lost, {summary.dropped} dropped"
+    ended = "stopped: " if summary.stopped else ""
+    written = f"; wrote {', '.join(outputs)}" if outputs else ""
+    yield f"{ended}{summary.frames} frames, {summary.detections} detections, {summary.frames_per_s:.1f} fps{written}"

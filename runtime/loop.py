@@ -1,0 +1,135 @@
+"""Runs a detector over a source into sinks: everything closed at the end, whatever ends it."""
+
+from __future__ import annotations
+
+import time
+from array import array
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+from lsts_edge.errors import OptionError
+from lsts_edge.runtime.detections import Detections
+from lsts_edge.runtime.detector import Detector
+from lsts_edge.runtime.frames import Frame, Source
+from lsts_edge.runtime.sinks import Sink
+
+__all__ = ["RunSummary", "run_stream"]
+
+
+@dataclass
+class RunSummary:
+    """What a run came to.
+
+    Attributes:
+        frames: frames detected on.
+        detections: boxes at or above the score threshold, over all frames.
+        kinds: frames by kind.
+        labels: boxes by class name.
+        resets: memory resets by reason.
+        damaged: frames that the decoder flagged.
+        lost: packets or pictures that gave nothing.
+        dropped: frames left out because a live source was faster.
+        latency_ms: frame to boxes, one number a frame, by kind.
+        stage_ms: total time by stage: ``decode``, ``preprocess``, each graph, ``postprocess``, and the sinks' own.
+        wall_s: from the first read to the last write.
+        video_s: length of the video by its time stamps, or by the rate where there are none.
+        stopped: the source was asked to stop before its end.
+    """
+
+    frames: int = 0
+    detections: int = 0
+    kinds: Counter[str] = field(default_factory=Counter)
+    labels: Counter[str] = field(default_factory=Counter)
+    resets: Counter[str] = field(default_factory=Counter)
+    damaged: int = 0
+    lost: int = 0
+    dropped: int = 0
+    latency_ms: dict[str, array[float]] = field(default_factory=dict)
+    stage_ms: dict[str, float] = field(default_factory=dict)
+    wall_s: float = 0.0
+    video_s: float | None = None
+    stopped: bool = False
+
+    @property
+    def frames_per_s(self) -> float:
+        """Frames over wall time, everything included."""
+        return self.frames / self.wall_s if self.wall_s > 0 else 0.0
+
+    @property
+    def real_time_factor(self) -> float | None:
+        """Seconds of video per second of work: above 1 keeps up with the camera."""
+        return self.video_s / self.wall_s if self.video_s and self.wall_s > 0 else None
+
+    def add(self, frame: Frame, detections: Detections, sink_ms: Iterable[tuple[str, float]]) -> None:
+        """Count one frame."""
+        self.frames += 1
+        self.detections += len(detections)
+        self.kinds[detections.kind] += 1
+        self.labels.update(detections.label_names)
+        if detections.reset_reason is not None:
+            self.resets[detections.reset_reason] += 1
+        self.damaged += frame.damaged
+        self.latency_ms.setdefault(detections.kind, array("f")).append(detections.total_ms)
+        for stage, value in (("decode", frame.decode_ms), *detections.timings_ms.items(), *sink_ms):
+            self.stage_ms[stage] = self.stage_ms.get(stage, 0.0) + value
+
+
+def run_stream(
+    detector: Detector,
+    source: Source,
+    sinks: Iterable[Sink] = (),
+    *,
+    max_frames: int | None = None,
+    on_result: Callable[[Frame, Detections], None] | None = None,
+) -> RunSummary:
+    """Detect on a source to its end, or until ``source.stop()``, and put the outputs at their paths.
+
+    An exception - of the source, the engine, a sink or the callback - is raised again after the source is closed
+    and every output abandoned, so that nothing half-written stays.
+
+    Args:
+        detector: runs the source as a new stream.
+        source: read once and closed here.
+        sinks: finished or abandoned here.
+        max_frames: stop after so many, at least 1; None goes on to the end.
+        on_result: called with each frame and its detections, after the sinks.
+    Returns:
+        Counts and times.
+    Raises:
+        OptionError: if ``max_frames`` is below 1.
+        StreamError: if the source fails.
+        FileUnwritable: if an output cannot be written.
+    """
+    outputs = list(sinks)
+    summary = RunSummary()
+    begin = time.perf_counter()
+    try:
+        if max_frames is not None and max_frames < 1:
+            raise OptionError("frames to run", got=max_frames, expected="at least 1", fix="Leave it out to run all.")
+        times_s: list[float] = []
+        with source:
+            for frame, detections in detector.run(source):
+                for sink in outputs:
+                    sink.write(frame, detections)
+                summary.add(frame, detections, ((s, ms) for sink in outputs for s, ms in sink.stage_ms.items()))
+                if on_result is not None:
+                    on_result(frame, detections)
+                if frame.time_s is not None:
+                    times_s[1:] = [frame.time_s]  # the first and the last
+                if summary.frames == max_frames:
+                    break
+            else:
+                summary.stopped = source.stopping
+        for sink in outputs:
+            sink.finish()
+    except BaseException:
+        for sink in outputs:
+            sink.abandon()
+        raise
+    summary.wall_s = time.perf_counter() - begin
+    summary.lost, summary.dropped = source.lost, source.dropped
+    step_s = 1.0 / (source.rate_fps or 25.0)
+    span_s = times_s[-1] - times_s[0] if times_s else 0.0
+    summary.video_s = span_s + step_s if span_s > 0 else summary.frames * step_s
+    return summary
