@@ -1,0 +1,81 @@
+"""``lsts-edge train``: annotated videos and stills to a checkpoint."""
+
+from __future__ import annotations
+
+import click
+
+from lsts_edge.cli.group import examples
+from lsts_edge.errors import OptionError
+
+__all__ = ["command"]
+
+
+@click.command(
+    "train",
+    short_help="Train a checkpoint on annotated video.",
+    epilog=examples(
+        "lsts-edge train --data vid/train.json --data stills/annotations.json --output lite.safetensors --steps 1200",
+        "lsts-edge train --data vid/train.json --output lite.safetensors --steps 1200 --resume",
+        "lsts-edge train --data vid/train.json --output a.safetensors --steps 600 --hold-out bear,bus --seed 1",
+    ),
+)
+@click.option("--data", multiple=True, required=True, metavar="JSON", help="COCO or COCO-VID style file; repeatable.")
+@click.option("--output", required=True, metavar="FILE", help="Checkpoint to write (.safetensors).")
+@click.option("--preset", default="lsts-lite", show_default=True, help="Model preset.")
+@click.option("--steps", type=int, required=True, help="Optimiser steps.")
+@click.option("--device", default="cpu", show_default=True, help="cpu, cuda or cuda:N.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Of everything random.")
+@click.option("--threads", type=int, help="CPU threads; default: all.")
+@click.option("--init", metavar="FILE", help="'imagenet', 'none', a backbone file, or a checkpoint to go on from.")
+@click.option("--hold-out", default="", metavar="NAMES", help="Sequences to leave out, separated by commas.")
+@click.option("--class-weight", "class_weights", multiple=True, metavar="NAME=W", help="Draw a class more often.")
+@click.option("--batch", type=int, help="Images per step of the detector phase.")
+@click.option("--video-batch", type=int, help="Triplets per step of the video phase.")
+@click.option("--video-fraction", type=float, help="Share of the steps on triplets; 1 trains all on them.")
+@click.option("--learning-rate", type=float, help="For parts that start untrained.")
+@click.option("--backbone-rate", type=float, help="For parts that start from ImageNet.")
+@click.option("--train-low/--freeze-low", default=None, help="Train the part both paths share.")
+@click.option("--train-heavy/--freeze-heavy", default=None, help="Train the heavy path in the video phase too.")
+@click.option("--train-depthwise/--freeze-depthwise", default=None, help="Train depthwise kernels (slow on CPUs).")
+@click.option("--licence", default="not stated", show_default=True, help="Licence of the weights, put into the file.")
+@click.option("--resume", is_flag=True, help="Go on with an interrupted run of the same command.")
+def command(
+    data: tuple[str, ...],
+    output: str,
+    preset: str,
+    steps: int,
+    device: str,
+    seed: int,
+    threads: int | None,
+    init: str | None,
+    hold_out: str,
+    class_weights: tuple[str, ...],
+    licence: str,
+    resume: bool,
+    **overrides: float | bool | None,
+) -> None:
+    """Train a network and write a safetensors checkpoint that states data, licence, seed, steps and command."""
+    from lsts_edge.train.job import TrainJob, run_job
+
+    chosen = {name: value for name, value in overrides.items() if value is not None}
+    job = TrainJob(
+        data=data,
+        output=output,
+        preset=preset,
+        device=device,
+        threads=threads,
+        init=init,
+        hold_out=tuple(name for name in hold_out.split(",") if name),
+        licence=licence,
+        resume=resume,
+        options={"steps": steps, "seed": seed, "class_weights": dict(map(_class_weight, class_weights)), **chosen},
+    )
+    run_job(job, click.echo)
+
+
+def _class_weight(text: str) -> tuple[str, float]:
+    name, _, weight = text.partition("=")
+    try:
+        return name, float(weight)
+    except ValueError:
+        raise OptionError("--class-weight", got=repr(text), expected="NAME=NUMBER", fix="Correct it.") from None

@@ -1,0 +1,202 @@
+"""Read COCO-style video annotations: frames in order, boxes with labels, and ignore boxes that nobody counts."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lsts_edge.errors import AnnotationError
+
+__all__ = ["COCO_GROUPS", "AnnotationSet", "ImageRecord", "read_annotations"]
+
+# The usual 80 COCO names that have a place among the five groups.
+COCO_GROUPS: Mapping[str, str] = {
+    "person": "person",
+    **dict.fromkeys(("bicycle", "car", "motorcycle", "airplane", "bus", "train", "truck", "boat"), "vehicle"),
+    "bird": "bird",
+    **dict.fromkeys(("cat", "dog", "horse", "sheep", "cow", "elephant", "bear", "zebra", "giraffe"), "quadruped"),
+}
+_RIDDEN = ("bicycle", "motorcycle", "horse")
+_RIDER_OVERLAP = 0.3
+
+
+@dataclass(frozen=True)
+class ImageRecord:
+    """One frame or still image with its boxes.
+
+    Attributes:
+        image_id: the file's own id.
+        path: the image.
+        video: name of the sequence; a still image is a sequence of its own.
+        frame: position in the sequence.
+        height_px: height.
+        width_px: width.
+        boxes_xyxy_px: ``(M, 4)`` float32, corners as edges: ``x2 = x + w``.
+        labels: ``(M,)`` int64, index into the classes.
+        ignore: ``(M,)`` bool: neither object nor background.
+    """
+
+    image_id: int
+    path: Path
+    video: str
+    frame: int
+    height_px: int
+    width_px: int
+    boxes_xyxy_px: np.ndarray
+    labels: np.ndarray
+    ignore: np.ndarray
+
+
+@dataclass(frozen=True)
+class AnnotationSet:
+    """Images sorted by sequence and frame, and the classes their labels index."""
+
+    path: Path
+    classes: tuple[str, ...]
+    images: tuple[ImageRecord, ...]
+
+    def sequences(self) -> dict[str, list[ImageRecord]]:
+        """The images of each sequence, in order."""
+        groups: dict[str, list[ImageRecord]] = defaultdict(list)
+        for record in self.images:
+            groups[record.video].append(record)
+        return dict(groups)
+
+    def without(self, videos: set[str]) -> AnnotationSet:
+        """The same set less some sequences."""
+        return AnnotationSet(self.path, self.classes, tuple(r for r in self.images if r.video not in videos))
+
+    def only(self, videos: set[str]) -> AnnotationSet:
+        """The same set with some sequences alone."""
+        return AnnotationSet(self.path, self.classes, tuple(r for r in self.images if r.video in videos))
+
+
+def read_annotations(path: Path, classes: tuple[str, ...]) -> AnnotationSet:
+    """Read a COCO or COCO-VID style file; image paths are relative to it.
+
+    Categories are matched by name. A file with the 80 COCO names is mapped to the five groups: other categories
+    are dropped, and a person who overlaps a bicycle, motorcycle or horse (a rider, perhaps) becomes an ignore
+    box. Entries of the key ``ignore`` and annotations with ``iscrowd`` or ``ignore`` set become ignore boxes.
+
+    Args:
+        path: the JSON file.
+        classes: names that the labels index.
+
+    Raises:
+        AnnotationError: if the file is missing, is not such a file, or shares no category with ``classes``.
+    """
+    data = _load(path)
+    try:
+        return _build(path, data, classes)
+    except (KeyError, TypeError, ValueError, IndexError) as error:
+        if isinstance(error, AnnotationError):
+            raise
+        raise AnnotationError(
+            f"{path}: not COCO-style annotations",
+            got=f"{type(error).__name__}: {error}",
+            expected="images, annotations with bbox [x, y, w, h], categories",
+            fix="Check the file.",
+        ) from error
+
+
+def _load(path: Path) -> dict[str, Any]:
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise AnnotationError(
+            f"annotations {path}", got=str(error), expected="a readable JSON file", fix="Check the path."
+        ) from error
+    if not isinstance(data, dict) or not data.get("images"):
+        raise AnnotationError(
+            f"annotations {path}", got="no images", expected="an object with images", fix="Check the file."
+        )
+    return data
+
+
+def _build(path: Path, data: dict[str, Any], classes: tuple[str, ...]) -> AnnotationSet:
+    names = {int(category["id"]): str(category["name"]) for category in data["categories"]}
+    if set(names.values()) & set(classes) == set(classes):
+        label_of = {key: classes.index(name) for key, name in names.items() if name in classes}
+        riders = False
+    else:
+        groups = {key: COCO_GROUPS[name] for key, name in names.items() if name in COCO_GROUPS}
+        label_of = {key: classes.index(group) for key, group in groups.items() if group in classes}
+        riders = True
+    if not label_of:
+        raise AnnotationError(
+            f"{path}: categories", got=sorted(set(names.values()))[:8], expected=classes, fix="Use other annotations."
+        )
+    rows: dict[int, list[tuple[list[float], int, bool, str]]] = defaultdict(list)
+    for entry in data.get("annotations", []):
+        hidden = bool(entry.get("iscrowd", 0) or entry.get("ignore", 0))
+        _add(rows, entry, names, label_of, hidden, riders)
+    for entry in data.get("ignore", []):
+        _add(rows, entry, names, label_of, True, False)
+    videos = {int(video["id"]): str(video["name"]) for video in data.get("videos", [])}
+    records = []
+    for image in data["images"]:
+        key = int(image["id"])
+        found = rows[key]
+        boxes = np.array([row[0] for row in found], np.float32).reshape(-1, 4)
+        ignore = np.array([row[2] for row in found], bool)
+        if riders:
+            ignore |= _rider_candidates(boxes, [row[3] for row in found])
+        labels = np.array([row[1] for row in found], np.int64)
+        keep = labels >= 0
+        video = videos[int(image["video_id"])] if "video_id" in image else str(image["file_name"])
+        records.append(
+            ImageRecord(
+                image_id=key,
+                path=path.parent / str(image["file_name"]),
+                video=video,
+                frame=int(image.get("frame_id", 0)),
+                height_px=int(image["height"]),
+                width_px=int(image["width"]),
+                boxes_xyxy_px=boxes[keep],
+                labels=labels[keep],
+                ignore=ignore[keep],
+            )
+        )
+    records.sort(key=lambda record: (record.video, record.frame))
+    return AnnotationSet(path, tuple(classes), tuple(records))
+
+
+def _add(
+    rows: dict[int, list[tuple[list[float], int, bool, str]]],
+    entry: dict[str, Any],
+    names: dict[int, str],
+    label_of: dict[int, int],
+    hidden: bool,
+    keep_others: bool,
+) -> None:
+    category = int(entry["category_id"])
+    if category not in names:
+        raise AnnotationError("annotation category", got=category, expected=sorted(names)[:8], fix="Check the file.")
+    label = label_of.get(category, -1)
+    if label < 0 and not keep_others:
+        return
+    x, y, width, height = (float(value) for value in entry["bbox"])
+    if not np.isfinite((x, y, width, height)).all():
+        raise AnnotationError("annotation bbox", got=entry["bbox"], expected="four finite numbers", fix="Check it.")
+    if width > 0 and height > 0:
+        rows[int(entry["image_id"])].append(([x, y, x + width, y + height], label, hidden, names[category]))
+
+
+def _rider_candidates(boxes: np.ndarray, names: list[str]) -> np.ndarray:
+    """Which boxes are persons covering, or covered by, more than 0.3 of something that can be ridden."""
+    person = np.array([name == "person" for name in names], bool)
+    ridden = np.array([name in _RIDDEN for name in names], bool)
+    if not person.any() or not ridden.any():
+        return np.zeros(len(names), bool)
+    low = np.maximum(boxes[:, None, :2], boxes[None, ridden, :2])
+    high = np.minimum(boxes[:, None, 2:], boxes[None, ridden, 2:])
+    inter = np.clip(high - low, 0, None).prod(-1)
+    area = (boxes[:, 2:] - boxes[:, :2]).prod(-1)
+    share = inter / np.minimum(area[:, None], area[None, ridden])
+    return person & (share > _RIDER_OVERLAP).any(axis=1)

@@ -1,0 +1,171 @@
+"""One training job from files to a file: read, build, train, write, with what a reader of the checkpoint must know."""
+
+from __future__ import annotations
+
+import hashlib
+import shlex
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import lsts_edge
+from lsts_edge.errors import FileUnwritable, OptionError
+from lsts_edge.evaluation.annotations import AnnotationSet, read_annotations
+from lsts_edge.model import VideoNetwork, build_network
+from lsts_edge.model.checkpoint import load_checkpoint, save_checkpoint
+from lsts_edge.model.imagenet import load_imagenet_backbone
+from lsts_edge.presets import ModelPreset, get_preset
+from lsts_edge.train.options import TrainOptions
+from lsts_edge.train.store import ImageStore
+from lsts_edge.train.trainer import Progress, Trainer
+
+__all__ = ["TrainJob", "code_digest", "run_job"]
+
+
+@dataclass(frozen=True)
+class TrainJob:
+    """What ``lsts-edge train`` was asked to do; ``options`` are fields of ``TrainOptions``."""
+
+    data: tuple[str, ...]
+    output: str
+    preset: str
+    device: str = "cpu"
+    threads: int | None = None
+    init: str | None = None
+    hold_out: tuple[str, ...] = ()
+    licence: str = "not stated"
+    resume: bool = False
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+def run_job(job: TrainJob, say: Callable[[str], None]) -> Path:
+    """Train and write the checkpoint; returns its path.
+
+    Args:
+        job: files and options.
+        say: shows a line of progress.
+
+    Raises:
+        OptionError: if an option is out of range, a class or sequence is unknown, or there is no such device.
+        AnnotationError: if the data cannot be read.
+        CheckpointError: if the weights to start from do not fit.
+        TrainingError: if a loss is not finite or the run to resume is another one.
+        FileUnwritable: if the output cannot be written.
+    """
+    preset = get_preset(job.preset)
+    options = TrainOptions(**job.options)
+    _check(job, preset, options)
+    device = _device(job.device)
+    if job.threads is not None:
+        torch.set_num_threads(job.threads)
+    output = Path(job.output)
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise FileUnwritable(
+            f"output {output}", got=str(error), expected="a folder that can be written", fix="Choose another."
+        ) from error
+    sets = [_without(read_annotations(Path(path), preset.head.classes), job.hold_out) for path in job.data]
+    _check_hold_out(job, sets)
+    store = ImageStore.load(
+        [annotations for annotations in sets if annotations.images],
+        color_order=preset.input.color_order,
+        max_side_px=max(preset.input.height_px, preset.input.width_px),
+    )
+    say(f"{len(store)} images of {len(store.names)} sequences, {preset.name} on {device}")
+    network = build_network(preset, seed=options.seed)
+    start = _start(network, job.init)
+    say(f"start: {start}")
+    resume_file = output.with_name(output.name + ".resume")
+    trainer = Trainer(network, store, options, device, report=lambda p: say(_line(p)), resume_file=resume_file)
+    trained = trainer.run(resume=job.resume)
+    metadata = {
+        "licence": job.licence,
+        "description": f"{preset.name} trained for {options.steps} steps, seed {options.seed}",
+        "steps": str(options.steps),
+        "seed": str(options.seed),
+        "command": _command_line(job),
+        "data": "; ".join(_describe(annotations) for annotations in sets),
+        "start": start,
+        "code_sha256": code_digest(),
+        "lsts_edge": lsts_edge.__version__,
+        "torch": torch.__version__,
+    }
+    save_checkpoint(trained, output, metadata, half=True)
+    resume_file.unlink(missing_ok=True)
+    say(f"written: {output} ({output.stat().st_size / 1e6:.1f} MB)")
+    return output
+
+
+def code_digest() -> str:
+    """SHA-256 over the sources a training result depends on: presets, model, train."""
+    root = Path(lsts_edge.__file__).parent
+    digest = hashlib.sha256()
+    for path in [root / "presets.py", *sorted((root / "model").glob("*.py")), *sorted((root / "train").glob("*.py"))]:
+        digest.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
+    return digest.hexdigest()
+
+
+def _check(job: TrainJob, preset: ModelPreset, options: TrainOptions) -> None:
+    unknown = sorted(set(options.class_weights) - set(preset.head.classes))
+    if unknown:
+        raise OptionError("--class-weight", got=unknown, expected=preset.head.classes, fix="Name a class.")
+    if not job.output.endswith(".safetensors"):
+        raise OptionError("--output", got=job.output, expected="a name ending in .safetensors", fix="Add the ending.")
+
+
+def _check_hold_out(job: TrainJob, sets: list[AnnotationSet]) -> None:
+    if not any(annotations.images for annotations in sets):
+        raise OptionError("--hold-out", got="every sequence", expected="something left", fix="Name fewer.")
+
+
+def _without(annotations: AnnotationSet, names: tuple[str, ...]) -> AnnotationSet:
+    return annotations.without(set(names))
+
+
+def _device(name: str) -> torch.device:
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise OptionError("--device", got=repr(name), expected="a device torch can use here", fix="Use cpu.") from error
+    return device
+
+
+def _start(network: VideoNetwork, init: str | None) -> str:
+    """Fill the network as asked; ``None`` means ImageNet for EfficientNet-Lite and nothing for the others."""
+    lite = network.preset.backbone.name.startswith("efficientnet-lite")
+    if init is None:
+        init = "imagenet" if lite else "none"
+    if init == "none":
+        return "untrained"
+    if init == "imagenet":
+        load_imagenet_backbone(network)
+        return f"ImageNet {network.preset.backbone.name}"
+    path = Path(init)
+    if path.suffix == ".safetensors":
+        loaded, info = load_checkpoint(path, network.preset)
+        network.load_state_dict(loaded.state_dict())
+        return f"checkpoint {info.file} sha256 {info.sha256}"
+    load_imagenet_backbone(network, path)
+    return f"backbone file {path.name}"
+
+
+def _command_line(job: TrainJob) -> str:
+    """The command without folders, which are nobody's business."""
+    words = sys.argv[1:] if sys.argv[1:2] == ["train"] else ["train", "--preset", job.preset]
+    return shlex.join(["lsts-edge", *(Path(w).name if "/" in w else w for w in words)])
+
+
+def _describe(annotations: AnnotationSet) -> str:
+    name = annotations.path.parent.name + "/" + annotations.path.name
+    return f"{name}: {len(annotations.images)} images, {len(annotations.sequences())} sequences"
+
+
+def _line(progress: Progress) -> str:
+    rest = " ".join(f"{name} {value:.3f}" for name, value in progress.losses.items())
+    return f"{progress.phase} {progress.step}/{progress.steps} {progress.steps_per_s:.2f} it/s {rest}"

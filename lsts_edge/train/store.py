@@ -1,0 +1,148 @@
+"""Every training image in memory as bytes, with its boxes: one look-up gives a batch on the device."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+
+from lsts_edge.errors import AnnotationError
+from lsts_edge.evaluation.annotations import AnnotationSet
+
+__all__ = ["ImageStore"]
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass
+class ImageStore:
+    """All images of some annotation sets, padded to one size at the right and bottom.
+
+    Attributes:
+        pixels: ``(N, 3, H, W)`` uint8 in the network's colour order.
+        sizes: ``(N, 2)`` float, height and width without padding.
+        boxes: ``(N, M, 4)`` float xyxy, edges in pixels of ``pixels``.
+        labels: ``(N, M)`` int64, -1 where there is no box.
+        ignore: ``(N, M)`` bool.
+        first: ``(N,)`` int64, index of the first image of its sequence.
+        last: ``(N,)`` int64, index of the last one.
+        names: name of each sequence by the index of its first image.
+    """
+
+    pixels: torch.Tensor
+    sizes: torch.Tensor
+    boxes: torch.Tensor
+    labels: torch.Tensor
+    ignore: torch.Tensor
+    first: torch.Tensor
+    last: torch.Tensor
+    names: dict[int, str]
+
+    @classmethod
+    def load(cls, sets: list[AnnotationSet], *, color_order: str, max_side_px: int) -> ImageStore:
+        """Read the images once.
+
+        Args:
+            sets: the annotations; they share their classes.
+            color_order: ``rgb`` or ``bgr``.
+            max_side_px: larger images are reduced to this longer side.
+
+        Raises:
+            AnnotationError: if an image cannot be read or has another size than the annotations say.
+        """
+        records = [record for annotations in sets for record in annotations.images]
+        if not records:
+            raise AnnotationError("training data", got="no image", expected="at least one", fix="Check --data.")
+        scales = [min(1.0, max_side_px / max(r.height_px, r.width_px)) for r in records]
+        sizes = [(round(r.height_px * s), round(r.width_px * s)) for r, s in zip(records, scales, strict=True)]
+        height, width = max(s[0] for s in sizes), max(s[1] for s in sizes)
+        most = max(1, max(len(r.labels) for r in records))
+        pixels = np.zeros((len(records), 3, height, width), np.uint8)
+        boxes = np.zeros((len(records), most, 4), np.float32)
+        labels = np.full((len(records), most), -1, np.int64)
+        ignore = np.zeros((len(records), most), bool)
+        first = np.zeros(len(records), np.int64)
+        last = np.zeros(len(records), np.int64)
+        names: dict[int, str] = {}
+        start = 0
+        for index, (record, size) in enumerate(zip(records, sizes, strict=True)):
+            if index and record.video != records[index - 1].video:
+                start = index
+            names.setdefault(start, record.video)
+            first[index] = start
+            last[start : index + 1] = index
+            image = _read(record.path, (record.height_px, record.width_px))
+            if image.shape[:2] != size:
+                image = cv2.resize(image, size[::-1], interpolation=cv2.INTER_AREA)
+            if color_order == "rgb":
+                image = image[:, :, ::-1]
+            pixels[index, :, : size[0], : size[1]] = image.transpose(2, 0, 1)
+            count = len(record.labels)
+            boxes[index, :count] = record.boxes_xyxy_px * scales[index]
+            labels[index, :count] = record.labels
+            ignore[index, :count] = record.ignore
+        logger.info("%d images of %d sequences at %d x %d", len(records), len(names), width, height)
+        return cls(
+            pixels=torch.from_numpy(pixels),
+            sizes=torch.tensor(sizes, dtype=torch.float32),
+            boxes=torch.from_numpy(boxes),
+            labels=torch.from_numpy(labels),
+            ignore=torch.from_numpy(ignore),
+            first=torch.from_numpy(first),
+            last=torch.from_numpy(last),
+            names=names,
+        )
+
+    def __len__(self) -> int:
+        return len(self.pixels)
+
+    def to(self, device: torch.device) -> ImageStore:
+        """The same store on a device."""
+        moved = (self.pixels, self.sizes, self.boxes, self.labels, self.ignore, self.first, self.last)
+        return ImageStore(*(tensor.to(device) for tensor in moved), names=self.names)
+
+    def sampling_weights(self, class_weights: dict[int, float], still_fraction: float) -> torch.Tensor:
+        """How often each image is drawn: classes even out, then the weights asked for; stills get their share.
+
+        An image weighs as much as its rarest class (one over the number of images that show it, among stills or
+        among videos); one that shows none weighs as much as the commonest class.
+
+        Args:
+            class_weights: factor by label; 1 where absent.
+            still_fraction: share of the draws that goes to sequences of one image, when there are both kinds.
+
+        Returns:
+            ``(N,)`` float probabilities.
+        """
+        shown = (self.labels >= 0) & ~self.ignore
+        classes = int(self.labels.max().item()) + 1
+        present = torch.stack([((self.labels == c) & shown).any(1) for c in range(max(1, classes))], dim=1)
+        still = self.first == self.last
+        total = torch.zeros(len(self))
+        for group, share in ((still, still_fraction), (~still, 1.0 - still_fraction)):
+            if not group.any():
+                continue
+            counts = present[group].sum(0).clamp(min=1).float()
+            factor = torch.tensor([class_weights.get(c, 1.0) for c in range(present.shape[1])])
+            rarity = factor / counts
+            weight = torch.where(present, rarity, torch.zeros(())).max(1).values
+            weight = torch.where(present.any(1), weight, rarity.min()) * group
+            total += share * weight / weight.sum()
+        return total / total.sum()
+
+
+def _read(path: Path, size: tuple[int, int]) -> np.ndarray:
+    image = cv2.imread(str(path), cv2.IMREAD_COLOR)
+    if image is None:
+        raise AnnotationError(
+            f"training image {path}", got="no image", expected="a readable one", fix="Check the path."
+        )
+    if image.shape[:2] != size:
+        raise AnnotationError(
+            f"training image {path}", got=image.shape[:2], expected=size, fix="Make file and annotations agree."
+        )
+    return image

@@ -1,0 +1,335 @@
+"""The training loop: batches in, averaged weights out; resumable, seeded, one device."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import json
+import logging
+import math
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from lsts_edge.errors import TrainingError
+from lsts_edge.model.network import VideoNetwork
+from lsts_edge.train.augment import Batch, draw_batch
+from lsts_edge.train.fold import FoldedConv2d, fold_batch_norm, unfold_batch_norm
+from lsts_edge.train.losses import DetectionLoss, Truth
+from lsts_edge.train.options import TrainOptions
+from lsts_edge.train.store import ImageStore
+
+__all__ = ["Progress", "Trainer", "triplet_losses"]
+
+logger = logging.getLogger(__name__)
+
+_CLIP_NORM = 10.0
+_SIZE_MULTIPLE = 32  # of the reduced input: both strides and the mosaic's halves stay whole
+
+
+@dataclasses.dataclass(frozen=True)
+class Progress:
+    """State after a step, for whoever shows it: running means of the losses and the speed."""
+
+    step: int
+    steps: int
+    phase: str
+    losses: dict[str, float]
+    steps_per_s: float
+
+
+class Trainer:
+    """Trains one network on one device.
+
+    Args:
+        network: changed in place; after ``run`` it holds the averaged weights, on the CPU.
+        store: training images, on the CPU or the device.
+        options: the run.
+        device: where to compute.
+        report: called every ``report_every`` steps.
+        resume_file: where to keep what ``run(resume=True)`` needs; ``None`` keeps nothing.
+        report_every: steps between two reports.
+    """
+
+    def __init__(
+        self,
+        network: VideoNetwork,
+        store: ImageStore,
+        options: TrainOptions,
+        device: torch.device,
+        *,
+        report: Callable[[Progress], None] | None = None,
+        resume_file: Path | None = None,
+        report_every: int = 10,
+    ) -> None:
+        self.options = options
+        self.device = device
+        self.preset = network.preset
+        fold_batch_norm(network.backbone)
+        self.network = network.to(device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
+        self.store = store.to(device)
+        self.average = copy.deepcopy(self.network).requires_grad_(False)
+        self.criterion = DetectionLoss(self.network.head, options.loss)  # type: ignore[arg-type]
+        classes = self.preset.head.classes
+        by_label = {classes.index(name): weight for name, weight in options.class_weights.items()}
+        self.weights = self.store.sampling_weights(by_label, options.still_fraction).to(device)
+        self.generator = torch.Generator(device=device).manual_seed(options.seed)
+        self.report = report
+        self.report_every = report_every
+        self.resume_file = resume_file
+        self.step = 0
+        self.mean = torch.tensor(self.preset.input.mean, device=device).view(3, 1, 1)
+        self.std = torch.tensor(self.preset.input.std, device=device).view(3, 1, 1)
+        self.detector_steps = options.steps if self.preset.lsts is None else options.detector_steps
+        self.optimizer: torch.optim.Optimizer | None = None
+
+    def run(self, *, resume: bool = False) -> VideoNetwork:
+        """Do all steps (or those that are left) and return the network with the averaged weights.
+
+        Raises:
+            TrainingError: if a loss is not finite, or the resume file is of another run.
+        """
+        if resume:
+            self._resume()
+        sums: dict[str, float] = {}
+        counted, since = 0, time.perf_counter()
+        while self.step < self.options.steps:
+            phase = "detector" if self.step < self.detector_steps else "video"
+            if self.optimizer is None or self.step == self.detector_steps:
+                if self.step and self.options.ema:  # what the video phase builds on is what will be saved
+                    self.network.load_state_dict(self.average.state_dict())
+                self.optimizer = self._make_optimizer(phase)
+            losses = self._train_step(phase)
+            for name, value in losses.items():
+                sums[name] = sums.get(name, 0.0) + value
+            counted += 1
+            self.step += 1
+            if self.report and (self.step % self.report_every == 0 or self.step == self.options.steps):
+                now = time.perf_counter()
+                mean = {name: value / counted for name, value in sums.items()}
+                self.report(Progress(self.step, self.options.steps, phase, mean, counted / (now - since)))
+                sums, counted, since = {}, 0, now
+            if self.resume_file and self.step % self.options.save_every == 0:
+                self._save()
+        return self.finished()
+
+    def finished(self) -> VideoNetwork:
+        """A copy of the weights to save: averaged if ``ema`` is on, batch norms in place, on the CPU."""
+        source = self.average if self.options.ema else self.network
+        result = copy.deepcopy(source).to("cpu", memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+        unfold_batch_norm(result.backbone)
+        return result.eval().requires_grad_(True)  # type: ignore[no-any-return]
+
+    def _train_step(self, phase: str) -> dict[str, float]:
+        options = self.options
+        assert self.optimizer is not None
+        self._set_rates(phase)
+        frames = 1 if phase == "detector" else 3
+        size = self._size(phase)
+        batch = draw_batch(
+            self.store,
+            self.weights,
+            options.batch if phase == "detector" else options.video_batch,
+            size,
+            options.augmentation,
+            self.generator,
+            frames=frames,
+            segment=self.preset.keyframe_interval,
+            pad_value=float(self.preset.input.pad_value),
+        )
+        batch.images = (batch.images - self.mean) / self.std
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
+            if phase == "detector":
+                losses = self._detector_losses(batch, size)
+            else:
+                losses = triplet_losses(self.network, self.criterion, batch, size, options, self.generator)
+        total = torch.stack(list(losses.values())).sum()
+        if not bool(torch.isfinite(total)):
+            raise TrainingError(
+                f"loss at step {self.step}",
+                got={name: float(value) for name, value in losses.items()},
+                expected="finite numbers",
+                fix="Lower the learning rate.",
+            )
+        self.optimizer.zero_grad(set_to_none=True)
+        total.backward()  # type: ignore[no-untyped-call]
+        trained = [p for group in self.optimizer.param_groups for p in group["params"]]
+        nn.utils.clip_grad_norm_(trained, _CLIP_NORM)
+        self.optimizer.step()
+        self._follow()
+        return {"loss": float(total.detach())} | {name: float(value.detach()) for name, value in losses.items()}
+
+    def _detector_losses(self, batch: Batch, size: tuple[int, int]) -> dict[str, torch.Tensor]:
+        image = batch.images[:, -1].contiguous(memory_format=torch.channels_last)
+        with torch.set_grad_enabled(self.options.train_low):
+            low = self.network.backbone.low(image)  # type: ignore[operator]
+        maps = self.network.head.maps(self.network.backbone.rest(low))  # type: ignore[operator]
+        truth = Truth.of(batch.boxes[:, -1], batch.labels[:, -1], batch.ignore[:, -1])
+        return self.criterion(maps, truth, size, self.generator)
+
+    def _size(self, phase: str) -> tuple[int, int]:
+        full = (self.preset.input.height_px, self.preset.input.width_px)
+        if phase == "video" or self.step >= self.detector_steps * self.options.small_fraction:
+            return full
+        height, width = (max(_SIZE_MULTIPLE, round(s * self.options.small_scale / _SIZE_MULTIPLE) * _SIZE_MULTIPLE)
+                         for s in full)  # fmt: skip
+        return height, width
+
+    def _make_optimizer(self, phase: str) -> torch.optim.Optimizer:
+        """Parameter groups of a phase; parts that do not train lose their gradient."""
+        options = self.options
+        groups: dict[str, list[nn.Parameter]] = {"new": [], "pretrained": [], "offsets": []}
+        for name, parameter in self.network.named_parameters():
+            group = self._group(name, phase)
+            module = self.network.get_submodule(name.rsplit(".", 1)[0])
+            if isinstance(module, FoldedConv2d) and module.groups > 1 and not options.train_depthwise:
+                group = group if name.endswith("bias") else None
+            if name == "lsts.offsets" and self.preset.lsts is not None and not self.preset.lsts.learn_offsets:
+                group = None
+            parameter.requires_grad_(group is not None)
+            if group is not None:
+                groups[group].append(parameter)
+        rates = {
+            "new": options.learning_rate,
+            "pretrained": options.backbone_rate,
+            "offsets": options.learning_rate * options.offset_factor,
+        }
+        return torch.optim.AdamW(
+            [
+                {
+                    "params": parameters,
+                    "lr": rates[name],
+                    "full": rates[name],
+                    "weight_decay": 0.0 if name == "offsets" else options.weight_decay,
+                }
+                for name, parameters in groups.items()
+                if parameters
+            ]
+        )
+
+    def _group(self, name: str, phase: str) -> str | None:
+        low = name.startswith(("backbone.stem", "backbone.bn_stem", "backbone.low_blocks", "backbone.conv1"))
+        if low:
+            return "pretrained" if self.options.train_low else None
+        if name.startswith("backbone."):
+            if phase == "video" and not self.options.train_heavy and self.detector_steps:
+                return None
+            return "new" if name.startswith("backbone.feature.") else "pretrained"
+        if name.startswith("head."):
+            return "new" if phase == "detector" or not self.detector_steps else "pretrained"
+        if phase == "detector":
+            return None
+        return "offsets" if name == "lsts.offsets" else "new"
+
+    def _set_rates(self, phase: str) -> None:
+        """Warm-up, then a cosine to a hundredth, in each phase."""
+        assert self.optimizer is not None
+        start = 0 if phase == "detector" else self.detector_steps
+        length = self.detector_steps if phase == "detector" else self.options.steps - self.detector_steps
+        position = self.step - start
+        warm = min(1.0, (position + 1) / (min(self.options.warmup, length // 5) + 1))
+        factor = warm * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * position / length)))
+        for group in self.optimizer.param_groups:
+            group["lr"] = group["full"] * factor
+
+    @torch.no_grad()
+    def _follow(self) -> None:
+        decay = min(self.options.ema, (1 + self.step) / (10 + self.step))
+        for slow, fast in zip(self.average.parameters(), self.network.parameters(), strict=True):
+            if fast.requires_grad:
+                slow.lerp_(fast, 1 - decay)
+
+    def _identity(self) -> str:
+        return json.dumps([dataclasses.asdict(self.options), self.preset.to_dict(), len(self.store)], sort_keys=True)
+
+    def _save(self) -> None:
+        assert self.resume_file is not None and self.optimizer is not None
+        state = {
+            "identity": self._identity(),
+            "step": self.step,
+            "network": self.network.state_dict(),
+            "average": self.average.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "generator": self.generator.get_state(),
+        }
+        temporary = self.resume_file.with_name(self.resume_file.name + ".part")
+        torch.save(state, temporary)
+        os.replace(temporary, self.resume_file)
+
+    def _resume(self) -> None:
+        path = self.resume_file
+        if path is None or not path.is_file():
+            raise TrainingError("nothing to resume", got=path, expected="a resume file", fix="Start without --resume.")
+        state = torch.load(path, map_location=self.device, weights_only=True)
+        if state["identity"] != self._identity():
+            raise TrainingError(
+                f"{path} is of another run",
+                got="other options, preset or data",
+                expected="the same",
+                fix="Repeat the first command exactly, or start without --resume.",
+            )
+        self.step = int(state["step"])
+        self.network.load_state_dict(state["network"])
+        self.average.load_state_dict(state["average"])
+        self.generator.set_state(state["generator"].cpu())
+        if self.step != self.detector_steps:
+            self.optimizer = self._make_optimizer("detector" if self.step < self.detector_steps else "video")
+            self.optimizer.load_state_dict(state["optimizer"])
+
+
+def triplet_losses(
+    network: VideoNetwork,
+    criterion: DetectionLoss,
+    batch: Batch,
+    size: tuple[int, int],
+    options: TrainOptions,
+    generator: torch.Generator,
+) -> dict[str, torch.Tensor]:
+    """Losses of old keyframe, new keyframe, current frame, as the online loop would run them.
+
+    The old keyframe's feature is the memory; the new keyframe's task feature is the memory aligned and aggregated
+    (SRFU); the current frame's is that one aligned to its own light feature and aggregated (DFA).
+
+    Args:
+        network: with LSTS, ``released`` or ``paper`` form.
+        criterion: detection losses.
+        batch: normalised triplets.
+        size: height and width of the images.
+        options: weights of the losses and what is trained.
+        generator: on the device.
+    """
+    count = len(batch.images)
+    frames = batch.images.transpose(0, 1).reshape(3 * count, *batch.images.shape[2:])
+    frames = frames.contiguous(memory_format=torch.channels_last)
+    with torch.set_grad_enabled(options.train_low):
+        low = network.backbone.low(frames)  # type: ignore[operator]
+    heavy = 3 * count if options.mimic else 2 * count
+    with torch.set_grad_enabled(options.train_heavy or not options.detector_steps):
+        features = network.backbone.rest(low[:heavy])  # type: ignore[operator]
+    old, new = features[:count], features[count : 2 * count]
+    aligned = network.lsts_key(old, *network.embed_key(old, new))
+    task = network.aggregate_key(new, aligned)
+    carried = task
+    if network.preset.form == "paper":
+        task = network.aggregate_task(carried, new)
+    assert network.transform is not None
+    high = network.transform(low[2 * count :])
+    moved = network.lsts_current(carried, network.embed_memory(carried), network.embed_current(high))
+    current = network.aggregate_current(high, moved)
+
+    head = network.head
+    truth = Truth.of(batch.boxes[:, 2], batch.labels[:, 2], batch.ignore[:, 2])
+    losses = criterion(head.maps(current), truth, size, generator)  # type: ignore[operator]
+    if options.key_loss:
+        truth = Truth.of(batch.boxes[:, 1], batch.labels[:, 1], batch.ignore[:, 1])
+        keyframe = criterion(head.maps(task), truth, size, generator)  # type: ignore[operator]
+        losses["key"] = options.key_loss * torch.stack(list(keyframe.values())).sum()
+    if options.mimic:
+        goal = features[2 * count :].detach().float()
+        error = (high.float() - goal).square().mean() / goal.square().mean().clamp(min=1e-6)
+        losses["mimic"] = options.mimic * error
+    return losses
