@@ -53,6 +53,7 @@ class OnnxRuntimeBackend:
         threads: int | None = None,
         cache_dir: Path | None = None,
         oplib: Path | None = None,
+        spinning: bool = True,
     ) -> None:
         """Check that the provider exists on this machine.
 
@@ -64,6 +65,7 @@ class OnnxRuntimeBackend:
         self._threads = threads
         self._cache_dir = cache_dir
         self._oplib = oplib
+        self._spinning = spinning and provider == "cpu"
         available = onnxruntime.get_available_providers()
         if _PROVIDERS[provider] not in available:
             raise ProviderUnavailable(
@@ -106,8 +108,8 @@ class OnnxRuntimeBackend:
         options.log_severity_level = 3  # errors come as exceptions; warnings about shapes are noise to a user
         if self._threads is not None:
             options.intra_op_num_threads = self._threads
-        # Threads that spin between the small graphs of a frame take the processor from the decoder and other engines.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0" if self.provider != "cpu" else "1")
+        # Threads that spin between runs take the processor from whoever else needs it: a GPU's feeder, another engine.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "1" if self._spinning else "0")
         if self._oplib is not None:
             try:
                 options.register_custom_ops_library(str(self._oplib))

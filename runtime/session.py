@@ -74,6 +74,7 @@ def open_backend(
     precision: str = "fp32",
     cache_dir: Path | None = None,
     oplib: Path | None = None,
+    spinning: bool = True,
 ) -> Backend:
     """Choose an engine and a provider; nothing is loaded yet but the engine's package.
 
@@ -85,6 +86,8 @@ def open_backend(
             graph says and takes ``fp32`` only.
         cache_dir: where OpenVINO or TensorRT may keep compiled graphs; None keeps none.
         oplib: the custom-op library to register, from ``lsts_edge.custom_ops.library_path``.
+        spinning: let ONNX Runtime's idle threads spin, which is faster alone; False where another engine, or
+            another program, shares the processor.
     Raises:
         OptionError: if a name or number is not one of those above.
         ProviderMissing: if the engine is not installed, or two ONNX Runtime packages overwrite each other.
@@ -113,7 +116,7 @@ def open_backend(
     _require_package("onnxruntime")
     from lsts_edge.runtime.backend_onnxruntime import OnnxRuntimeBackend
 
-    return OnnxRuntimeBackend(provider, threads=threads, cache_dir=cache_dir, oplib=oplib)
+    return OnnxRuntimeBackend(provider, threads=threads, cache_dir=cache_dir, oplib=oplib, spinning=spinning)
 
 
 def _require_package(package: str) -> None:
