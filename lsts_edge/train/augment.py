@@ -1,4 +1,4 @@
-"""Random views of stored frames, drawn on the device: zoom, shift, flip, mosaic, colour and blur, whole batches at once."""
+"""Random views of stored frames, drawn on the device in whole batches: zoom, shift, flip, mosaic, colour, blur."""
 
 from __future__ import annotations
 

@@ -19,6 +19,7 @@ from lsts_edge.model import VideoNetwork, build_network
 from lsts_edge.model.checkpoint import load_checkpoint, save_checkpoint
 from lsts_edge.model.imagenet import load_imagenet_backbone
 from lsts_edge.presets import ModelPreset, get_preset
+from lsts_edge.train.memory import keep_freed_memory
 from lsts_edge.train.options import TrainOptions
 from lsts_edge.train.store import ImageStore
 from lsts_edge.train.trainer import Progress, Trainer
@@ -62,6 +63,8 @@ def run_job(job: TrainJob, say: Callable[[str], None]) -> Path:
     device = _device(job.device)
     if job.threads is not None:
         torch.set_num_threads(job.threads)
+    if device.type == "cpu":
+        keep_freed_memory()
     output = Path(job.output)
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
@@ -69,8 +72,9 @@ def run_job(job: TrainJob, say: Callable[[str], None]) -> Path:
         raise FileUnwritable(
             f"output {output}", got=str(error), expected="a folder that can be written", fix="Choose another."
         ) from error
-    sets = [_without(read_annotations(Path(path), preset.head.classes), job.hold_out) for path in job.data]
+    sets = [read_annotations(Path(path), preset.head.classes) for path in job.data]
     _check_hold_out(job, sets)
+    sets = [annotations.without(set(job.hold_out)) for annotations in sets]
     store = ImageStore.load(
         [annotations for annotations in sets if annotations.images],
         color_order=preset.input.color_order,
@@ -119,12 +123,12 @@ def _check(job: TrainJob, preset: ModelPreset, options: TrainOptions) -> None:
 
 
 def _check_hold_out(job: TrainJob, sets: list[AnnotationSet]) -> None:
-    if not any(annotations.images for annotations in sets):
+    known = {record.video for annotations in sets for record in annotations.images}
+    unknown = sorted(set(job.hold_out) - known)
+    if unknown:
+        raise OptionError("--hold-out", got=unknown, expected="names of sequences in --data", fix="Correct them.")
+    if known <= set(job.hold_out):
         raise OptionError("--hold-out", got="every sequence", expected="something left", fix="Name fewer.")
-
-
-def _without(annotations: AnnotationSet, names: tuple[str, ...]) -> AnnotationSet:
-    return annotations.without(set(names))
 
 
 def _device(name: str) -> torch.device:
