@@ -22,9 +22,9 @@ PAPER_TABLE: tuple[tuple[str, float | None, float | None, float], ...] = (
     ("LSTS + DCN", 80.1, 21.2, 65.5),
 )
 REMARK = (
-    "The paper's millions fit counts divided by 2^20 = 1,048,576: the released network has 62,383,597 parameters "
-    "(59.5 x 2^20, paper: 60.0) for R-FCN and 67,244,927 (64.1 x 2^20, paper: 64.5) for LSTS. The figures here are "
-    "exact counts and are not made to fit."
+    "The paper's millions are nearest to units of 2^20 = 1,048,576: the released networks have 62,383,597 parameters "
+    "(R-FCN: 59.5 x 2^20, the paper says 60.0) and 67,244,927 (LSTS: 64.1 x 2^20, the paper says 64.5). The counts "
+    "above are exact; none is made to fit."
 )
 _RELEASED = {"rfcn-r101": "R-FCN per frame", "lsts-r101": "LSTS, full", "lsts-r101-uniform": "LSTS, full"}
 _PATHS = {
@@ -142,13 +142,15 @@ def size_of_preset(preset: ModelPreset) -> SizeReport:
 
 
 def size_of_bundle(manifest: Manifest) -> SizeReport:
-    """Read the counts an exported bundle states; needs nothing but its manifest."""
+    """Read the counts an exported bundle states; needs nothing but its manifest. Joined graphs are left out."""
+    paths = {program: tuple(step.graph for step in steps) for program, steps in manifest.programs.items()}
+    used = [name for name in manifest.graphs if any(name in graphs for graphs in paths.values())]
     return SizeReport(
         name=manifest.name,
         height_px=manifest.input.height_px,
         width_px=manifest.input.width_px,
-        parameters={name: graph.parameters for name, graph in manifest.graphs.items()},
+        parameters={name: manifest.graphs[name].parameters for name in used},
         total_parameters=None,
-        multiply_adds={name: graph.multiply_adds for name, graph in manifest.graphs.items()},
-        paths={program: tuple(step.graph for step in steps) for program, steps in manifest.programs.items()},
+        multiply_adds={name: manifest.graphs[name].multiply_adds for name in used},
+        paths=paths,
     )

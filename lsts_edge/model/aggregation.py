@@ -30,7 +30,7 @@ class Aggregation(nn.Module):
     def weight_of_first(self, first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
         """``(N, 1, H, W)`` weight of the first feature; a softmax over two is a sigmoid of their difference."""
         if self.form == "concat":
-            score = self.stack(torch.cat((first, second), dim=1))
+            score: torch.Tensor = self.stack(torch.cat((first, second), dim=1))
         else:
             score = self.stack(first) - self.stack(second)
         return score.sigmoid()

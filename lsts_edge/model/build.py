@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import zlib
 
 import torch
@@ -72,16 +73,16 @@ def _conv_std(name: str, conv: nn.Conv2d, preset: ModelPreset, head_gain: float)
     last = name.rsplit(".", 1)[-1]
     if name in ("backbone.conv1", "backbone.stem"):
         pixel_std = _PIXEL_STD / (sum(preset.input.std) / 3)
-        return (2.0 / fan_in) ** 0.5 / pixel_std
+        return math.sqrt(2.0 / fan_in) / pixel_std
     if name.startswith(("srfu.embed", "dfa.embed")):
         # Dot products over E channels of size one, so that the softmax neither saturates nor averages.
-        return fan_in**-0.5 * conv.out_channels**-0.25
+        return 1.0 / math.sqrt(fan_in * math.sqrt(conv.out_channels))
     if "aggregation" in name:
-        return fan_in**-0.5
+        return 1.0 / math.sqrt(fan_in)
     if name.startswith("head."):
         gain = {"rpn_score": 1.5, "rpn_box": 0.7, "class_maps": 6.0, "box_maps": 3.0}.get(last, 1.0)
-        return head_gain * gain * fan_in**-0.5
-    return (2.0 / fan_in) ** 0.5
+        return head_gain * gain / math.sqrt(fan_in)
+    return math.sqrt(2.0 / fan_in)
 
 
 def _is_residual(name: str, network: nn.Module) -> bool:

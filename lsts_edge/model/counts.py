@@ -23,7 +23,8 @@ RULE = (
 def parameters(preset: ModelPreset | VideoNetwork) -> dict[str, int]:
     """Weights, biases, batch-norm gamma and beta, and offsets of each subgraph; running statistics are not counted.
 
-    The low part is in ``heavy`` and in ``light``, the offsets in both LSTS graphs: ``total_parameters`` counts them once.
+    The low part is in ``heavy`` and in ``light``, the offsets in both LSTS graphs; ``total_parameters`` counts them
+    once.
     """
     network = _network(preset)
     return {name: _count(modules) for name, (modules, _) in _graphs(network).items()}
@@ -100,18 +101,13 @@ def _graphs(network: VideoNetwork) -> dict[str, tuple[list[nn.Module], Callable[
         return 2 * channels * height * width + 4 * channels * preset.head.rpn_post_nms
 
     graphs: dict[str, tuple[list[nn.Module], Callable[[], int]]] = {"heavy": ([backbone], run(network.heavy, image))}
-    if (
-        network.transform is not None
-        and network.lsts is not None
-        and network.srfu is not None
-        and network.dfa is not None
-    ):
-        lsts, srfu, dfa = network.lsts, network.srfu, network.dfa
+    transform, lsts, srfu, dfa = network.transform, network.lsts, network.srfu, network.dfa
+    if transform is not None and lsts is not None and srfu is not None and dfa is not None:
 
         def run_lsts() -> int:
             return _lsts_multiply_adds(lsts, preset, height, width)
 
-        graphs["light"] = ([*_low_modules(network), network.transform], run(network.light, image))
+        graphs["light"] = ([*_low_modules(network), transform], run(network.light, image))
         graphs["embed_key"] = ([srfu.embed_old, srfu.embed_new], run(network.embed_key, feature, feature))
         graphs["lsts_key"] = ([lsts], run_lsts)
         graphs["aggregate_key"] = ([srfu.aggregation], run(network.aggregate_key, feature, feature))
@@ -140,7 +136,7 @@ def _low_modules(network: VideoNetwork) -> list[nn.Module]:
     size = network.preset.input
     try:
         with torch.no_grad():
-            network.backbone.low(torch.empty(1, 3, size.height_px, size.width_px, device="meta"))
+            network.low(torch.empty(1, 3, size.height_px, size.width_px, device="meta"))
     finally:
         for hook in hooks:
             hook.remove()

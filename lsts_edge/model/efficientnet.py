@@ -57,7 +57,7 @@ class InvertedResidual(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """``(N, in, H, W)`` to ``(N, out, ceil(H / stride), ceil(W / stride))``, linear."""
-        y = x
+        y: torch.Tensor = x
         if self.expand is not None and self.bn_expand is not None:
             y = F.relu6(self.bn_expand(self.expand(y)))
         y = F.relu6(self.bn_depthwise(self.depthwise(y)))

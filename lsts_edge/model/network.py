@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from typing import TypeVar, cast
 
 import torch
 from torch import nn
@@ -19,6 +19,8 @@ from lsts_edge.model.tiny import TinyBackbone
 from lsts_edge.presets import BackbonePreset, InputPreset, LstsPreset, ModelPreset
 
 __all__ = ["Normalize", "Propagation", "VideoNetwork", "build_backbone"]
+
+_Part = TypeVar("_Part", bound=nn.Module)
 
 
 class Normalize(nn.Module):
@@ -86,50 +88,54 @@ class VideoNetwork(nn.Module):
             if preset.form == "paper":
                 self.task_aggregation = Aggregation(channels, preset.aggregation)
 
+    def low(self, image: torch.Tensor) -> torch.Tensor:
+        """Normalised image ``(N, 3, H, W)`` to the low-level feature, which both paths share."""
+        return cast(Backbone, self.backbone).low(image)
+
     def heavy(self, image: torch.Tensor) -> torch.Tensor:
-        """Normalised image ``(N, 3, H, W)`` to the keyframe feature F ``(N, C, h, w)``."""
-        return self.backbone.rest(self.backbone.low(image))
+        """Normalised image to the keyframe feature F ``(N, C, h, w)``."""
+        return cast(Backbone, self.backbone).rest(self.low(image))
 
     def light(self, image: torch.Tensor) -> torch.Tensor:
         """Normalised image to the propagated frame's feature ``high``: low part and Transform."""
-        return _part(self.transform)(self.backbone.low(image))
+        return _run(self.transform, self.low(image))
 
     def embed_key(self, memory: torch.Tensor, feature: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Key to key: ``f(memory)`` and ``g(feature)``, each ``(N, E, h, w)``."""
-        srfu = _part(self.srfu)
-        return srfu.embed_old(memory), srfu.embed_new(feature)
+        srfu = _there(self.srfu)
+        return _run(srfu.embed_old, memory), _run(srfu.embed_new, feature)
 
     def lsts_key(
         self, memory: torch.Tensor, memory_embedding: torch.Tensor, feature_embedding: torch.Tensor
     ) -> torch.Tensor:
         """Memory aligned to the new keyframe, ``(N, C, h, w)``."""
-        return _part(self.lsts)(memory, memory_embedding, feature_embedding)
+        return _run(self.lsts, memory, memory_embedding, feature_embedding)
 
     def aggregate_key(self, feature: torch.Tensor, aligned: torch.Tensor) -> torch.Tensor:
         """New keyframe feature and aligned memory to the task feature (``paper`` form: to the memory)."""
-        return _part(self.srfu).aggregation(feature, aligned)
+        return _run(_there(self.srfu).aggregation, feature, aligned)
 
     def aggregate_task(self, memory: torch.Tensor, feature: torch.Tensor) -> torch.Tensor:
         """``paper`` form only: updated memory and keyframe feature to the task feature."""
-        return _part(self.task_aggregation)(memory, feature)
+        return _run(self.task_aggregation, memory, feature)
 
     def embed_memory(self, task: torch.Tensor) -> torch.Tensor:
         """Key to current: ``f`` of the feature that propagated frames align; once per keyframe."""
-        return _part(self.dfa).embed_old(task)
+        return _run(_there(self.dfa).embed_old, task)
 
     def embed_current(self, high: torch.Tensor) -> torch.Tensor:
         """Key to current: ``g(high)``."""
-        return _part(self.dfa).embed_new(high)
+        return _run(_there(self.dfa).embed_new, high)
 
     def lsts_current(
         self, memory: torch.Tensor, memory_embedding: torch.Tensor, current_embedding: torch.Tensor
     ) -> torch.Tensor:
         """Carried feature aligned to a propagated frame, ``(N, C, h, w)``."""
-        return _part(self.lsts)(memory, memory_embedding, current_embedding)
+        return _run(self.lsts, memory, memory_embedding, current_embedding)
 
     def aggregate_current(self, high: torch.Tensor, aligned: torch.Tensor) -> torch.Tensor:
         """Propagated frame's own feature and the aligned one to its task feature."""
-        return _part(self.dfa).aggregation(high, aligned)
+        return _run(_there(self.dfa).aggregation, high, aligned)
 
     def update_memory(self, task: torch.Tensor, feature: torch.Tensor) -> torch.Tensor:
         """``released`` form: ``r * task + (1 - r) * feature``; with r = 1 the task feature itself."""
@@ -138,8 +144,8 @@ class VideoNetwork(nn.Module):
 
     def detect(self, task: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Boxes ``(D, 4)``, scores ``(D,)``, labels ``(D,)`` of one image; boxes clipped to the preset's input size."""
-        head: Head = self.head  # type: ignore[assignment]
-        return head.detect(task, self.preset.input.height_px, self.preset.input.width_px)
+        size = self.preset.input
+        return cast(Head, self.head).detect(task, size.height_px, size.width_px)
 
     def forward(self, image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Per-frame detection of one normalised image: ``detect(heavy(image))``."""
@@ -170,12 +176,17 @@ def _check_parts(preset: BackbonePreset, backbone: nn.Module, head: nn.Module) -
             raise OptionError(f"backbone: {name}", got=got, expected=expected, fix="Make preset and backbone agree.")
 
 
-def _part(part: Callable[..., torch.Tensor] | nn.Module | None) -> nn.Module:
-    if not isinstance(part, nn.Module):
+def _there(part: _Part | None) -> _Part:
+    if part is None:
         raise OptionError(
-            "this network has no propagation",
-            got="a preset without lsts (or of another form)",
-            expected="a preset with lsts",
+            "this network does not have that part",
+            got="a preset without lsts, or the released form",
+            expected="a preset with lsts; the paper's form for aggregate_task",
             fix="Use heavy and detect only, or another preset.",
         )
     return part
+
+
+def _run(part: nn.Module | None, *inputs: torch.Tensor) -> torch.Tensor:
+    output: torch.Tensor = _there(part)(*inputs)
+    return output

@@ -42,7 +42,8 @@ class Bottleneck(nn.Module):
             shortcut = self.bn_shortcut(self.conv_shortcut(x))
         x = F.relu(self.bn_a(self.conv_a(x)))
         x = F.relu(self.bn_b(self.conv_b(x)))
-        return self.bn_c(self.conv_c(x)) + shortcut
+        total: torch.Tensor = self.bn_c(self.conv_c(x)) + shortcut
+        return total
 
 
 class ResNet101(nn.Module):
@@ -73,7 +74,8 @@ class ResNet101(nn.Module):
         x = F.max_pool2d(x, 3, 2, 1)
         for block in (*self.conv2, *self.conv3, *self.conv4[: _LOW_BLOCKS_OF_CONV4 - 1]):
             x = F.relu(block(x))
-        return self.conv4[_LOW_BLOCKS_OF_CONV4 - 1](x)
+        total: torch.Tensor = self.conv4[_LOW_BLOCKS_OF_CONV4 - 1](x)
+        return total
 
     def rest(self, low: torch.Tensor) -> torch.Tensor:
         """Sum of ``res4b3`` to the keyframe feature F, rectified."""

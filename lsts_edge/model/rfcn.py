@@ -74,7 +74,8 @@ class RfcnHead(nn.Module):
 
     def all_anchors(self, maps: HeadMaps) -> torch.Tensor:
         """``(H * W * A, 4)`` anchors in the order of ``anchor_scores``."""
-        return grid_anchors(self.anchors, *maps.rpn_logits.shape[2:], self.stride)
+        height, width = maps.rpn_logits.shape[2:]
+        return grid_anchors(self.anchors, height, width, self.stride)
 
     @torch.no_grad()
     def propose(self, maps: HeadMaps, height_px: int, width_px: int, *, fill: bool = False) -> torch.Tensor:

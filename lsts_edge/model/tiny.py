@@ -32,7 +32,8 @@ class TinyBackbone(nn.Module):
         """Image to ``low_channels`` at stride 8, before its ReLU."""
         x = F.relu(self.bn1(self.conv1(image)))
         x = F.relu(self.conv2(x))
-        return self.conv3(x)
+        output: torch.Tensor = self.conv3(x)
+        return output
 
     def rest(self, low: torch.Tensor) -> torch.Tensor:
         """Low-level feature to the keyframe feature F, rectified."""
