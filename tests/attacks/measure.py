@@ -19,11 +19,16 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 
 def measure(folder: Path) -> dict[str, Any]:
     """Bundle name -> ``{"code", "text", "seconds", "grown_mb"}``, measured in a fresh process."""
+    return dict(in_new_process("attacks.measure", str(folder)))
+
+
+def in_new_process(module: str, *words: str) -> Any:
+    """Run a module of the attacks in a process of its own; returns the JSON that it prints."""
     environment = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}"}
-    command = [sys.executable, "-m", "attacks.measure", str(folder)]
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=120)
+    command = [sys.executable, "-m", module, *words]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=250)
     assert done.returncode == 0, done.stderr
-    return dict(json.loads(done.stdout))
+    return json.loads(done.stdout)
 
 
 def _open_all(folder: Path) -> dict[str, Any]:

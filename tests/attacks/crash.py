@@ -1,0 +1,140 @@
+"""Writers that are killed or run out of disk, in a process of their own: what is left at the bundle's path?"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import resource
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from hand_made import field, hand_made_files, hand_made_manifest, head_model, tensor
+from lsts_edge.bundle import Bundle, write_bundle
+from lsts_edge.errors import LstsEdgeError
+
+SEED = 20_210
+LARGE_BYTES = 1 << 20
+NOBODY = 65_534
+
+
+def contents(marker: float) -> dict[str, bytes]:
+    """Files of a bundle of a few megabytes; ``marker`` makes one differ from another."""
+    large = tensor("extra", np.full(LARGE_BYTES // 4, marker, np.float32))
+    return hand_made_files() | {"head.onnx": head_model(extra_graph=field(5, large))}
+
+
+def write_well(path: Path, marker: float) -> None:
+    """The real writer."""
+    write_bundle(path, hand_made_manifest(), contents(marker), overwrite=True)
+
+
+def write_plainly(path: Path, marker: float) -> None:
+    """The planted fault: files written in place, one after the other."""
+    source = path.parent / f"source-{marker}"
+    for file in sorted(source.rglob("*")):
+        if file.is_file():
+            target = path / file.relative_to(source)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(file.read_bytes())
+
+
+def kill_at_random_moments(folder: Path, write: Callable[[Path, float], None], count: int) -> Counter[str]:
+    """Kill ``count`` writers, half of them overwriting a bundle; tell what stands at the path afterwards."""
+    chooser = random.Random(SEED)
+    digests = {}
+    for marker in (1.0, 2.0):
+        digests[write_bundle(folder / f"source-{marker}", hand_made_manifest(), contents(marker)).digest] = str(marker)
+    start = time.perf_counter()
+    write(folder / "timing", 1.0)
+    whole_s = time.perf_counter() - start
+    found: Counter[str] = Counter()
+    for index in range(count):
+        path = folder / f"bundle-{index % 2}"
+        if index % 2 == 0:
+            shutil.rmtree(path, ignore_errors=True)
+        elif not path.exists():
+            write(path, 1.0)
+        child = os.fork()
+        if child == 0:
+            write(path, 2.0)
+            os._exit(0)
+        time.sleep(chooser.uniform(0, 1.2 * whole_s))
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        found["overwrite " * (index % 2) + _state(path, digests)] += 1
+        if index % 2 == 1:
+            shutil.rmtree(path, ignore_errors=True)
+    return found
+
+
+def fill_up(folder: Path, limits: list[int]) -> list[dict[str, object]]:
+    """Write once under each limit on the size of a file; tell code, text and what was left."""
+    outcomes = []
+    for limit in limits:
+        reader, writer = os.pipe()
+        child = os.fork()
+        if child == 0:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+            code, text = "accepted", ""
+            try:
+                write_well(folder / "bundle", 1.0)
+            except LstsEdgeError as error:
+                code, text = error.code, str(error)
+            os.write(writer, json.dumps({"code": code, "text": text}).encode())
+            os._exit(0)
+        os.close(writer)
+        with open(reader) as answer:
+            outcome = json.loads(answer.read())
+        os.waitpid(child, 0)
+        outcomes.append({"limit": limit, **outcome, "left": sorted(os.listdir(folder))})
+        shutil.rmtree(folder / "bundle", ignore_errors=True)
+    return outcomes
+
+
+def forbidden() -> dict[str, object]:
+    """Write as a user who may read the folder but not write it."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        folder.chmod(0o555)
+        code, text = "accepted", ""
+        if os.geteuid() == 0:
+            os.seteuid(NOBODY)
+        try:
+            write_well(folder / "bundle", 1.0)
+        except LstsEdgeError as error:
+            code, text = error.code, str(error)
+        finally:
+            os.seteuid(os.getuid())
+        return {"code": code, "text": text, "left": os.listdir(folder)}
+
+
+def _state(path: Path, digests: dict[str, str]) -> str:
+    if not path.exists():
+        return "nothing"
+    try:
+        return digests[Bundle.open(path).digest]
+    except LstsEdgeError:
+        return "half"
+
+
+if __name__ == "__main__":
+    mode = sys.argv[1]
+    if mode == "forbidden":
+        print(json.dumps(forbidden()))
+        sys.exit()
+    where, number = Path(sys.argv[2]), int(sys.argv[3])
+    if mode == "full":
+        sizes = [step * (LARGE_BYTES + 4096) // number for step in range(number + 1)]
+        print(json.dumps(fill_up(where, sizes)))
+    else:
+        writers = {"well": write_well, "plainly": write_plainly}
+        print(json.dumps(kill_at_random_moments(where, writers[mode], number)))

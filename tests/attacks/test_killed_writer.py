@@ -1,0 +1,35 @@
+"""``kill -9`` during an export leaves the old bundle or the new one, never half of one (RELIABILITY row 10)."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from attacks.measure import in_new_process
+
+
+def _run(mode: str, folder: Path, count: int) -> dict[str, int]:
+    return dict(in_new_process("attacks.crash", mode, str(folder), str(count)))
+
+
+def _check(found: dict[str, int], count: int) -> None:
+    assert sum(found.values()) == count
+    assert set(found) <= {"nothing", "2.0", "overwrite 1.0", "overwrite 2.0"}, found
+    assert len(found) >= 3, f"the kills did not spread: {found}"
+
+
+def test_killed_at_random_moments(tmp_path: Path) -> None:
+    _check(_run("well", tmp_path, 60), 60)
+    assert len([name for name in os.listdir(tmp_path) if ".partial-" in name]) <= 2
+
+
+@pytest.mark.slow
+@pytest.mark.strict
+def test_killed_at_many_random_moments(tmp_path: Path) -> None:
+    _check(_run("well", tmp_path, 400), 400)
+
+
+def test_planted_fault_a_plain_writer_leaves_halves(tmp_path: Path) -> None:
+    found = _run("plainly", tmp_path, 60)
+    assert found.get("half", 0) + found.get("overwrite half", 0) > 0, found
