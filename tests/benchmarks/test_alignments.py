@@ -34,7 +34,9 @@ def test_non_local(tensors: dict[str, np.ndarray], engine: str) -> None:
     pytest.importorskip(engine)
     model = non_local_graph("current_embedding", (1, E, H, W), (1, C, H, W))
     aligned = open_backend(engine).load(model, "non_local").run(tensors)["aligned"]
-    memory, key, query = (tensors[name].reshape(-1, H * W) for name in ("memory", "memory_embedding", "current_embedding"))
+    memory, key, query = (
+        tensors[name].reshape(-1, H * W) for name in ("memory", "memory_embedding", "current_embedding")
+    )
     for cell in (0, 17, H * W - 1):
         expected = memory @ softmax(key.T @ query[:, cell])
         np.testing.assert_allclose(aligned.reshape(C, -1)[:, cell], expected, atol=1e-5)

@@ -1,0 +1,232 @@
+"""Side by side in one run on one machine: methods, LSTS forms, engines, precisions and peers over the same frames."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import random
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from lsts_edge.benchmarks.conditions import ConditionsRecorder
+from lsts_edge.benchmarks.contestants import Contestant
+from lsts_edge.benchmarks.frames import frames_per_second
+from lsts_edge.benchmarks.harness import nearest_rank, paired_ratio, summarize
+from lsts_edge.benchmarks.results import new_result
+from lsts_edge.benchmarks.video_loop import Clip
+from lsts_edge.errors import OptionError
+
+__all__ = ["Entry", "RunSettings", "SegmentTimes", "run_comparison", "summarize_entry", "time_segments"]
+
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One line of the comparison: who takes part and how it is described.
+
+    ``baseline`` names the entry that this one is divided by at the same engine and precision.
+    """
+
+    name: str
+    contestant: Contestant
+    labels: Mapping[str, Any]
+    baseline: str | None = None
+
+
+@dataclass(frozen=True)
+class RunSettings:
+    """How many segments of ``keyframe_interval`` frames are timed, after how many of warm-up."""
+
+    segments: int = 12
+    warmup_segments: int = 1
+    keyframe_interval: int = 10
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name, value, least, most in (
+            ("segments", self.segments, 1, 100_000),
+            ("warmup_segments", self.warmup_segments, 1, 1000),
+            ("keyframe_interval", self.keyframe_interval, 1, 1000),
+        ):
+            if not least <= value <= most:
+                fix = f"Change --{name.replace('_', '-')}."
+                raise OptionError(f"compare: {name}", got=value, expected=f"{least}..{most}", fix=fix)
+
+
+@dataclass
+class SegmentTimes:
+    """Times of one entry, in milliseconds: ``model[s][i]`` is frame ``i`` of segment ``s``; frame 0 is the keyframe."""
+
+    model: list[list[float]] = field(default_factory=list)
+    frame_to_boxes: list[list[float]] = field(default_factory=list)
+    graphs: dict[str, dict[str, list[float]]] = field(default_factory=lambda: {"keyframe": {}, "propagated": {}})
+    boxes: int = 0
+
+    def totals(self, part: str) -> list[float]:
+        """Sum of each segment."""
+        return [sum(segment) for segment in getattr(self, part)]
+
+
+def time_segments(
+    entries: Sequence[Entry], clip: Clip, settings: RunSettings, progress: Progress | None = None
+) -> dict[str, SegmentTimes]:
+    """Run every entry over the same segments of frames, one segment after another.
+
+    Within a round each entry runs one whole segment (a keyframe and the frames after it), in an order drawn per
+    round: a drift of the machine meets all entries alike, and each still runs as it would alone, with its own
+    weights in the caches. The warm-up segments start each stream and are not timed.
+
+    Args:
+        entries: who takes part.
+        clip: read once into memory, segment by segment, outside the timed parts.
+        settings: how much.
+        progress: told (phase, segments done, segments in all).
+
+    Returns:
+        Times by entry name.
+    """
+    order = random.Random(settings.seed)
+    frames = itertools.chain.from_iterable(clip.passes())
+    times = {entry.name: SegmentTimes() for entry in entries}
+    for entry in entries:
+        entry.contestant.start()
+    rounds = settings.warmup_segments + settings.segments
+    shuffled = list(entries)
+    for index in range(rounds):
+        segment = list(itertools.islice(frames, settings.keyframe_interval))
+        order.shuffle(shuffled)
+        for number, entry in enumerate(shuffled):
+            _run_segment(entry, segment, times[entry.name] if index >= settings.warmup_segments else None)
+            if progress is not None:
+                progress("segments", index * len(entries) + number + 1, rounds * len(entries))
+    return times
+
+
+def _run_segment(entry: Entry, segment: Sequence[np.ndarray], times: SegmentTimes | None) -> None:
+    contestant = entry.contestant
+    model, whole = [], []
+    for index, frame in enumerate(segment):
+        begin = time.perf_counter_ns()
+        prepared, geometry = contestant.prepare(frame)
+        ready = time.perf_counter_ns()
+        raw = contestant.infer(prepared, index == 0)
+        inferred = time.perf_counter_ns()
+        boxes, _, _ = contestant.finish(raw, geometry)
+        end = time.perf_counter_ns()
+        model.append((inferred - ready) / 1e6)
+        whole.append((end - begin) / 1e6)
+        if times is not None:
+            times.boxes += len(boxes)
+            graphs = times.graphs["keyframe" if index == 0 or not contestant.propagates else "propagated"]
+            for name, value in contestant.graphs_ms.items():
+                graphs.setdefault(name, []).append(value)
+    if times is not None:
+        times.model.append(model)
+        times.frame_to_boxes.append(whole)
+
+
+def summarize_entry(entry: Entry, times: Mapping[str, SegmentTimes], fastest_fp32: str | None) -> dict[str, Any]:
+    """One entry's row: percentiles by kind, rate, ratios by paired segments.
+
+    ``ratio_same_engine`` compares with the entry's own baseline (schedule alone); ``ratio_fastest_fp32`` with the
+    fastest per-frame fp32 entry of all engines (schedule times precision times engine).
+    """
+    mine = times[entry.name]
+    row: dict[str, Any] = {"name": entry.name, **entry.labels, "boxes": mine.boxes}
+    for part in ("model", "frame_to_boxes"):
+        segments: list[list[float]] = getattr(mine, part)
+        everything = [value for segment in segments for value in segment]
+        row[part] = {"all": {**summarize(everything).to_dict(), "fps": round(frames_per_second(everything), 3)}}
+        if entry.contestant.propagates:
+            row[part]["keyframe"] = summarize([segment[0] for segment in segments]).to_dict()
+            if len(segments[0]) > 1:
+                row[part]["propagated"] = summarize([v for segment in segments for v in segment[1:]]).to_dict()
+        for key, other in (("ratio_same_engine", entry.baseline), ("ratio_fastest_fp32", fastest_fp32)):
+            if other is not None:
+                ratio = paired_ratio(times[other].totals(part), mine.totals(part)).to_dict()
+                row[part][key] = {"against": other, **ratio}
+    row["graphs"] = {
+        kind: {name: round(nearest_rank(values, 50), 4) for name, values in graphs.items()}
+        for kind, graphs in mine.graphs.items()
+        if graphs
+    }
+    row["bound"] = _bound(row, entry, len(mine.model[0]))
+    return row
+
+
+def _bound(row: Mapping[str, Any], entry: Entry, interval: int) -> dict[str, float] | None:
+    """What the schedule could give at most, and the share of a propagated frame outside its light graph."""
+    graphs = row["graphs"]
+    heavy = graphs.get("keyframe", {}).get("heavy")
+    light = graphs.get("propagated", {}).get("light")
+    if not heavy or not light or not entry.contestant.propagates:
+        return None
+    propagated = row["model"]["propagated"]["p50_ms"]
+    return {
+        "schedule": round(interval * heavy / (heavy + (interval - 1) * light), 4),
+        "outside_light_share": round((propagated - light) / propagated, 4),
+        "heavy_p50_ms": heavy,
+        "light_p50_ms": light,
+    }
+
+
+def run_comparison(
+    entries: Sequence[Entry],
+    clip: Clip,
+    settings: RunSettings,
+    *,
+    bundle: Mapping[str, Any],
+    notes: Mapping[str, Any],
+    left_out: Mapping[str, str],
+    accuracy: Callable[[Entry], Mapping[str, Any]] | None = None,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Time all entries, then measure their accuracy where annotations are given, and return the result.
+
+    Args:
+        entries: who takes part; names differ.
+        clip: the frames.
+        settings: how much is run.
+        bundle: facts about the bundle.
+        notes: further settings for the result file.
+        left_out: who could not take part, and why.
+        accuracy: measures one entry; None leaves accuracy out.
+        progress: told (phase, done, all).
+
+    Raises:
+        OptionError: if there is no entry or two share a name.
+    """
+    names = [entry.name for entry in entries]
+    if not names or len(set(names)) != len(names):
+        raise OptionError("entries to compare", got=names, expected="different names", fix="Choose methods.")
+    recorder = ConditionsRecorder().start()
+    times = time_segments(entries, clip, settings, progress)
+    conditions = recorder.stop()
+    fastest = _fastest_fp32(entries, times)
+    rows = [summarize_entry(entry, times, fastest) for entry in entries]
+    if accuracy is not None:
+        for index, (entry, row) in enumerate(zip(entries, rows, strict=True)):
+            row["accuracy"] = dict(accuracy(entry))
+            if progress is not None:
+                progress("accuracy", index + 1, len(entries))
+    return new_result(
+        "compare",
+        bundle=bundle,
+        settings={**dataclasses.asdict(settings), **notes, "clip": clip.name},
+        conditions=conditions,
+        data={"rows": rows, "left_out": dict(left_out), "fastest_per_frame_fp32": fastest},
+    )
+
+
+def _fastest_fp32(entries: Sequence[Entry], times: Mapping[str, SegmentTimes]) -> str | None:
+    per_frame = [
+        entry.name
+        for entry in entries
+        if entry.labels.get("method") == "per-frame" and entry.labels.get("precision") == "fp32"
+    ]
+    return min(per_frame, key=lambda name: sum(times[name].totals("model")), default=None)

@@ -1,0 +1,211 @@
+"""Who takes part in a comparison: engines, methods, LSTS forms, further bundles and peers, from the user's options."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lsts_edge.benchmarks.compare import Entry
+from lsts_edge.benchmarks.contestants import METHODS, PeerContestant, SharedSessions, bundle_contestant
+from lsts_edge.benchmarks.peers import NanoDetPlus, YoloxNano
+from lsts_edge.bundle import Bundle
+from lsts_edge.errors import OpLibraryError, OptionError
+from lsts_edge.runtime.session import BACKENDS, Backend, open_backend
+
+__all__ = ["EngineChoice", "Lineup", "LineupOptions", "line_up"]
+
+_PEER_PX = (416, 416)
+
+
+@dataclass(frozen=True)
+class EngineChoice:
+    """An engine with its provider and precision; ``parse`` reads ``openvino:cpu:bf16``."""
+
+    backend: str
+    provider: str = "cpu"
+    precision: str = "fp32"
+
+    @classmethod
+    def parse(cls, text: str) -> EngineChoice:
+        """Read ``backend[:provider[:precision]]``.
+
+        Raises:
+            OptionError: if there are more parts, or the backend is unknown.
+        """
+        parts = text.split(":")
+        if not 1 <= len(parts) <= 3 or parts[0] not in BACKENDS:
+            raise OptionError(
+                "engine", got=repr(text), expected="backend[:provider[:precision]]", fix="Give openvino:cpu:bf16, say."
+            )
+        return cls(*parts)
+
+    @property
+    def label(self) -> str:
+        """Short name for tables."""
+        provider = "" if self.provider == "cpu" else f" {self.provider}"
+        return f"{self.backend}{provider} {self.precision}"
+
+
+@dataclass(frozen=True)
+class LineupOptions:
+    """What is compared. ``forms`` None takes every form the bundle has; ``engines`` empty takes what is installed.
+
+    ``also`` are further bundles of the same model (another precision, say): per-frame and LSTS entries each.
+    """
+
+    engines: tuple[EngineChoice, ...] = ()
+    methods: tuple[str, ...] = tuple(METHODS)
+    forms: tuple[str, ...] | None = None
+    joined: bool = True
+    also: tuple[Path, ...] = ()
+    yolox: Path | None = None
+    nanodet: Path | None = None
+    threads: int | None = None
+    score_floor: float = 0.01
+    max_detections: int = 100
+
+    def __post_init__(self) -> None:
+        unknown = [name for name in self.methods if name not in METHODS]
+        if unknown or not self.methods:
+            raise OptionError(
+                "methods", got=unknown or "none", expected=", ".join(METHODS), fix="Choose some of these."
+            )
+        if not 0 <= self.score_floor <= 1:
+            raise OptionError("score floor", got=self.score_floor, expected="0..1", fix="Give 0.01.")
+
+    def chosen_engines(self) -> tuple[EngineChoice, ...]:
+        """The engines asked for, else every CPU engine that is installed."""
+        installed = [name for name in BACKENDS if importlib.util.find_spec(name) is not None]
+        return self.engines or tuple(EngineChoice(name) for name in installed)
+
+    def chosen_threads(self) -> int:
+        """The same number for every engine: asked for, else the cores this process may use."""
+        return self.threads or len(os.sched_getaffinity(0))
+
+
+@dataclass(frozen=True)
+class Lineup:
+    """The entries, and who could not take part and why."""
+
+    entries: tuple[Entry, ...]
+    left_out: dict[str, str]
+
+
+def line_up(bundle: Bundle, options: LineupOptions) -> Lineup:
+    """Load everybody. One who cannot be loaded is left out with the reason, unless it is an engine asked for.
+
+    Args:
+        bundle: the bundle under comparison.
+        options: what is compared.
+
+    Raises:
+        ProviderError: if an engine is missing or fails.
+        BundleError: if a further bundle is refused.
+        OptionError: if a peer's file is not what it should be.
+    """
+    entries: list[Entry] = []
+    left_out: dict[str, str] = {}
+    threads = options.chosen_threads()
+    for engine in options.chosen_engines():
+        for one in (bundle, *(Bundle.open(path) for path in options.also)):
+            _add_bundle(entries, left_out, one, bundle, engine, options, threads)
+        if options.yolox is not None:
+            size = _peer_size(bundle, 32)
+            backend = _open(engine, threads)
+            yolox = YoloxNano(options.yolox, backend, *size, options.score_floor, options.max_detections)
+            labels = {**_labels("yolox-nano", engine), "input_px": list(size)}
+            entries.append(Entry(f"yolox-nano, {engine.label}", PeerContestant(yolox), labels))
+    if options.nanodet is not None:
+        size = _peer_size(bundle, 64)
+        nanodet = NanoDetPlus(options.nanodet, threads, *size, options.score_floor, options.max_detections)
+        labels = {
+            "method": "nanodet-plus",
+            "engine": "ncnn",
+            "provider": "cpu",
+            "precision": "fp32 (ncnn's own choice)",
+        }
+        entries.append(Entry("nanodet-plus, ncnn", PeerContestant(nanodet), {**labels, "input_px": list(size)}))
+    return Lineup(tuple(entries), left_out)
+
+
+def _add_bundle(
+    entries: list[Entry],
+    left_out: dict[str, str],
+    bundle: Bundle,
+    main: Bundle,
+    engine: EngineChoice,
+    options: LineupOptions,
+    threads: int,
+) -> None:
+    backend = SharedSessions(_open(engine, threads))
+    methods = options.methods if bundle is main else tuple(m for m in options.methods if m in ("per-frame", "lsts"))
+    precision = _precision(bundle, engine)
+    where = f"{engine.label}" if bundle is main else f"{engine.label}, {bundle.path.name}"
+    baseline = f"per-frame, {where}" if "per-frame" in methods else None
+    for method, form, joined in _variants(bundle, methods, options):
+        name = ", ".join([" ".join(filter(None, (method, form, "joined" if joined else None))), where])
+        try:
+            used = SharedSessions(_open(engine, threads, custom=True)) if form == "custom" else backend
+            contestant = bundle_contestant(
+                bundle, method, used, form=form, joined=joined, score_floor=options.score_floor
+            )
+        except (OpLibraryError, OptionError) as error:
+            left_out[name] = str(error)
+            continue
+        labels = {**_labels(method, engine), "precision": precision, "form": form, "joined": joined}
+        labels["input_px"] = [bundle.manifest.input.height_px, bundle.manifest.input.width_px]
+        entries.append(Entry(name, contestant, labels, baseline if name != baseline else None))
+
+
+def _variants(bundle: Bundle, methods: Sequence[str], options: LineupOptions) -> list[tuple[str, str | None, bool]]:
+    """(method, LSTS form, joined) of every entry of a bundle."""
+    lsts = bundle.manifest.lsts
+    forms = [form for form in (lsts.forms if lsts else ()) if options.forms is None or form in options.forms]
+    may_join = options.joined and bool(bundle.manifest.joined)
+    found: list[tuple[str, str | None, bool]] = []
+    for method in methods:
+        if method == "lsts":
+            found += [(method, form, False) for form in forms]
+            found += [(method, form, True) for form in forms if may_join]
+        elif method == "per-frame":
+            found += [(method, None, False)] + ([(method, None, True)] if may_join else [])
+        elif lsts is not None or method == "keyframe-copy":
+            found.append((method, None, False))
+    return found
+
+
+def _labels(method: str, engine: EngineChoice) -> dict[str, Any]:
+    return {
+        "method": method,
+        "engine": engine.backend,
+        "provider": engine.provider,
+        "precision": engine.precision,
+    }
+
+
+def _precision(bundle: Bundle, engine: EngineChoice) -> str:
+    """Precision of the graphs, or of the engine where the graphs are fp32."""
+    lower = sorted({graph.precision for graph in bundle.manifest.graphs.values()} - {"fp32"})
+    return "+".join(lower) if lower else engine.precision
+
+
+def _open(engine: EngineChoice, threads: int, custom: bool = False) -> Backend:
+    """An engine that shares the processor with the others: ONNX Runtime's threads do not spin between runs."""
+    oplib = None
+    if custom:
+        from lsts_edge.custom_ops import library_path
+
+        oplib = Path(library_path())
+    return open_backend(
+        engine.backend, engine.provider, threads=threads, precision=engine.precision, oplib=oplib, spinning=False
+    )
+
+
+def _peer_size(bundle: Bundle, multiple: int) -> tuple[int, int]:
+    """The bundle's input size where the peer can take it, so that both see the same pixels; else its own 416 x 416."""
+    height, width = bundle.manifest.input.height_px, bundle.manifest.input.width_px
+    return (height, width) if height % multiple == 0 and width % multiple == 0 else _PEER_PX
