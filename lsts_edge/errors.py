@@ -20,6 +20,7 @@ __all__ = [
     "OpLibraryDigest",
     "OpLibraryError",
     "OpLibraryMissing",
+    "OpLibraryProvider",
     "OpLibraryVersion",
     "OptionError",
     "PackageMissing",
@@ -158,6 +159,12 @@ class OpLibraryDigest(OpLibraryError):
     """The library file is not the one that was built with this install."""
 
     code = "oplib-digest"
+
+
+class OpLibraryProvider(OpLibraryError):
+    """The library holds no kernels for the provider, or none that this machine's driver can run."""
+
+    code = "oplib-provider"
 
 
 class OpLibraryVersion(OpLibraryError):

@@ -48,17 +48,17 @@ class Info {
   TensorTypeAndShapeInfo** out() { return &info_; }
   TensorTypeAndShapeInfo* get() const { return info_; }
 
-  StatusPtr dims(std::vector<int64_t>* dims) const {
-    size_t rank = 0;
-    ORT_TRY(ORT(api_, GetDimensionsCount)(info_, &rank));
-    dims->resize(rank);
-    return ORT(api_, GetDimensions)(info_, dims->data(), rank);
-  }
-
  private:
   const Api* api_;
   TensorTypeAndShapeInfo* info_ = nullptr;
 };
+
+StatusPtr read_dims(const Api* api, const TensorTypeAndShapeInfo* info, std::vector<int64_t>* dims) {
+  size_t rank = 0;
+  ORT_TRY(ORT(api, GetDimensionsCount)(info, &rank));
+  dims->resize(rank);
+  return ORT(api, GetDimensions)(info, dims->data(), rank);
+}
 
 struct Tensor {
   ElementType type = kUndefined;
@@ -71,7 +71,7 @@ StatusPtr read_tensor(const Api* api, const Value* value, Tensor* tensor) {
   Info info(api);
   ORT_TRY(ORT(api, GetTensorTypeAndShape)(value, info.out()));
   ORT_TRY(ORT(api, GetTensorElementType)(info.get(), &tensor->type));
-  ORT_TRY(info.dims(&tensor->dims));
+  ORT_TRY(read_dims(api, info.get(), &tensor->dims));
   return ORT(api, GetTensorMutableData)(const_cast<Value*>(value), &tensor->data);
 }
 
@@ -290,17 +290,17 @@ template <DType kDType>
 StatusPtr LSTS_ORT_CALL infer_shape(const CustomOp* op, ShapeInferContext* context) {
   const Api* api = reinterpret_cast<const OpWithApi*>(op)->api;
   return guarded(api, [&]() -> StatusPtr {
-    Info feature(api);
-    ORT_TRY(ORT(api, ShapeInferContext_GetInputTypeShape)(context, kFeature, feature.out()));
+    TensorTypeAndShapeInfo* feature = nullptr;  // the context's own: not released here
+    ORT_TRY(ORT(api, ShapeInferContext_GetInputTypeShape)(context, kFeature, &feature));
     std::vector<int64_t> dims;
-    ORT_TRY(feature.dims(&dims));
+    ORT_TRY(read_dims(api, feature, &dims));
     if (dims.empty()) return nullptr;  // rank unknown
     if (dims.size() != 4)
       return refuse(api, kInvalidArgument,
                     "LSTS: memory_feature (input 2): got rank " + std::to_string(dims.size()) +
                         ", expected 4: (N, C, H, W). Export the graph again.");
     std::vector<const char*> names(4, "");
-    ORT_TRY(ORT(api, GetSymbolicDimensions)(feature.get(), names.data(), names.size()));
+    ORT_TRY(ORT(api, GetSymbolicDimensions)(feature, names.data(), names.size()));
     for (size_t i = 0; i < 4; ++i)  // an unnamed open size cannot be passed on: ONNX Runtime would store it as -1
       if (dims[i] < 0 && (names[i] == nullptr || *names[i] == '\0')) return nullptr;
     ORT_TRY(set_output(api, context, 0, kDType == DType::kFloat16 ? kFloat16 : kFloat, dims, names));
