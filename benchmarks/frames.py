@@ -17,6 +17,7 @@ __all__ = [
     "deadline_misses",
     "frames_per_second",
     "jitter",
+    "paced_misses",
     "stage_split",
     "summarize_frames",
 ]
@@ -28,9 +29,9 @@ FRAME_KINDS = ("first", "keyframe", "propagated")
 class FrameTime:
     """Where one frame's time went, in milliseconds.
 
-    ``end_to_end_ms`` runs from asking the source for the frame (or its arrival, when paced) to drawn boxes;
-    ``model_ms`` is the sum inside the engine's sessions. ``stages_ms`` are the parts by name; what no stage
-    covers is the loop's own time, so a stage that is not reported cannot hide.
+    ``end_to_end_ms`` runs from asking the source for the frame to drawn boxes; ``model_ms`` is the sum inside the
+    engine's sessions. ``stages_ms`` are the parts by name; what no stage covers is the loop's own time, so a stage
+    that is not reported cannot hide. ``wait_ms`` is how long a paced frame waited for the device before that.
     """
 
     frame: int
@@ -39,7 +40,7 @@ class FrameTime:
     model_ms: float
     stages_ms: Mapping[str, float] = field(default_factory=dict)
     graphs_ms: Mapping[str, float] = field(default_factory=dict)
-    arrival_ms: float = 0.0
+    wait_ms: float = 0.0
 
 
 def frames_per_second(times_ms: Sequence[float]) -> float:
@@ -80,6 +81,17 @@ def deadline_misses(service_ms: Sequence[float], camera_fps: float) -> dict[str,
         "result_age_p50_ms": round(nearest_rank(ages, 50), 3),
         "result_age_p99_ms": round(nearest_rank(ages, 99), 3),
         "backlog_end_ms": round(max(ages[-1] - period_ms, 0.0), 3),
+    }
+
+
+def paced_misses(frames: Sequence[FrameTime], pace_fps: float) -> dict[str, Any]:
+    """What a camera of that rate did see: a frame is late when its boxes come after the next frame has arrived."""
+    ages = [frame.wait_ms + frame.end_to_end_ms for frame in frames]
+    return {
+        "pace_fps": pace_fps,
+        "frames": len(frames),
+        "late": sum(age > 1e3 / pace_fps for age in ages),
+        "result_age": summarize(ages).to_dict(),
     }
 
 

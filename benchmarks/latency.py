@@ -13,7 +13,7 @@ import numpy as np
 from lsts_edge.benchmarks.cold_start import cold_start
 from lsts_edge.benchmarks.conditions import ConditionsRecorder, reset_peak_rss
 from lsts_edge.benchmarks.energy import open_energy_meter
-from lsts_edge.benchmarks.frames import FrameTime, stage_split, summarize_frames
+from lsts_edge.benchmarks.frames import FrameTime, paced_misses, stage_split, summarize_frames
 from lsts_edge.benchmarks.results import new_result
 from lsts_edge.benchmarks.video_loop import Clip, run_clip
 from lsts_edge.bundle import Bundle
@@ -126,6 +126,7 @@ def measure_latency(
         conditions=conditions,
         data={
             **summarize_frames(frames, options.camera_fps),
+            "paced": None if options.pace_fps is None else paced_misses(frames, options.pace_fps),
             "subgraphs": _subgraphs(bundle, clip, options, detector.pipeline.joined, progress),
             "cold_start": cold,
             "per_frame": _per_frame(conditions, in_all),

@@ -70,7 +70,7 @@ def run_clip(
 
     Each pass over the clip is a new stream, so its first frame is of kind ``first``. Without a pace, a frame is
     asked for as soon as the one before is drawn. With one, frame ``i`` arrives at ``i / pace_fps`` and waits for
-    the device; its end-to-end time then includes the wait, and none is dropped.
+    the device (``wait_ms``); none is dropped.
 
     Args:
         detector: reset by this call.
@@ -116,29 +116,31 @@ def run_clip(
 
 
 class _Arrival:
-    """A frame, when it was asked for (or arrived), and how long it took to get."""
+    """A frame, when it was asked for, how long it had waited by then, and how long it took to get."""
 
-    __slots__ = ("arrival_ns", "decode_ms", "frame")
+    __slots__ = ("asked_ns", "decode_ms", "frame", "wait_ms")
 
-    def __init__(self, frame: np.ndarray, arrival_ns: int, decode_ms: float) -> None:
+    def __init__(self, frame: np.ndarray, asked_ns: int, wait_ms: float, decode_ms: float) -> None:
         self.frame = frame
-        self.arrival_ns = arrival_ns
+        self.asked_ns = asked_ns
+        self.wait_ms = wait_ms
         self.decode_ms = decode_ms
 
 
 def _timed(frames: Iterator[np.ndarray], index: int, origin_ns: int, pace_fps: float | None) -> Iterator[_Arrival]:
     for number in itertools.count(index):
-        asked_ns = time.perf_counter_ns()
-        arrival_ns = asked_ns
+        wait_ns = 0
         if pace_fps is not None:
             arrival_ns = origin_ns + int(number * 1e9 / pace_fps)
-            if arrival_ns > asked_ns:
-                time.sleep((arrival_ns - asked_ns) / 1e9)
-            asked_ns = time.perf_counter_ns()
+            early_ns = arrival_ns - time.perf_counter_ns()
+            if early_ns > 0:
+                time.sleep(early_ns / 1e9)
+            wait_ns = time.perf_counter_ns() - arrival_ns
+        asked_ns = time.perf_counter_ns()
         frame = next(frames, None)
         if frame is None:
             return
-        yield _Arrival(frame, arrival_ns, (time.perf_counter_ns() - asked_ns) / 1e6)
+        yield _Arrival(frame, asked_ns, wait_ns / 1e6, (time.perf_counter_ns() - asked_ns) / 1e6)
 
 
 def _frame_time(index: int, image: _Arrival, found: Detections, drawn_ms: float | None, end_ns: int) -> FrameTime:
@@ -155,9 +157,9 @@ def _frame_time(index: int, image: _Arrival, found: Detections, drawn_ms: float 
     return FrameTime(
         frame=index,
         kind=found.kind,
-        end_to_end_ms=(end_ns - image.arrival_ns) / 1e6,
+        end_to_end_ms=(end_ns - image.asked_ns) / 1e6,
         model_ms=model_ms,
         stages_ms=stages,
         graphs_ms=graphs,
-        arrival_ms=image.arrival_ns / 1e6,
+        wait_ms=image.wait_ms,
     )

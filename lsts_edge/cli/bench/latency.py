@@ -124,6 +124,10 @@ def _footing(data: Mapping[str, Any], conditions: Mapping[str, Any]) -> Iterator
         f"deadlines   at {deadlines['camera_fps']:g} fps: {deadlines['late']} of {deadlines['frames']} late, "
         f"{deadlines['over_budget']} over budget, {number(deadlines['backlog_end_ms'])} ms behind at the end"
     )
+    if data["paced"]:
+        paced = data["paced"]
+        ages = ", ".join(f"{name} {number(paced['result_age'][f'{name}_ms'])}" for name in ("p50", "p99"))
+        yield f"paced       at {paced['pace_fps']:g} fps: {paced['late']} of {paced['frames']} late; age {ages} ms"
     tail, step = number(jitter["p99_minus_p50_ms"]), number(jitter["mean_step_ms"])
     yield f"jitter      p99 - p50 {tail} ms, mean step {step} ms"
     energy = per_frame["energy_mj"]

@@ -1,0 +1,171 @@
+"""``bench latency`` on a real bundle: sessions that sleep a known time, a planted slow graph, a slow drawing."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lsts_edge.benchmarks.cold_start import cold_start
+from lsts_edge.benchmarks.frames import stage_split
+from lsts_edge.benchmarks.latency import LatencyOptions, measure_latency
+from lsts_edge.benchmarks.results import read_result
+from lsts_edge.benchmarks.video_loop import Clip, run_clip
+from lsts_edge.errors import BenchmarkResult, BundleError, OptionError
+from lsts_edge.runtime import Detector
+from lsts_edge.runtime.session import Session, open_backend
+
+QUICK = LatencyOptions(frames=24, warmup_frames=4, cold_starts=0)
+
+
+class SleepingSession:
+    """A real session that takes a known time longer."""
+
+    def __init__(self, session: Session, sleep_ms: float) -> None:
+        self._session = session
+        self._sleep_s = sleep_ms / 1e3
+        self.inputs = session.inputs
+        self.outputs = session.outputs
+
+    def run(self, feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        time.sleep(self._sleep_s)
+        return self._session.run(feeds)
+
+
+class SleepingBackend:
+    """A real engine whose graphs sleep as planted, by name."""
+
+    def __init__(self, sleeps_ms: Mapping[str, float]) -> None:
+        self._backend = open_backend(threads=1)
+        self._sleeps_ms = sleeps_ms
+        self.name, self.provider, self.version = "sleeping", "cpu", "1"
+
+    def load(self, model: bytes, name: str) -> Session:
+        return SleepingSession(self._backend.load(model, name), self._sleeps_ms.get(name, 0.0))
+
+
+def by_kind(frames: list, kind: str) -> list:
+    return [frame for frame in frames if frame.kind == kind]
+
+
+@pytest.fixture
+def clip() -> Clip:
+    return Clip(procedural_frames=20)
+
+
+def test_known_sleep_gives_known_percentiles(hand_made_bundle: Path, clip: Clip) -> None:
+    """Keyframes run heavy and head, the others heavy, blend and head: 20 + 5 and 20 + 10 + 5 ms are planted."""
+    backend = SleepingBackend({"heavy": 20.0, "blend": 10.0, "head": 5.0})
+    detector = Detector(hand_made_bundle, backend=backend)  # type: ignore[arg-type]
+    frames = run_clip(detector, clip, frames=40, warmup_frames=0)
+    assert [frame.kind for frame in frames[:11]] == ["first", *["propagated"] * 9, "keyframe"]
+    assert frames[20].kind == "first", "the clip starts again, and so does the stream"
+    split = stage_split(by_kind(frames, "propagated"), "graphs_ms")
+    for graph, planted in (("heavy", 20.0), ("blend", 10.0), ("head", 5.0)):
+        assert planted <= split[graph]["p50_ms"] < planted + 8.0, graph  # a sleep ends late on a busy machine
+    assert "blend" not in stage_split(by_kind(frames, "keyframe"), "graphs_ms")
+    for frame in frames:
+        assert frame.model_ms >= (35.0 if frame.kind == "propagated" else 25.0)
+        assert sum(frame.stages_ms.values()) <= frame.end_to_end_ms
+
+
+def test_a_planted_slow_graph_is_seen(hand_made_bundle: Path, clip: Clip) -> None:
+    slow = Detector(hand_made_bundle, backend=SleepingBackend({"head": 25.0}))  # type: ignore[arg-type]
+    plain = Detector(hand_made_bundle, backend=SleepingBackend({}))  # type: ignore[arg-type]
+    found = {
+        name: stage_split(by_kind(run_clip(detector, clip, frames=20, warmup_frames=2), "propagated"), "graphs_ms")
+        for name, detector in (("slow", slow), ("plain", plain))
+    }
+    assert max(found["slow"], key=lambda graph: found["slow"][graph]["p50_ms"]) == "head"
+    assert found["slow"]["head"]["p50_ms"] - found["plain"]["head"]["p50_ms"] == pytest.approx(25.0, abs=10.0)
+
+
+def test_a_planted_slow_stage_is_seen(hand_made_bundle: Path, clip: Clip) -> None:
+    detector = Detector(hand_made_bundle)
+    frames = run_clip(detector, clip, frames=10, warmup_frames=2, draw=lambda frame, found: time.sleep(0.04))
+    split = stage_split(by_kind(frames, "propagated"))
+    assert max(split, key=lambda stage: split[stage]["share"]) == "draw"
+    assert split["draw"]["p50_ms"] >= 40.0
+    assert split["model"]["p50_ms"] < 40.0
+
+
+def test_pace_holds_the_rate_and_shows_the_queue(hand_made_bundle: Path, clip: Clip) -> None:
+    detector = Detector(hand_made_bundle, backend=SleepingBackend({}))  # type: ignore[arg-type]
+    start = time.perf_counter()
+    run_clip(detector, clip, frames=20, warmup_frames=0, pace_fps=50)
+    assert time.perf_counter() - start >= 19 / 50
+    overloaded = Detector(hand_made_bundle, backend=SleepingBackend({"heavy": 30.0}))  # type: ignore[arg-type]
+    frames = run_clip(overloaded, clip, frames=15, warmup_frames=0, pace_fps=50)
+    waits = [frame.wait_ms for frame in frames]
+    assert waits[-1] >= 14 * 10 - 20, "each frame falls at least 10 ms further behind"
+    assert all(frame.end_to_end_ms < 200 for frame in frames), "waiting is told apart from work"
+
+
+def test_the_whole_result(hand_made_bundle: Path, tmp_path: Path) -> None:
+    seen: list[tuple[str, int, int]] = []
+    result = measure_latency(hand_made_bundle, None, QUICK, lambda *told: seen.append(told))
+    data = result["data"]
+    assert set(data["by_kind"]) == {"keyframe", "propagated"}, "the first frame was warm-up"
+    assert data["by_kind"]["keyframe"]["model"]["n"] == 2
+    assert data["by_kind"]["propagated"]["model"]["n"] == 22
+    assert data["all"]["model"]["fps"] > data["all"]["end_to_end"]["fps"]
+    assert len(data["timeline"]["kind"]) == 24
+    assert data["per_frame"]["cpu_time_ms"] > 0
+    assert result["settings"]["provider_used"] == "cpu"
+    assert result["bundle"]["digest"] and result["bundle"]["name"] == "hand-made"
+    assert (data["per_frame"]["energy_mj"] is None) == (data["per_frame"]["energy_reason"] is not None)
+    moved = data["bytes"]
+    image, feature, boxes = 64 * 96 * 3, 3 * 4, 4 * 4 + 4 + 8
+    assert moved["session_inputs_and_outputs"]["keyframe"] == image + feature + feature + boxes
+    assert set(moved["host_to_device_and_back"].values()) == {0}
+    assert seen[-1] == ("frames", 28, 28)
+    assert str(hand_made_bundle) not in json.dumps(result)
+
+
+def test_cold_start_in_fresh_processes(hand_made_bundle: Path) -> None:
+    found = cold_start(hand_made_bundle, {"threads": 1}, repeats=2, more_frames=2)
+    phases = found["phases"]
+    assert list(phases) == ["interpreter", "import", "load", "first_boxes", "total"]
+    assert all(phase["n"] == 2 and phase["min_ms"] > 0 for phase in phases.values())
+    parts = sum(phases[name]["min_ms"] for name in ("interpreter", "import", "load", "first_boxes"))
+    assert parts <= phases["total"]["max_ms"]
+    assert found["memory"]["peak_rss_mib"] >= found["memory"]["rss_mib"] > 20
+
+
+def test_cold_start_tells_a_failure(hand_made_bundle: Path) -> None:
+    (hand_made_bundle / "heavy.onnx").write_bytes(b"damaged")
+    with pytest.raises(BenchmarkResult, match=r"heavy\.onnx"):
+        cold_start(hand_made_bundle, {}, repeats=1)
+    with pytest.raises(OptionError, match="cold starts"):
+        cold_start(hand_made_bundle, {}, repeats=0)
+
+
+@pytest.mark.parametrize(
+    "option", [{"frames": 0}, {"warmup_frames": -1}, {"camera_fps": 0}, {"pace_fps": float("nan")}, {"cold_starts": -1}]
+)
+def test_absurd_options(option: dict[str, float]) -> None:
+    with pytest.raises(OptionError, match=next(iter(option))):
+        LatencyOptions(**option)  # type: ignore[arg-type]
+
+
+def test_no_bundle(tmp_path: Path) -> None:
+    with pytest.raises(BundleError):
+        measure_latency(tmp_path / "none", None, QUICK)
+
+
+def test_command(hand_made_bundle: Path, tmp_path: Path, lsts_edge_command: Callable[..., object]) -> None:
+    output = tmp_path / "results" / "latency.json"
+    words = ("bench", "latency", hand_made_bundle, "--frames", 12, "--warmup-frames", 2, "--cold-starts", 1)
+    done = lsts_edge_command(*words, "--pace", 200, "--output", output)
+    assert done.returncode == 0, done.stderr  # type: ignore[attr-defined]
+    lines = done.stdout.splitlines()  # type: ignore[attr-defined]
+    assert lines[-1].startswith("result      keyframe p50 ")
+    assert any(line.startswith("paced       at 200 fps") for line in lines)
+    assert read_result(output)["settings"]["pace_fps"] == 200.0
+    failed = lsts_edge_command("bench", "latency", tmp_path / "none")
+    assert failed.returncode == 3  # type: ignore[attr-defined]
+    assert failed.stderr.startswith("error[bundle]")  # type: ignore[attr-defined]
