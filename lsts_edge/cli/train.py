@@ -32,6 +32,7 @@ __all__ = ["command"]
 @click.option("--batch", type=int, help="Images per step of the detector phase.")
 @click.option("--video-batch", type=int, help="Triplets per step of the video phase.")
 @click.option("--video-fraction", type=float, help="Share of the steps on triplets; 1 trains all on them.")
+@click.option("--small-fraction", type=float, help="Share of the detector phase at three quarters of the size.")
 @click.option("--learning-rate", type=float, help="For parts that start untrained.")
 @click.option("--backbone-rate", type=float, help="For parts that start from ImageNet.")
 @click.option("--train-low/--freeze-low", default=None, help="Train the part both paths share.")

@@ -1,0 +1,170 @@
+"""``lsts-edge evaluate``: accuracy of a bundle or checkpoint on annotated video."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from lsts_edge.cli.group import examples, json_option
+from lsts_edge.errors import OptionError
+
+if TYPE_CHECKING:
+    from lsts_edge.evaluation.annotations import AnnotationSet
+    from lsts_edge.evaluation.metrics import ImageDetections
+
+__all__ = ["command"]
+
+
+@click.command(
+    "evaluate",
+    short_help="Measure the accuracy of a bundle or checkpoint.",
+    epilog=examples(
+        "lsts-edge evaluate demo/bundle vid/val.json",
+        "lsts-edge evaluate examples/weights/lsts_lite.safetensors vid/val.json --per-frame --json",
+        "lsts-edge evaluate demo/bundle vid/val.json --keyframe-interval 5 --class-agnostic",
+    ),
+)
+@click.argument("model", metavar="BUNDLE_OR_CHECKPOINT", type=click.Path())
+@click.argument("annotations", metavar="ANNOTATIONS.json", type=click.Path())
+@click.option("--per-frame", is_flag=True, help="The heavy path on every frame, without memory.")
+@click.option("--keyframe-interval", type=int, help="Frames from one keyframe to the next; default: the model's.")
+@click.option("--class-agnostic", is_flag=True, help="Count all classes as one.")
+@click.option("--sequences", default="", metavar="NAMES", help="Only these sequences, separated by commas.")
+@click.option("--preset", help="Preset of a checkpoint that states none.")
+@click.option("--device", default="cpu", show_default=True, help="For checkpoints: cpu, cuda or cuda:N.")
+@click.option("--backend", default="onnxruntime", show_default=True, help="For bundles: onnxruntime or openvino.")
+@click.option("--provider", default="cpu", show_default=True, help="For bundles: the backend's device.")
+@click.option("--threads", type=int, help="CPU threads; default: all.")
+@click.option("--batch", type=int, default=8, show_default=True, help="For checkpoints: frames or sequences at a time.")
+@json_option
+def command(
+    model: str,
+    annotations: str,
+    per_frame: bool,
+    keyframe_interval: int | None,
+    class_agnostic: bool,
+    sequences: str,
+    preset: str | None,
+    device: str,
+    backend: str,
+    provider: str,
+    threads: int | None,
+    batch: int,
+    as_json: bool,
+) -> None:
+    """Run BUNDLE_OR_CHECKPOINT over the sequences of ANNOTATIONS.json and print AP50 and AP.
+
+    The file is COCO-VID style; boxes under its key ``ignore`` count neither as found nor as false.
+    """
+    if per_frame and keyframe_interval is not None:
+        raise OptionError("options", got="--per-frame and --keyframe-interval", expected="one of them", fix="Drop one.")
+    if keyframe_interval is not None and keyframe_interval < 1:
+        raise OptionError("--keyframe-interval", got=keyframe_interval, expected=">= 1", fix="Give a positive number.")
+    from lsts_edge.evaluation.coco import measure
+
+    path = Path(model)
+    names = {name for name in sequences.split(",") if name}
+    if path.is_dir():
+        row, found, truth = _bundle(path, annotations, names, per_frame, keyframe_interval, backend, provider, threads)
+    else:
+        row, found, truth = _checkpoint(
+            path, preset, annotations, names, per_frame, keyframe_interval, device, batch, threads
+        )
+    accuracy = measure(truth, found, class_agnostic=class_agnostic)
+    row |= {"annotations": Path(annotations).name, **accuracy.to_dict()}
+    if as_json:
+        click.echo(json.dumps(row, indent=2))
+        return
+    low, high = accuracy.ap50_interval
+    click.echo(f"{'class':12} {'AP50':>6} {'AP':>6}")
+    for name, value in accuracy.ap50_per_class.items():
+        click.echo(f"{name:12} {_figure(value)} {_figure(accuracy.ap_per_class[name])}")
+    click.echo(f"{'all':12} {_figure(accuracy.ap50)} {_figure(accuracy.ap)}")
+    schedule = "per frame" if row["keyframe_interval"] is None else f"keyframe interval {row['keyframe_interval']}"
+    click.echo(
+        f"AP50 {accuracy.ap50:.3f} (95 % {low:.3f}..{high:.3f} over {accuracy.sequences} sequences), {schedule}, "
+        f"{accuracy.images} images"
+    )
+
+
+Measured = tuple[dict[str, Any], "dict[int, ImageDetections]", "AnnotationSet"]
+
+
+def _bundle(
+    path: Path,
+    annotations: str,
+    names: set[str],
+    per_frame: bool,
+    interval: int | None,
+    backend: str,
+    provider: str,
+    threads: int | None,
+) -> Measured:
+    from lsts_edge.bundle import Bundle
+    from lsts_edge.evaluation.bundles import run_bundle
+
+    bundle = Bundle.open(path)
+    truth = _truth(annotations, tuple(bundle.manifest.classes), names)
+    chosen = None if per_frame else interval or bundle.manifest.keyframes.interval
+    found = run_bundle(
+        bundle, truth, keyframe_interval=chosen, backend=backend, provider=provider, threads=threads, report=_report
+    )
+    row = {
+        "model": bundle.manifest.name,
+        "bundle_digest": f"sha256:{bundle.digest}",
+        "engine": f"{backend}/{provider}",
+        "keyframe_interval": chosen,
+    }
+    return row, found, truth
+
+
+def _checkpoint(
+    path: Path,
+    preset: str | None,
+    annotations: str,
+    names: set[str],
+    per_frame: bool,
+    interval: int | None,
+    device: str,
+    batch: int,
+    threads: int | None,
+) -> Measured:
+    from lsts_edge.model.checkpoint import load_checkpoint
+    from lsts_edge.train.inference import run_checkpoint
+
+    network, info = load_checkpoint(path, preset)
+    truth = _truth(annotations, info.preset.head.classes, names)
+    chosen = None if per_frame or network.lsts is None else interval or info.preset.keyframe_interval
+    found = run_checkpoint(
+        network, truth, keyframe_interval=chosen, device=device, batch=batch, threads=threads, report=_report
+    )
+    row = {
+        "model": info.preset.name,
+        "checkpoint": info.file,
+        "checkpoint_sha256": info.sha256,
+        "engine": f"torch/{device}",
+        "keyframe_interval": chosen,
+    }
+    return row, found, truth
+
+
+def _truth(annotations: str, classes: tuple[str, ...], names: set[str]) -> AnnotationSet:
+    from lsts_edge.evaluation.annotations import read_annotations
+
+    truth = read_annotations(Path(annotations), classes)
+    unknown = sorted(names - set(truth.sequences()))
+    if unknown:
+        raise OptionError("--sequences", got=unknown, expected="names in the annotations", fix="Correct them.")
+    return truth.only(names) if names else truth
+
+
+def _report(done: int, total: int) -> None:
+    if done % 50 < 8 or done == total:
+        click.echo(f"\r{done}/{total} frames", nl=done == total, err=True)
+
+
+def _figure(value: float | None) -> str:
+    return "     -" if value is None else f"{value:6.3f}"

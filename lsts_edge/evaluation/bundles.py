@@ -1,0 +1,82 @@
+"""Run a bundle over annotated sequences, through the runtime."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import cv2
+import numpy as np
+
+from lsts_edge.bundle import Bundle
+from lsts_edge.errors import AnnotationError
+from lsts_edge.evaluation.annotations import AnnotationSet, ImageRecord
+from lsts_edge.evaluation.metrics import ImageDetections
+
+__all__ = ["from_inclusive", "read_image", "run_bundle"]
+
+Report = Callable[[int, int], None]
+
+
+def run_bundle(
+    bundle: Bundle,
+    annotations: AnnotationSet,
+    *,
+    keyframe_interval: int | None,
+    backend: str = "onnxruntime",
+    provider: str = "cpu",
+    threads: int | None = None,
+    lsts_form: str | None = None,
+    report: Report | None = None,
+) -> dict[int, ImageDetections]:
+    """Detections of a bundle on every image, by image id.
+
+    Args:
+        bundle: an open bundle.
+        annotations: sequences of frames.
+        keyframe_interval: of the schedule; ``None`` takes every frame as the first of a video.
+        backend: of the runtime.
+        provider: of the runtime.
+        threads: of the engine.
+        lsts_form: of the bundle.
+        report: called with frames done and frames in all.
+    """
+    from lsts_edge.runtime.detector import Detector
+
+    results: dict[int, ImageDetections] = {}
+    with Detector(
+        bundle,
+        backend=backend,
+        provider=provider,
+        keyframe_interval=keyframe_interval or 1,
+        score_threshold=0.0,
+        lsts_form=lsts_form,
+        threads=threads,
+    ) as detector:
+        for records in annotations.sequences().values():
+            detector.reset("new-video")
+            for record in records:
+                if keyframe_interval is None:
+                    detector.reset("requested")
+                found = detector.push(read_image(record))
+                results[record.image_id] = from_inclusive(found.boxes_xyxy_px, found.scores, found.labels)
+                if report:
+                    report(len(results), len(annotations.images))
+    return results
+
+
+def read_image(record: ImageRecord) -> np.ndarray:
+    """The frame, ``(H, W, 3)`` uint8 BGR.
+
+    Raises:
+        AnnotationError: if it cannot be read.
+    """
+    image = cv2.imread(str(record.path), cv2.IMREAD_COLOR)
+    if image is None:
+        raise AnnotationError(f"image {record.path}", got="no image", expected="a readable one", fix="Check the path.")
+    return image
+
+
+def from_inclusive(boxes: np.ndarray, scores: np.ndarray, labels: np.ndarray) -> ImageDetections:
+    """Inclusive corners to edges, which is what COCO's widths mean."""
+    boxes = boxes.astype(np.float64) + np.array([0.0, 0.0, 1.0, 1.0])
+    return ImageDetections(boxes, scores.astype(np.float64), labels.astype(np.int64))

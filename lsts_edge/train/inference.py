@@ -1,0 +1,124 @@
+"""Run a checkpoint over annotated sequences in torch, several frames or sequences at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import torch
+
+from lsts_edge.errors import OptionError
+from lsts_edge.evaluation.annotations import AnnotationSet, ImageRecord
+from lsts_edge.evaluation.bundles import from_inclusive, read_image
+from lsts_edge.evaluation.metrics import ImageDetections
+from lsts_edge.manifest import InputInfo
+from lsts_edge.model.loop import VideoLoop
+from lsts_edge.model.network import Normalize, VideoNetwork
+from lsts_edge.runtime.preprocess import Preprocessor
+from lsts_edge.train.fold import fold_batch_norm
+from lsts_edge.train.memory import keep_freed_memory
+
+__all__ = ["run_checkpoint"]
+
+Report = Callable[[int, int], None]
+
+
+def run_checkpoint(
+    network: VideoNetwork,
+    annotations: AnnotationSet,
+    *,
+    keyframe_interval: int | None,
+    device: str = "cpu",
+    batch: int = 8,
+    threads: int | None = None,
+    report: Report | None = None,
+) -> dict[int, ImageDetections]:
+    """Detections of a network on every image, by image id; ``batch`` frames or sequences at a time.
+
+    The weights stay the same, the network is changed to a faster form in place.
+
+    Args:
+        network: in float32.
+        annotations: sequences of frames.
+        keyframe_interval: of the schedule; ``None`` runs the heavy path on every frame, without memory.
+        device: where to compute.
+        batch: frames (per frame) or sequences (with a schedule) at a time.
+        threads: CPU threads; ``None`` keeps the setting.
+        report: called with frames done and frames in all.
+
+    Raises:
+        OptionError: if ``batch`` or the interval is not positive.
+    """
+    if batch < 1 or (keyframe_interval is not None and keyframe_interval < 1):
+        got = f"batch {batch}, interval {keyframe_interval}"
+        raise OptionError("evaluation", got=got, expected="both >= 1", fix="Correct them.")
+    if threads is not None:
+        torch.set_num_threads(threads)
+    keep_freed_memory()
+    fold_batch_norm(network.backbone)
+    place = torch.device(device)
+    network = network.to(place, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+    normalize = Normalize(network.preset.input).to(place)
+    rule = network.preset.input
+    prepare = Preprocessor(
+        InputInfo(height_px=rule.height_px, width_px=rule.width_px, resize=rule.resize, pad_value=rule.pad_value)
+    )
+    results: dict[int, ImageDetections] = {}
+
+    def load(records: list[ImageRecord]) -> torch.Tensor:
+        frames = np.concatenate([prepare(read_image(record))[0].copy() for record in records])
+        image: torch.Tensor = normalize(torch.from_numpy(frames).to(place))
+        return image.contiguous(memory_format=torch.channels_last)
+
+    def keep(records: list[ImageRecord], tasks: torch.Tensor) -> None:
+        for index, record in enumerate(records):
+            boxes, scores, labels = (value.cpu().numpy() for value in network.detect(tasks[index : index + 1]))
+            boxes, inside = prepare.geometry(record.height_px, record.width_px).boxes_to_frame(boxes)
+            results[record.image_id] = from_inclusive(boxes[inside], scores[inside], labels[inside])
+        if report:
+            report(len(results), len(annotations.images))
+
+    with torch.inference_mode():
+        if keyframe_interval is None or network.lsts is None:
+            images = list(annotations.images)
+            for start in range(0, len(images), batch):
+                records = images[start : start + batch]
+                keep(records, network.heavy(load(records)))
+        else:
+            for records, tasks in _scheduled(network, annotations, keyframe_interval, batch, load):
+                keep(records, tasks)
+    return results
+
+
+def _scheduled(
+    network: VideoNetwork,
+    annotations: AnnotationSet,
+    interval: int,
+    batch: int,
+    load: Callable[[list[ImageRecord]], torch.Tensor],
+) -> Iterator[tuple[list[ImageRecord], torch.Tensor]]:
+    """Task features of several sequences side by side, frame by frame; shorter ones leave when they end."""
+    sequences = sorted(annotations.sequences().values(), key=len, reverse=True)
+    for start in range(0, len(sequences), batch):
+        group = sequences[start : start + batch]
+        loop = VideoLoop(_WithoutHead(network))  # type: ignore[arg-type]
+        for frame in range(len(group[0])):
+            records = [sequence[frame] for sequence in group if frame < len(sequence)]
+            for name in ("memory", "carried", "task_embedding"):
+                state = getattr(loop, name)
+                if state is not None:
+                    setattr(loop, name, state[: len(records)])
+            yield records, loop.step(load(records), frame % interval == 0)["task"]
+
+
+class _WithoutHead:
+    """A network whose ``detect`` does nothing, so that the loop can run several videos side by side."""
+
+    def __init__(self, network: VideoNetwork) -> None:
+        self._network = network
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._network, name)
+
+    def detect(self, task: torch.Tensor) -> tuple[None, None, None]:
+        return None, None, None
