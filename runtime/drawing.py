@@ -31,7 +31,7 @@ def annotate(image: np.ndarray, detections: Detections, *, tag: bool = True) -> 
     canvas = image.copy()
     height_px, width_px = canvas.shape[:2]
     shorter = min(height_px, width_px)
-    line_px = max(1, round(shorter / 240))
+    line_px = max(2 if shorter >= 200 else 1, round(shorter / 240))
     scale = max(0.35, shorter / 900)
     corners = np.round(detections.boxes_xyxy_px).astype(int).tolist()
     # Best score last, so that its label lies on top.

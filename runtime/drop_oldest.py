@@ -47,7 +47,8 @@ class DropOldest(Source):
 
     def close(self) -> None:
         """Stop the thread; one that waits for a silent camera ends by itself at the source's read timeout."""
-        self.stop()
+        super().close()
+        self._source.stop()
         if self._thread is None:
             self._source.close()
         else:
@@ -76,7 +77,7 @@ class DropOldest(Source):
     def _read(self) -> None:
         try:
             for frame in self._source:
-                if self.stopping:
+                if self.stopping or self.closed:
                     break
                 with self._changed:
                     self._add(frame)

@@ -44,6 +44,8 @@ class Source(ABC):
         frame_count: expected number of frames, None where unknown.
         lost: packets or pictures that gave nothing so far, those after the last frame included.
         dropped: frames left out so far because the consumer was slow.
+        stopping: ``stop`` was called: the iteration is to end.
+        closed: ``close`` was called.
     """
 
     name: str = "source"
@@ -52,6 +54,7 @@ class Source(ABC):
     lost: int = 0
     dropped: int = 0
     stopping: bool = False
+    closed: bool = False
 
     @abstractmethod
     def __iter__(self) -> Iterator[Frame]:
@@ -63,7 +66,7 @@ class Source(ABC):
 
     def close(self) -> None:
         """Release what the source holds; harmless twice."""
-        self.stop()
+        self.closed = True
 
     def __enter__(self) -> Source:
         return self

@@ -16,6 +16,8 @@ from lsts_edge.runtime.sinks import Sink
 
 __all__ = ["RunSummary", "run_stream"]
 
+_LONGEST_STEP_S = 10.0
+
 
 @dataclass
 class RunSummary:
@@ -33,7 +35,7 @@ class RunSummary:
         latency_ms: frame to boxes, one number a frame, by kind.
         stage_ms: total time by stage: ``decode``, ``preprocess``, each graph, ``postprocess``, and the sinks' own.
         wall_s: from the first read to the last write.
-        video_s: length of the video by its time stamps, or by the rate where there are none.
+        video_s: length of the video by its time stamps, or by its rate where they tell nothing.
         stopped: the source was asked to stop before its end.
     """
 
@@ -48,7 +50,7 @@ class RunSummary:
     latency_ms: dict[str, array[float]] = field(default_factory=dict)
     stage_ms: dict[str, float] = field(default_factory=dict)
     wall_s: float = 0.0
-    video_s: float | None = None
+    video_s: float = 0.0
     stopped: bool = False
 
     @property
@@ -57,9 +59,9 @@ class RunSummary:
         return self.frames / self.wall_s if self.wall_s > 0 else 0.0
 
     @property
-    def real_time_factor(self) -> float | None:
+    def real_time_factor(self) -> float:
         """Seconds of video per second of work: above 1 keeps up with the camera."""
-        return self.video_s / self.wall_s if self.video_s and self.wall_s > 0 else None
+        return self.video_s / self.wall_s if self.wall_s > 0 else 0.0
 
     def add(self, frame: Frame, detections: Detections, sink_ms: Iterable[tuple[str, float]]) -> None:
         """Count one frame."""
@@ -107,7 +109,8 @@ def run_stream(
     try:
         if max_frames is not None and max_frames < 1:
             raise OptionError("frames to run", got=max_frames, expected="at least 1", fix="Leave it out to run all.")
-        times_s: list[float] = []
+        before_s: float | None = None
+        step_s = 1.0 / (source.rate_fps or 25.0)
         with source:
             for frame, detections in detector.run(source):
                 for sink in outputs:
@@ -115,8 +118,8 @@ def run_stream(
                 summary.add(frame, detections, ((s, ms) for sink in outputs for s, ms in sink.stage_ms.items()))
                 if on_result is not None:
                     on_result(frame, detections)
-                if frame.time_s is not None:
-                    times_s[1:] = [frame.time_s]  # the first and the last
+                summary.video_s += _step_s(before_s, frame.time_s, step_s)
+                before_s = frame.time_s
                 if summary.frames == max_frames:
                     break
             else:
@@ -129,7 +132,11 @@ def run_stream(
         raise
     summary.wall_s = time.perf_counter() - begin
     summary.lost, summary.dropped = source.lost, source.dropped
-    step_s = 1.0 / (source.rate_fps or 25.0)
-    span_s = times_s[-1] - times_s[0] if times_s else 0.0
-    summary.video_s = span_s + step_s if span_s > 0 else summary.frames * step_s
     return summary
+
+
+def _step_s(before_s: float | None, time_s: float | None, usual_s: float) -> float:
+    """Length of a frame; a time stamp that is missing, runs backwards or jumps tells nothing."""
+    if before_s is None or time_s is None or not 0 < time_s - before_s <= _LONGEST_STEP_S:
+        return usual_s
+    return time_s - before_s

@@ -71,6 +71,7 @@ class VideoSource(Source):
 
     def close(self) -> None:
         """Close the file or connection."""
+        super().close()
         self._container.close()
 
     def __iter__(self) -> Iterator[Frame]:

@@ -141,7 +141,6 @@ def summary_to_dict(summary: RunSummary) -> dict[str, Any]:
         }
         for kind, values in summary.latency_ms.items()
     }
-    factor = summary.real_time_factor
     return {
         "frames": summary.frames,
         "detections": summary.detections,
@@ -155,7 +154,7 @@ def summary_to_dict(summary: RunSummary) -> dict[str, Any]:
         "stage_ms": {stage: round(total / summary.frames, 4) for stage, total in summary.stage_ms.items()},
         "wall_s": round(summary.wall_s, 3),
         "frames_per_s": round(summary.frames_per_s, 2),
-        "real_time_factor": None if factor is None else round(factor, 3),
+        "real_time_factor": round(summary.real_time_factor, 3),
         "stopped": summary.stopped,
     }
 

@@ -1,0 +1,89 @@
+"""Resizing by the manifest's rule, and boxes back in the frame's pixels."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+
+from lsts_edge.errors import ShapeError
+from lsts_edge.manifest import InputInfo
+from lsts_edge.runtime.preprocess import Preprocessor
+
+LETTERBOX = InputInfo(height_px=64, width_px=96, resize="letterbox", pad_value=114)
+
+
+def picture(height_px: int, width_px: int, seed: int = 0) -> np.ndarray:
+    return np.random.RandomState(seed).randint(0, 100, (height_px, width_px, 3)).astype(np.uint8)
+
+
+@pytest.mark.parametrize("size", [(360, 640), (640, 360), (64, 96), (31, 47), (1, 1), (500, 3), (3, 500)])
+def test_letterbox_puts_the_frame_at_the_top_left(size: tuple[int, int]) -> None:
+    frame = picture(*size)
+    image, geometry = Preprocessor(LETTERBOX)(frame)
+    assert image.shape == (1, 64, 96, 3)
+    height, width = geometry.inner_height_px, geometry.inner_width_px
+    assert height == 64 or width == 96
+    np.testing.assert_array_equal(
+        image[0, :height, :width], cv2.resize(frame, (width, height), interpolation=cv2.INTER_LINEAR)
+    )
+    assert (image[0, height:] == 114).all()
+    assert (image[0, :, width:] == 114).all()
+
+
+def test_the_padding_is_clean_after_a_change_of_size() -> None:
+    preprocess = Preprocessor(LETTERBOX)
+    preprocess(picture(96, 64))
+    image, geometry = preprocess(picture(40, 90, seed=1))
+    expected, _ = Preprocessor(LETTERBOX)(picture(40, 90, seed=1))
+    np.testing.assert_array_equal(image, expected)
+    assert (geometry.height_px, geometry.width_px) == (40, 90)
+
+
+def test_stretch_fills_the_image() -> None:
+    rule = InputInfo(height_px=64, width_px=96, resize="stretch", pad_value=0)
+    image, geometry = Preprocessor(rule)(picture(128, 96))
+    assert image.shape == (1, 64, 96, 3)
+    assert (geometry.scale_x, geometry.scale_y) == (1.0, 0.5)
+
+
+def test_shorter_side_follows_the_papers_rule() -> None:
+    rule = InputInfo(height_px=600, width_px=1000, resize="shorter-side", pad_value=0)
+    for size, expected in (((720, 1280), (562, 1000)), ((480, 640), (600, 800)), ((1280, 720), (1000, 562))):
+        image, _ = Preprocessor(rule)(picture(*size))
+        assert image.shape == (1, *expected, 3)
+
+
+@pytest.mark.parametrize("size", [(360, 640), (97, 33), (2160, 3840)])
+def test_boxes_return_to_where_they_came_from(size: tuple[int, int]) -> None:
+    geometry = Preprocessor(LETTERBOX).geometry(*size)
+    x2, y2 = size[1] - 1, size[0] - 1
+    frame_boxes = np.array([[0, 0, x2, y2], [x2 / 4, y2 / 3, x2 / 2, y2 / 2]], np.float32)
+    boxes, inside = geometry.boxes_to_frame(frame_boxes * geometry.scale_x)
+    np.testing.assert_allclose(boxes, frame_boxes, atol=1e-3 * max(size))
+    assert inside.all()
+
+
+def test_boxes_are_clipped_and_those_in_the_padding_are_told() -> None:
+    geometry = Preprocessor(LETTERBOX).geometry(36, 96)
+    network = np.array([[-5, -5, 200, 200], [10, 40, 20, 60], [10, 30, 20, 60]], np.float32)
+    boxes, inside = geometry.boxes_to_frame(network)
+    np.testing.assert_array_equal(boxes[0], [0, 0, 95, 35])
+    np.testing.assert_array_equal(boxes[2], [10, 30, 20, 35])
+    assert inside.tolist() == [True, False, True]
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        np.zeros((10, 10), np.uint8),
+        np.zeros((10, 10, 4), np.uint8),
+        np.zeros((10, 10, 3), np.float32),
+        np.zeros((0, 10, 3), np.uint8),
+        np.zeros((20000, 1, 3), np.uint8),
+        "a picture",
+    ],
+)
+def test_what_is_no_picture_is_refused(frame: object) -> None:
+    with pytest.raises(ShapeError, match="video frame"):
+        Preprocessor(LETTERBOX)(frame)  # type: ignore[arg-type]
