@@ -114,7 +114,7 @@ class DenseFlow:
         """
         assert self._key is not None, "keyframe comes first"
         grey = self.grey(image)
-        flow = self._flow.calc(grey, self._key, None)
+        flow = self._flow.calc(grey, self._key, np.zeros((*grey.shape, 2), np.float32))
         scale = np.array([self._width / grey.shape[1], self._height / grey.shape[0]], np.float32)
         small = cv2.resize(flow, (self._width, self._height), interpolation=cv2.INTER_AREA) * scale
         grid = (2.0 * (self._cells + small) + 1.0) / np.array([self._width, self._height], np.float32) - 1.0

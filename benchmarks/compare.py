@@ -20,7 +20,7 @@ from lsts_edge.benchmarks.results import new_result
 from lsts_edge.benchmarks.video_loop import Clip
 from lsts_edge.errors import OptionError
 
-__all__ = ["Entry", "RunSettings", "SegmentTimes", "run_comparison", "summarize_entry", "time_segments"]
+__all__ = ["Entry", "Progress", "RunSettings", "SegmentTimes", "run_comparison", "summarize_entry", "time_segments"]
 
 Progress = Callable[[str, int, int], None]
 

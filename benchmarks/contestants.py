@@ -33,10 +33,15 @@ _NOT_READ_BY_FLOW = ("memory_embedding", "current_embedding", "feature_embedding
 
 
 class Contestant(Protocol):
-    """A detector under comparison; ``graphs_ms`` tells the last frame's time by graph, where it knows."""
+    """A detector under comparison: what takes the time is in ``prepare``, ``infer`` and ``finish``."""
 
-    propagates: bool
-    graphs_ms: Mapping[str, float]
+    @property
+    def propagates(self) -> bool:
+        """Whether frames between keyframes are run as such."""
+
+    @property
+    def graphs_ms(self) -> Mapping[str, float]:
+        """Time by graph in the last frame; empty where it is not told."""
 
     def start(self) -> None:
         """Begin a new stream."""

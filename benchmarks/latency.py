@@ -14,7 +14,7 @@ from lsts_edge.benchmarks.cold_start import cold_start
 from lsts_edge.benchmarks.conditions import ConditionsRecorder, reset_peak_rss
 from lsts_edge.benchmarks.energy import open_energy_meter
 from lsts_edge.benchmarks.frames import FrameTime, paced_misses, stage_split, summarize_frames
-from lsts_edge.benchmarks.results import new_result
+from lsts_edge.benchmarks.results import bundle_facts, new_result
 from lsts_edge.benchmarks.video_loop import Clip, run_clip
 from lsts_edge.bundle import Bundle
 from lsts_edge.errors import OptionError
@@ -112,7 +112,7 @@ def measure_latency(
     in_all = options.frames + options.warmup_frames
     return new_result(
         "latency",
-        bundle=_bundle_facts(bundle),
+        bundle=bundle_facts(bundle),
         settings={
             **dataclasses.asdict(options),
             "backend_version": detector.pipeline.backend.version,
@@ -171,19 +171,6 @@ def _subgraphs(
             ],
         }
         for kind in kinds
-    }
-
-
-def _bundle_facts(bundle: Bundle) -> dict[str, Any]:
-    manifest = bundle.manifest
-    return {
-        "name": manifest.name,
-        "digest": bundle.digest,
-        "weights": manifest.weights.description,
-        "random_weights": manifest.weights.source == "random",
-        "input_px": [manifest.input.height_px, manifest.input.width_px],
-        "precisions": {name: graph.precision for name, graph in manifest.graphs.items()},
-        "lsts": dataclasses.asdict(manifest.lsts) if manifest.lsts is not None else None,
     }
 
 

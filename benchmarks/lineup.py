@@ -9,14 +9,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lsts_edge.benchmarks.compare import Entry
+from lsts_edge.benchmarks.alignments import DenseFlow
+from lsts_edge.benchmarks.compare import Entry, Progress, RunSettings, run_comparison
 from lsts_edge.benchmarks.contestants import METHODS, PeerContestant, SharedSessions, bundle_contestant
 from lsts_edge.benchmarks.peers import NanoDetPlus, YoloxNano
+from lsts_edge.benchmarks.results import bundle_facts
+from lsts_edge.benchmarks.video_loop import Clip
 from lsts_edge.bundle import Bundle
 from lsts_edge.errors import OpLibraryError, OptionError
 from lsts_edge.runtime.session import BACKENDS, Backend, open_backend
 
-__all__ = ["EngineChoice", "Lineup", "LineupOptions", "line_up"]
+__all__ = ["EngineChoice", "Lineup", "LineupOptions", "compare_bundle", "line_up"]
 
 _PEER_PX = (416, 416)
 
@@ -209,3 +212,57 @@ def _peer_size(bundle: Bundle, multiple: int) -> tuple[int, int]:
     """The bundle's input size where the peer can take it, so that both see the same pixels; else its own 416 x 416."""
     height, width = bundle.manifest.input.height_px, bundle.manifest.input.width_px
     return (height, width) if height % multiple == 0 and width % multiple == 0 else _PEER_PX
+
+
+def compare_bundle(
+    bundle: Bundle,
+    source: Path | None,
+    options: LineupOptions,
+    run: RunSettings,
+    annotations: Path | None = None,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Load everybody, time them over the same frames, measure accuracy where annotations are given.
+
+    Args:
+        bundle: the bundle under comparison.
+        source: a video file; None runs the procedural clip.
+        options: who takes part.
+        run: how much is run.
+        annotations: COCO-VID style JSON; None leaves accuracy out.
+        progress: told (phase, done, all).
+
+    Raises:
+        ProviderError: if an engine is missing or fails.
+        StreamError: if the source cannot be read.
+        AnnotationError: if the annotations cannot be read.
+    """
+    meter = None
+    if annotations is not None:
+        from lsts_edge.benchmarks.accuracy import AccuracyMeter
+
+        meter = AccuracyMeter(annotations, bundle.manifest.classes, run.keyframe_interval)
+    lineup = line_up(bundle, options)
+    notes = {
+        "threads": options.chosen_threads(),
+        "spinning": False,
+        "score_floor": options.score_floor,
+        "methods": {name: METHODS[name] for name in options.methods},
+        "flow": DenseFlow.settings,
+        "peers": [path.name for path in (options.yolox, options.nanodet) if path is not None],
+        "annotations": annotations.name if annotations is not None else None,
+    }
+    result = run_comparison(
+        lineup.entries,
+        Clip(source),
+        run,
+        bundle=bundle_facts(bundle),
+        notes=notes,
+        left_out=lineup.left_out,
+        accuracy=meter.measure if meter is not None else None,
+        progress=progress,
+    )
+    if meter is not None:
+        ours = [entry.name for entry in lineup.entries if entry.labels["method"] == "lsts"]
+        result["data"]["accuracy_differences"] = {name: meter.differences(name) for name in ours[:1]}
+    return result

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-__all__ = ["describe_device", "device_key", "package_versions"]
+__all__ = ["describe_device", "device_key", "device_name", "package_versions"]
 
 _FLAGS = (
     "sse4_2", "avx", "avx2", "fma", "f16c", "avx512f", "avx512bw", "avx512vl", "avx512_vnni", "avx512_bf16",
@@ -62,6 +62,14 @@ def device_key(device: Mapping[str, Any]) -> str:
     gpus = [gpu["name"] for gpu in device.get("gpus") or []]
     identity = {name: gpus if name == "gpus" else device.get(name) for name in _KEY_FIELDS}
     return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def device_name(device: Mapping[str, Any]) -> str:
+    """One short line that a reader knows the device by."""
+    named = device.get("board") or device.get("cpu_model") or "unknown processor"
+    gpus = [gpu["name"] for gpu in device.get("gpus") or []]
+    virtual = " (virtual machine)" if device.get("virtual_machine") else ""
+    return " + ".join([f"{named}, {device.get('usable_cores')} cores, {device.get('memory_gib')} GiB{virtual}", *gpus])
 
 
 def package_versions() -> dict[str, str]:

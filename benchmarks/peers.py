@@ -34,7 +34,7 @@ _NANODET_MEAN = (103.53, 116.28, 123.675)
 _NANODET_SCALE = (0.017429, 0.017507, 0.017125)
 
 Boxes = tuple[np.ndarray, np.ndarray, np.ndarray]
-"""boxes ``(D, 4)`` xyxy in frame pixels, scores ``(D,)``, labels ``(D,)``."""
+"""boxes ``(D, 4)`` xyxy in frame pixels (a peer's corners are edges), scores ``(D,)``, labels ``(D,)``."""
 
 
 class _Peer:
@@ -75,11 +75,15 @@ class _Peer:
             keep = keep[np.argpartition(-best[keep], _CANDIDATES)[:_CANDIDATES]]
         corners = self._corners(boxes, raw, keep)
         sizes = np.concatenate((corners[:, :2], corners[:, 2:] - corners[:, :2]), axis=1)
-        chosen = cv2.dnn.NMSBoxesBatched(sizes, best[keep], labels[keep].astype(np.int32), self._floor, _NMS_IOU)
+        chosen = cv2.dnn.NMSBoxesBatched(
+            sizes.tolist(), best[keep], labels[keep].astype(np.int32), self._floor, _NMS_IOU
+        )
         index = np.asarray(chosen, np.int64).reshape(-1)
         index = index[np.argsort(-best[keep][index], kind="stable")][: self._most]
-        in_frame, inside = geometry.boxes_to_frame(corners[index])
-        return in_frame[inside], best[keep][index][inside], labels[keep][index][inside]
+        frame_size = np.array([geometry.width_px, geometry.height_px] * 2, np.float32)
+        scale = np.array([geometry.scale_x, geometry.scale_y] * 2, np.float32)
+        in_frame = np.clip(corners[index] / scale, 0, frame_size)
+        return in_frame, best[keep][index], labels[keep][index]
 
     def _decode(self, raw: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """(box numbers of every cell, class scores of every cell)."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 import json
 import os
@@ -11,10 +12,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from lsts_edge.benchmarks.machine import describe_device, device_key, package_versions
+from lsts_edge.benchmarks.machine import describe_device, device_key, device_name, package_versions
+from lsts_edge.bundle import Bundle
 from lsts_edge.errors import BenchmarkDevice, BenchmarkResult, FileUnwritable
 
-__all__ = ["KINDS", "SCHEMA", "new_result", "read_result", "require_one_device", "write_result"]
+__all__ = ["KINDS", "SCHEMA", "bundle_facts", "new_result", "read_result", "require_one_device", "write_result"]
 
 SCHEMA = 1
 KINDS = ("latency", "compare", "op", "params", "accuracy", "sweep")
@@ -58,6 +60,20 @@ def new_result(
         "settings": dict(settings),
         "conditions": dict(conditions) if conditions is not None else None,
         "data": dict(data),
+    }
+
+
+def bundle_facts(bundle: Bundle) -> dict[str, Any]:
+    """What a result says about the bundle it ran: name, digest, weights, input, precisions, tap plan."""
+    manifest = bundle.manifest
+    return {
+        "name": manifest.name,
+        "digest": bundle.digest,
+        "weights": manifest.weights.description,
+        "random_weights": manifest.weights.source == "random",
+        "input_px": [manifest.input.height_px, manifest.input.width_px],
+        "precisions": {name: graph.precision for name, graph in manifest.graphs.items()},
+        "lsts": dataclasses.asdict(manifest.lsts) if manifest.lsts is not None else None,
     }
 
 
@@ -118,7 +134,7 @@ def require_one_device(results: Sequence[Mapping[str, Any]]) -> str:
     Raises:
         BenchmarkDevice: if two results come from different devices; their times may not stand in one table.
     """
-    devices = {result["device_key"]: _device_name(result["device"]) for result in results}
+    devices = {result["device_key"]: device_name(result["device"]) for result in results}
     if len(devices) != 1:
         raise BenchmarkDevice(
             "results in one comparison",
@@ -126,13 +142,7 @@ def require_one_device(results: Sequence[Mapping[str, Any]]) -> str:
             expected="results of one device",
             fix="Report each device on its own.",
         )
-    return next(iter(devices))
-
-
-def _device_name(device: Mapping[str, Any]) -> str:
-    named = device.get("board") or device.get("cpu_model") or "unknown"
-    gpus = [gpu["name"] for gpu in device.get("gpus") or []]
-    return " + ".join([f"{named}, {device.get('logical_cores')} cores", *gpus])
+    return str(next(iter(devices)))
 
 
 def _commit() -> dict[str, Any] | None:
@@ -140,7 +150,8 @@ def _commit() -> dict[str, Any] | None:
     folder = Path(__file__).resolve().parent
 
     def git(*arguments: str) -> str:
-        done = subprocess.run(["git", *arguments], cwd=folder, capture_output=True, text=True, check=True, timeout=10)
+        command = ["git", *arguments]
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True, timeout=10)
         return str(done.stdout).strip()
 
     try:

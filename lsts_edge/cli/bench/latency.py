@@ -90,9 +90,10 @@ def _lines(result: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _heading(result: Mapping[str, Any]) -> Iterator[str]:
+    from lsts_edge.benchmarks.machine import device_name
+
     device, settings, bundle = result["device"], result["settings"], result["bundle"]
-    name = device["board"] or device["cpu_model"]
-    yield f"device      {name}, {device['usable_cores']} cores, {device['memory_gib']} GiB"
+    yield f"device      {device_name(device)}"
     yield (
         f"engine      {settings['backend']} {settings['backend_version']} on {settings['provider_used']}, "
         f"{settings['threads'] or 'own choice of'} threads, {settings['precision']}"

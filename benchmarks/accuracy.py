@@ -1,0 +1,135 @@
+"""Accuracy of everybody in a comparison on the same annotated video: class-agnostic, and per shared class."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from lsts_edge.benchmarks.compare import Entry
+from lsts_edge.benchmarks.contestants import METHODS
+from lsts_edge.benchmarks.peers import coco_to_groups
+from lsts_edge.errors import AnnotationError
+from lsts_edge.evaluation.annotations import COCO_GROUPS, AnnotationSet, read_annotations
+from lsts_edge.evaluation.coco import measure
+from lsts_edge.evaluation.metrics import ImageDetections, Matches, as_one_class, mean_ap, sequence_matches
+
+__all__ = ["SHARED_GROUPS", "AccuracyMeter", "paired_difference"]
+
+SHARED_GROUPS = ("vehicle", "bird", "quadruped")
+"""Groups that COCO's classes tell apart as ours do: its person is our person or rider."""
+
+
+class AccuracyMeter:
+    """Runs an entry over every annotated sequence with the keyframe schedule of the comparison.
+
+    A peer's boxes count when their COCO class belongs to one of the groups; its other classes (chairs, cups) are
+    left out, which favours the peer.
+
+    Args:
+        annotations: COCO-VID style JSON, images relative to it.
+        groups: class names of the bundle under comparison.
+        keyframe_interval: frames from keyframe to keyframe.
+        resamples: of the bootstrap over sequences.
+
+    Raises:
+        AnnotationError: if the file or an image cannot be read.
+    """
+
+    def __init__(
+        self, annotations: Path, groups: tuple[str, ...], keyframe_interval: int, resamples: int = 1000
+    ) -> None:
+        self._truth = read_annotations(annotations, groups)
+        self._groups = groups
+        self._interval = keyframe_interval
+        self._resamples = resamples
+        self.matches: dict[str, list[list[Matches]]] = {}
+
+    def measure(self, entry: Entry, progress: Callable[[int, int], None] | None = None) -> dict[str, Any]:
+        """AP50 of one entry: all classes as one, and per shared group.
+
+        Args:
+            entry: who is measured.
+            progress: told (images done, images in all).
+        """
+        found = self._detect(entry, progress)
+        agnostic = measure(self._truth, found, class_agnostic=True, resamples=self._resamples)
+        classes = measure(self._truth, found, resamples=self._resamples)
+        one_class = {image: as_one_class(detections) for image, detections in found.items()}
+        self.matches[entry.name] = list(sequence_matches(_one_class(self._truth), one_class, 0.5).values())
+        of_peer = entry.labels["method"] not in METHODS
+        return {
+            "images": agnostic.images,
+            "sequences": agnostic.sequences,
+            "keyframe_interval": self._interval if entry.contestant.propagates else 1,
+            "ap50_class_agnostic": round(agnostic.ap50, 4),
+            "ap50_class_agnostic_interval": [round(value, 4) for value in agnostic.ap50_interval],
+            "ap50_shared": {
+                name: _rounded(classes.ap50_per_class[name]) for name in SHARED_GROUPS if name in self._groups
+            },
+            "ap50_all_classes": None if of_peer else round(classes.ap50, 4),
+        }
+
+    def differences(self, reference: str) -> dict[str, dict[str, float]]:
+        """Class-agnostic AP50 of ``reference`` minus that of each other entry, paired over the sequences."""
+        return {
+            name: paired_difference(self.matches[reference], matches, self._resamples)
+            for name, matches in self.matches.items()
+            if name != reference
+        }
+
+    def _detect(self, entry: Entry, progress: Callable[[int, int], None] | None) -> dict[int, ImageDetections]:
+        own = entry.labels["method"] in METHODS
+        found: dict[int, ImageDetections] = {}
+        for records in self._truth.sequences().values():
+            entry.contestant.start()
+            for index, record in enumerate(records):
+                frame = cv2.imread(str(record.path), cv2.IMREAD_COLOR)
+                if frame is None:
+                    raise AnnotationError(
+                        f"image {record.path}", got="nothing readable", expected="a picture", fix="Check the folder."
+                    )
+                prepared, geometry = entry.contestant.prepare(frame)
+                raw = entry.contestant.infer(prepared, index % self._interval == 0)
+                boxes, scores, labels = entry.contestant.finish(raw, geometry)
+                if own:  # our corners are pixels, both inside the box; the metric's are edges
+                    boxes = boxes + np.array([0, 0, 1, 1], np.float32)
+                else:
+                    labels = coco_to_groups(labels, self._groups, COCO_GROUPS)
+                known = labels >= 0
+                found[record.image_id] = ImageDetections(boxes[known], scores[known], labels[known])
+                if progress is not None:
+                    progress(len(found), len(self._truth.images))
+        return found
+
+
+def paired_difference(
+    first: Sequence[Sequence[Matches]], second: Sequence[Sequence[Matches]], resamples: int = 1000, seed: int = 0
+) -> dict[str, float]:
+    """``first`` minus ``second`` in mean AP, with a 95 % interval: both are scored on the same drawn sequences.
+
+    Args:
+        first: per sequence, per class.
+        second: the same sequences in the same order.
+        resamples: of the bootstrap.
+        seed: of the draws.
+    """
+    random = np.random.RandomState(seed)
+    draws = random.randint(0, len(first), (resamples, len(first)))
+    values = np.array([mean_ap([first[i] for i in draw]) - mean_ap([second[i] for i in draw]) for draw in draws])
+    low, high = np.nanpercentile(values, (2.5, 97.5))
+    point = mean_ap(first) - mean_ap(second)
+    return {"difference": round(point, 4), "low": round(float(low), 4), "high": round(float(high), 4)}
+
+
+def _one_class(annotations: AnnotationSet) -> AnnotationSet:
+    images = tuple(replace(record, labels=np.zeros_like(record.labels)) for record in annotations.images)
+    return AnnotationSet(annotations.path, ("object",), images)
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 4)
