@@ -90,7 +90,9 @@ def lsts_align(
     Raises:
         ShapeError: if the maps differ in batch or size, or the embeddings in channels.
     """
-    if memory_embedding.shape != current_embedding.shape or memory.shape[::2] != memory_embedding.shape[::2]:
+    places = (memory.shape[0], *memory.shape[2:])
+    embedded = (memory_embedding.shape[0], *memory_embedding.shape[2:])
+    if memory.ndim != 4 or memory_embedding.shape != current_embedding.shape or embedded != places:
         shapes = f"{tuple(memory_embedding.shape)}, {tuple(current_embedding.shape)}, {tuple(memory.shape)}"
         raise ShapeError("LSTS maps", got=shapes, expected="(N, E, H, W) twice and (N, C, H, W)", fix="Match the maps.")
     height, width = memory.shape[2:]

@@ -30,7 +30,8 @@ def bin_edges(low: torch.Tensor, high: torch.Tensor, scale: float, bins: int, ce
     index = torch.arange(bins, device=low.device, dtype=low.dtype)
     first = (index * size[:, None] + start[:, None]).floor()
     last = ((index + 1) * size[:, None] + start[:, None]).ceil()
-    return torch.stack((first, last), dim=-1).clamp(0, cells).to(torch.int64)
+    # A non-finite corner must not become an index: its bins are empty.
+    return torch.stack((first, last), dim=-1).nan_to_num(0.0).clamp(0, cells).to(torch.int64)
 
 
 def position_sensitive_pool(maps: torch.Tensor, rois: torch.Tensor, *, bins: int, stride: int) -> torch.Tensor:
