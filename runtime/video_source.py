@@ -110,7 +110,7 @@ class VideoSource(Source):
                 packet = next(demuxer)
             except (StopIteration, EOFError):
                 return
-            except av.error.InvalidDataError:
+            except (av.error.InvalidDataError, IndexError):  # PyAV raises the latter for a stream that appears later
                 failures += 1
                 if failures > _MAX_READ_ERRORS:
                     return

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from videos import small_clip
 
 from hand_made import _int_attribute, field, hand_made_files, hand_made_manifest, model, node, tensor, value_info
 from lsts_edge.bundle import write_bundle
@@ -17,6 +16,7 @@ from lsts_edge.errors import OptionError, ShapeError, StateConcurrent
 from lsts_edge.runtime import Detections, Detector
 from lsts_edge.runtime.scheduler import Decision, FrameInfo
 from lsts_edge.runtime.sources import ArraySource
+from videos import small_clip
 
 
 @pytest.fixture

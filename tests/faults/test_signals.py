@@ -1,0 +1,66 @@
+"""Ctrl-C and TERM end a run between two frames: exit 130 or 143, outputs that parse."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from videos import read_pictures, small_clip, write_video
+
+
+@pytest.fixture(scope="module")
+def long_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = write_video(tmp_path_factory.mktemp("long") / "clip.h264", small_clip(60), gop=60)
+    path.write_bytes(path.read_bytes() * 500)  # a raw stream may simply be repeated
+    return path
+
+
+def start(root: Path, bundle: Path, clip: Path, folder: Path) -> subprocess.Popen[str]:
+    words = ["run", bundle, clip, "--output-json", folder / "out.jsonl", "--output-video", folder / "out.mp4"]
+    return subprocess.Popen(
+        [sys.executable, "-m", "lsts_edge", *map(str, words)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(root)},
+    )
+
+
+def wait_for_frames(folder: Path, process: subprocess.Popen[str]) -> None:
+    """Until the hidden video has some bytes, so that the signal falls into the run."""
+    for _ in range(600):
+        if any(path.stat().st_size > 0 for path in folder.glob(".out.mp4.partial-*")):
+            return
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.05)
+    raise AssertionError("no output after 30 s")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_leaves_complete_outputs(
+    root: Path, hand_made_bundle: Path, long_clip: Path, tmp_path: Path, number: signal.Signals
+) -> None:
+    folder = tmp_path / "out"
+    folder.mkdir()
+    process = start(root, hand_made_bundle, long_clip, folder)
+    wait_for_frames(folder, process)
+    time.sleep(random.Random(number).uniform(0.0, 0.5))
+    process.send_signal(number)
+    begin = time.monotonic()
+    out, err = process.communicate(timeout=20)
+    assert process.returncode == 128 + number, err
+    assert time.monotonic() - begin < 5  # 2 s on an idle machine
+    rows = [json.loads(line) for line in (folder / "out.jsonl").read_text().splitlines()]
+    assert 0 < len(rows) < 30_000
+    assert len(read_pictures(folder / "out.mp4")) == len(rows)
+    assert out.splitlines()[-1].startswith(f"stopped: {len(rows)} frames")
+    assert sorted(os.listdir(folder)) == ["out.jsonl", "out.mp4"]
+    assert "Traceback" not in err

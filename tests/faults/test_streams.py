@@ -1,0 +1,139 @@
+"""Broken streams: survived and told, or one clear error; damage never enters the memory."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lsts_edge.errors import StreamEmpty, StreamError, StreamUnreadable
+from lsts_edge.runtime import Detections, Detector, Frame, open_source
+from lsts_edge.runtime.loop import run_stream
+from lsts_edge.runtime.sinks import JsonLinesSink, VideoSink
+from videos import damage, small_clip, write_changing_sizes, write_video
+
+
+def cut(path: Path, share: float) -> Path:
+    content = path.read_bytes()
+    path.write_bytes(content[: int(len(content) * share)])
+    return path
+
+
+def sound_only(path: Path) -> Path:
+    import av
+
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("aac", rate=8000)
+        frame = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), format="fltp", layout="mono")
+        frame.sample_rate = 8000
+        container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    return path
+
+
+UNREADABLE: dict[str, Callable[[Path], object]] = {
+    "empty": lambda path: path.write_bytes(b""),
+    "text": lambda path: path.write_text("no video " * 50),
+    "noise": lambda path: path.write_bytes(np.random.RandomState(0).bytes(5000)),
+    "index cut off": lambda path: cut(write_video(path, small_clip(20)), 0.5),
+    "zeros": lambda path: path.write_bytes(bytes(5000)),
+    "sound only": sound_only,
+}
+
+
+@pytest.mark.parametrize("fault", UNREADABLE)
+def test_what_is_no_video_is_one_error_and_leaves_nothing(
+    hand_made_bundle: Path, tmp_path: Path, fault: str, lsts_edge_command: Callable[..., object]
+) -> None:
+    path = tmp_path / "clip.mp4"
+    UNREADABLE[fault](path)
+    with pytest.raises(StreamUnreadable):
+        open_source(path)
+    if fault == "empty":
+        done = lsts_edge_command("run", hand_made_bundle, path, "--output-json", tmp_path / "out.jsonl")
+        assert (done.returncode, done.stdout) == (5, "")  # type: ignore[attr-defined]
+        assert done.stderr.startswith("error[stream-unreadable]: ")  # type: ignore[attr-defined]
+        assert not (tmp_path / "out.jsonl").exists()
+
+
+@pytest.mark.parametrize("name", ["clip.mkv", "clip.avi", "clip.ts"])
+def test_a_video_of_zero_frames_is_empty(hand_made_bundle: Path, tmp_path: Path, name: str) -> None:
+    path = write_video(tmp_path / name, [])
+    outputs = [JsonLinesSink(tmp_path / "out.jsonl"), VideoSink(tmp_path / "out.mp4")]
+    with pytest.raises((StreamEmpty, StreamUnreadable)):
+        run_stream(Detector(hand_made_bundle), open_source(path), outputs)
+    assert sorted(p.name for p in tmp_path.iterdir() if p.name.startswith(("out", "."))) == []
+
+
+@pytest.mark.parametrize("name", ["clip.ts", "clip.mkv", "clip.h264"])
+@pytest.mark.parametrize("share", [0.3, 0.7, 0.95])
+def test_a_cut_file_gives_the_frames_it_has(hand_made_bundle: Path, tmp_path: Path, name: str, share: float) -> None:
+    path = cut(write_video(tmp_path / name, small_clip(40)), share)
+    summary = run_stream(Detector(hand_made_bundle), open_source(path), [JsonLinesSink(tmp_path / "out.jsonl")])
+    assert 0.5 * share * 40 <= summary.frames <= 40
+    assert len((tmp_path / "out.jsonl").read_text().splitlines()) == summary.frames
+
+
+def results(detector: Detector, path: Path) -> list[tuple[Frame, Detections, bytes]]:
+    with open_source(path) as source:
+        return [
+            (frame, found, detector.pipeline.state["task"].tobytes() if detector.pipeline.state else b"")
+            for frame, found in detector.run(source)
+        ]
+
+
+@pytest.mark.parametrize("suffix", ["ts", "mp4", "mkv"])
+@pytest.mark.parametrize("share", [0.001, 0.01, 0.05])
+def test_damaged_bytes_are_survived_and_never_remembered(
+    hand_made_bundle: Path, tmp_path: Path, suffix: str, share: float
+) -> None:
+    sound = write_video(tmp_path / f"clip.{suffix}", small_clip(48))
+    detector = Detector(hand_made_bundle, keyframe_interval=4)
+    noticed = 0
+    for seed in range(6):
+        broken = damage(sound, tmp_path / f"broken{seed}.{suffix}", share=share, seed=seed)
+        try:
+            run = results(detector, broken)
+        except StreamError:
+            noticed += 1  # nothing in it could be read: said so
+            continue
+        before = b""
+        for frame, found, memory in run:
+            noticed += frame.damaged
+            assert found.damaged == frame.damaged
+            if frame.damaged:
+                assert memory in (before, b"")
+                assert found.kind != "keyframe"
+            before = memory
+        for (earlier, _, _), (frame, found, _) in itertools.pairwise(run):
+            if earlier.damaged and not frame.damaged:
+                assert found.kind == "first"
+                assert found.reset_reason in ("decode-error", "time-gap", "size-change")
+    assert noticed > 0, "the damage planted here must be noticed"
+
+
+def test_a_sound_stream_is_not_flagged(hand_made_bundle: Path, tmp_path: Path) -> None:
+    run = results(Detector(hand_made_bundle), write_video(tmp_path / "clip.ts", small_clip(48)))
+    assert len(run) == 48
+    assert not any(frame.damaged or found.reset_reason for frame, found, _ in run)
+
+
+def test_size_changes_are_one_event_each_and_equal_a_fresh_run(hand_made_bundle: Path, tmp_path: Path) -> None:
+    parts = [small_clip(10, 64, 96), small_clip(7, 120, 160), small_clip(10, 64, 96)]
+    path = write_changing_sizes(tmp_path / "clip.h264", parts)
+    detector = Detector(hand_made_bundle, keyframe_interval=4)
+    run = [(frame, found) for frame, found, _ in results(detector, path)]
+    events = [(found.frame, found.reset_reason) for _, found in run if found.reset_reason]
+    assert events == [(10, "size-change"), (17, "size-change")]
+    start = 0
+    for part in parts:
+        fresh = detector.share()
+        for frame, found in run[start : start + len(part)]:
+            again = fresh.push(frame.image, frame.time_s)
+            assert again.boxes_xyxy_px.tobytes() == found.boxes_xyxy_px.tobytes()
+            assert again.kind == found.kind
+        start += len(part)
+    assert start == len(run)
