@@ -1,0 +1,158 @@
+"""Keyframe intervals side by side: time, energy and accuracy of one bundle at each, over the same frames."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lsts_edge.benchmarks.conditions import ConditionsRecorder
+from lsts_edge.benchmarks.energy import EnergyMeter, open_energy_meter
+from lsts_edge.benchmarks.frames import frames_per_second
+from lsts_edge.benchmarks.harness import paired_ratio, summarize
+from lsts_edge.benchmarks.results import bundle_facts, new_result
+from lsts_edge.benchmarks.video_loop import Clip
+from lsts_edge.bundle import Bundle
+from lsts_edge.errors import OptionError
+from lsts_edge.runtime import Detector
+
+__all__ = ["SweepOptions", "measure_sweep"]
+
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class SweepOptions:
+    """Which intervals, and how many rounds of as many frames as all intervals divide."""
+
+    intervals: tuple[int, ...] = (2, 5, 10, 20, 30)
+    rounds: int = 6
+    backend: str = "onnxruntime"
+    provider: str = "cpu"
+    threads: int | None = None
+    precision: str = "fp32"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not self.intervals or min(self.intervals) < 1 or len(set(self.intervals)) != len(self.intervals):
+            raise OptionError("intervals", got=self.intervals, expected="different, at least 1", fix="Give 2,5,10.")
+        if math.lcm(*self.intervals) > 1000:
+            got = f"{math.lcm(*self.intervals)} frames a round"
+            raise OptionError(
+                "intervals", got=got, expected="at most 1000", fix="Choose intervals that divide each other."
+            )
+        if not 1 <= self.rounds <= 10_000:
+            raise OptionError("rounds", got=self.rounds, expected="1..10000", fix="Change --rounds.")
+
+
+def measure_sweep(
+    bundle: Bundle,
+    source: Path | None,
+    options: SweepOptions,
+    annotations: Path | None = None,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Time a bundle at each interval, in rounds whose order is drawn, and measure its accuracy at each.
+
+    Args:
+        bundle: the bundle.
+        source: a video file; None runs the procedural clip.
+        options: which intervals, how many rounds, which engine.
+        annotations: COCO-VID style JSON; None leaves accuracy out.
+        progress: told (phase, done, all).
+
+    Raises:
+        OptionError: if the bundle has no memory to propagate.
+        ProviderError: if the engine is missing or fails.
+    """
+    engine = {name: getattr(options, name) for name in ("backend", "provider", "threads", "precision")}
+    detectors = {interval: Detector(bundle, keyframe_interval=interval, **engine) for interval in options.intervals}
+    if not next(iter(detectors.values())).pipeline.carries_memory:
+        raise OptionError(
+            "interval sweep", got="a per-frame model", expected="a bundle with a memory", fix="Export one."
+        )
+    meter = open_energy_meter(accelerator=options.provider in ("cuda", "tensorrt"))
+    recorder = ConditionsRecorder().start()
+    times, joules = _rounds(detectors, Clip(source), options, meter, progress)
+    conditions = recorder.stop()
+    meter.close()
+    shortest = min(options.intervals)
+    rows = []
+    for interval in options.intervals:
+        flat = [value for one_round in times[interval] for value in one_round]
+        totals = [sum(one_round) for one_round in times[interval]]
+        ratio = paired_ratio([sum(one_round) for one_round in times[shortest]], totals)
+        rows.append(
+            {
+                "keyframe_interval": interval,
+                "model": {**summarize(flat).to_dict(), "fps": round(frames_per_second(flat), 3)},
+                "ratio_to_shortest": {"against": shortest, **ratio.to_dict()},
+                "energy_mj_per_frame": None if joules is None else round(1e3 * joules[interval] / len(flat), 3),
+                "energy_reason": meter.reason,
+            }
+        )
+    if annotations is not None:
+        _add_accuracy(rows, bundle, engine, annotations, progress)
+    return new_result(
+        "sweep",
+        bundle=bundle_facts(bundle),
+        settings={
+            **{name: getattr(options, name) for name in ("rounds", "seed")},
+            **engine,
+            "intervals": list(options.intervals),
+            "frames_per_round": math.lcm(*options.intervals),
+            "clip": Clip(source, 1).name if source is not None else "procedural",
+            "annotations": annotations.name if annotations is not None else None,
+        },
+        conditions=conditions,
+        data={"rows": rows},
+    )
+
+
+def _rounds(
+    detectors: dict[int, Detector], clip: Clip, options: SweepOptions, meter: EnergyMeter, progress: Progress | None
+) -> tuple[dict[int, list[list[float]]], dict[int, float] | None]:
+    """Model times by interval and round; the first round is warm-up. Joules by interval, None where none are told."""
+    order = random.Random(options.seed)
+    frames = itertools.chain.from_iterable(clip.passes())
+    length = math.lcm(*options.intervals)
+    times: dict[int, list[list[float]]] = {interval: [] for interval in detectors}
+    joules = dict.fromkeys(detectors, 0.0)
+    counted = meter.joules() is not None
+    shuffled: Sequence[int] = list(detectors)
+    for index in range(options.rounds + 1):
+        chunk = list(itertools.islice(frames, length))
+        shuffled = order.sample(shuffled, len(shuffled))
+        for number, interval in enumerate(shuffled):
+            before, values = meter.joules(), []
+            for frame in chunk:
+                found = detectors[interval].push(frame)
+                values.append(sum(found.timings_ms.values()))
+            after = meter.joules()
+            if index:
+                times[interval].append(values)
+                joules[interval] += (after or 0.0) - (before or 0.0)
+            if progress is not None:
+                progress("rounds", index * len(detectors) + number + 1, (options.rounds + 1) * len(detectors))
+    return times, joules if counted else None
+
+
+def _add_accuracy(
+    rows: list[dict[str, Any]], bundle: Bundle, engine: dict[str, Any], annotations: Path, progress: Progress | None
+) -> None:
+    from lsts_edge.benchmarks.accuracy import AccuracyMeter
+    from lsts_edge.benchmarks.compare import Entry
+    from lsts_edge.benchmarks.contestants import BundleContestant
+    from lsts_edge.runtime import Pipeline
+
+    pipeline = Pipeline(bundle, **engine)
+    for row in rows:
+        interval = row["keyframe_interval"]
+        meter = AccuracyMeter(annotations, bundle.manifest.classes, interval)
+        contestant = BundleContestant(bundle, pipeline, True, bundle.manifest.detection.score_floor)
+        told = None if progress is None else (lambda done, total, i=interval: progress(f"accuracy at {i}", done, total))
+        row["accuracy"] = meter.measure(Entry(f"interval {interval}", contestant, {"method": "lsts"}), told)
