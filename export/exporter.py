@@ -1,0 +1,223 @@
+"""Writes a network as the subgraphs, joined graphs and manifest of a bundle; touches no file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import onnx
+import torch
+
+from lsts_edge import __version__
+from lsts_edge.errors import ExportError
+from lsts_edge.export.conv_graphs import conv_graphs, feature_shape
+from lsts_edge.export.head_graph import head_graph
+from lsts_edge.export.join import JOINED_NAMES, join
+from lsts_edge.export.lsts_graph import LSTS_FORMS, lsts_graph, taps_within
+from lsts_edge.export.programs import programs_of
+from lsts_edge.manifest import (
+    DetectionInfo,
+    GraphInfo,
+    InputInfo,
+    KeyframeInfo,
+    LstsInfo,
+    Manifest,
+    StateInfo,
+    Step,
+    TensorInfo,
+    WeightsInfo,
+)
+from lsts_edge.model.counts import multiply_adds, parameters, total_parameters
+from lsts_edge.model.lsts import LstsAlignment
+from lsts_edge.model.network import VideoNetwork
+from lsts_edge.opspec import LSTS
+from lsts_edge.presets import ModelPreset
+from lsts_edge.taps import tap_plan
+
+__all__ = ["JOINED_MAX_PARAMETERS", "ExportedModel", "export_model"]
+
+JOINED_MAX_PARAMETERS = 16_000_000
+"""Joined graphs repeat the weights of every stage: above this they are written only when asked for."""
+
+_DTYPES = {onnx.TensorProto.FLOAT: "float32", onnx.TensorProto.UINT8: "uint8", onnx.TensorProto.INT64: "int64"}
+_LSTS_CURRENT_INPUT = {"lsts_key": "feature_embedding", "lsts_current": "high_embedding"}
+
+Graphs = dict[str, dict[str, onnx.ModelProto]]  # graph name -> form -> model
+
+
+@dataclass(frozen=True)
+class ExportedModel:
+    """A bundle that is not on disk yet.
+
+    Attributes:
+        manifest: complete but for parity and the files' digests.
+        files: graph file name -> bytes.
+    """
+
+    manifest: Manifest
+    files: dict[str, bytes]
+
+
+def export_model(
+    network: VideoNetwork,
+    weights: WeightsInfo,
+    *,
+    forms: Sequence[str] = ("taps",),
+    joined: bool | None = None,
+    progress: Callable[[str], None] = lambda step: None,
+) -> ExportedModel:
+    """Write every subgraph of a network, in float32 at its preset's input size.
+
+    Args:
+        network: in evaluation mode, on the CPU.
+        weights: where the weights come from, for the manifest.
+        forms: LSTS forms; the first is the bundle's default.
+        joined: also write one graph per kind of frame; None does so below ``JOINED_MAX_PARAMETERS``.
+        progress: told of each step as it starts.
+
+    Raises:
+        ExportError: if a part of the network has no ONNX form.
+    """
+    preset = network.preset
+    if preset.input.resize == "shorter-side":
+        raise ExportError(
+            "resize rule",
+            got="shorter-side, whose size follows the video",
+            expected="letterbox or stretch: a bundle's size is fixed",
+            fix="Choose a preset with another rule.",
+        )
+    forms = _checked_forms(forms) if preset.lsts is not None else ()
+    progress("tracing the convolutions")
+    graphs: Graphs = {name: {"default": model} for name, model in conv_graphs(network).items()}
+    lsts = None
+    if preset.lsts is not None:
+        progress(f"writing LSTS ({', '.join(forms)})")
+        offsets = _constant_offsets(network)
+        for name in _LSTS_CURRENT_INPUT:
+            graphs[name] = {form: _lsts(name, form, offsets, preset) for form in forms}
+        lsts = _lsts_info(offsets, preset, forms)
+    progress("writing the head")
+    graphs["head"] = {"default": head_graph(network, feature_shape(preset))}
+    programs = programs_of(preset)
+    counts, costs = parameters(network), multiply_adds(network)
+    joined_steps: dict[str, tuple[Step, ...]] = {}
+    if joined or (joined is None and total_parameters(network) <= JOINED_MAX_PARAMETERS):
+        for kind, steps in programs.programs.items():
+            progress(f"joining {JOINED_NAMES[kind]}")
+            name = JOINED_NAMES[kind]
+            graphs[name], step = _joined(name, steps, graphs, programs.state)
+            joined_steps[kind] = (step,)
+            parts = {step.graph for step in steps}
+            counts[name] = sum(counts.get(part, 0) for part in parts)
+            costs[name] = sum(costs.get(part, 0) for part in parts)
+    files: dict[str, bytes] = {}
+    infos: dict[str, GraphInfo] = {}
+    for name, models in graphs.items():
+        names = {form: f"{name}.onnx" if form == "default" else f"{name}.{form}.onnx" for form in models}
+        files |= {names[form]: model.SerializeToString(deterministic=True) for form, model in models.items()}
+        infos[name] = _graph_info(next(iter(models.values())), names, counts.get(name, 0), costs.get(name, 0))
+    size, head = preset.input, preset.head
+    written = {
+        step.outputs[tensor.name]: tensor
+        for step in programs.programs["first"]
+        for tensor in infos[step.graph].outputs
+        if tensor.name in step.outputs
+    }
+    manifest = Manifest(
+        name=preset.name,
+        tools={"lsts_edge": __version__, "torch": torch.__version__, "onnx": onnx.__version__},
+        weights=weights,
+        preset=preset,
+        input=InputInfo(size.height_px, size.width_px, size.resize, size.pad_value),
+        classes=tuple(head.classes),
+        graphs=infos,
+        state=tuple(StateInfo(slot, written[slot].dtype, written[slot].shape) for slot in programs.state),
+        programs=programs.programs,
+        joined=joined_steps,
+        lsts=lsts,
+        keyframes=KeyframeInfo(preset.keyframe_interval),
+        detection=DetectionInfo(head.score_floor, head.max_detections),
+        parity=None,
+    )
+    return ExportedModel(manifest, files)
+
+
+def _checked_forms(forms: Sequence[str]) -> tuple[str, ...]:
+    unique = tuple(dict.fromkeys(forms))
+    unknown = [form for form in unique if form not in LSTS_FORMS]
+    if unknown or not unique:
+        raise ExportError(
+            "LSTS forms", got=", ".join(unknown) or "none", expected=", ".join(LSTS_FORMS), fix="Choose from these."
+        )
+    return unique
+
+
+def _constant_offsets(network: VideoNetwork) -> np.ndarray:
+    """``(K, 2)`` float32: taps exist only while the offsets are one table that no input changes."""
+    lsts = network.lsts
+    offsets = getattr(lsts, "offsets", None)
+    constant = isinstance(lsts, LstsAlignment) and isinstance(offsets, torch.Tensor) and offsets.ndim == 2
+    if not constant or not torch.isfinite(offsets).all():
+        raise ExportError(
+            "LSTS offsets",
+            got="offsets that are computed, not stored" if not constant else "NaN or infinity",
+            expected="one finite (K, 2) table, a parameter of LstsAlignment",
+            fix="Freeze the offsets before exporting.",
+        )
+    return np.ascontiguousarray(offsets.detach().cpu().float().numpy())
+
+
+def _lsts(name: str, form: str, offsets: np.ndarray, preset: ModelPreset) -> onnx.ModelProto:
+    assert preset.lsts is not None
+    shape = feature_shape(preset)
+    return lsts_graph(
+        form,
+        offsets,
+        current=_LSTS_CURRENT_INPUT[name],
+        embedding_shape=(1, preset.lsts.embedding_channels, *shape[2:]),
+        memory_shape=shape,
+        normalization=preset.lsts.normalization,
+        name=name,
+    )
+
+
+def _lsts_info(offsets: np.ndarray, preset: ModelPreset, forms: tuple[str, ...]) -> LstsInfo:
+    plan = taps_within(tap_plan(offsets), *feature_shape(preset)[2:])
+    return LstsInfo(
+        op="lsts.edge::LSTS",
+        op_version=LSTS.since,
+        locations=plan.locations,
+        taps=plan.count,
+        radius_cells=plan.radius_cells,
+        forms=forms,
+        default_form=forms[0],
+    )
+
+
+def _joined(
+    name: str, steps: Sequence[Step], graphs: Graphs, state: Sequence[str]
+) -> tuple[dict[str, onnx.ModelProto], Step]:
+    """The joined graph in every form that one of its parts has."""
+    forms = next((tuple(graphs[s.graph]) for s in steps if "default" not in graphs[s.graph]), ("default",))
+    models = {}
+    for form in forms:
+        parts = {step.graph: graphs[step.graph].get("default") or graphs[step.graph][form] for step in steps}
+        models[form], step = join(name, steps, parts, state)
+    return models, step
+
+
+def _graph_info(model: onnx.ModelProto, forms: dict[str, str], count: int, cost: int) -> GraphInfo:
+    return GraphInfo(
+        inputs=tuple(_tensor_info(value) for value in model.graph.input),
+        outputs=tuple(_tensor_info(value) for value in model.graph.output),
+        forms=forms,
+        parameters=count,
+        multiply_adds=cost,
+    )
+
+
+def _tensor_info(value: onnx.ValueInfoProto) -> TensorInfo:
+    kind = value.type.tensor_type
+    shape = tuple(size.dim_param or size.dim_value for size in kind.shape.dim)
+    return TensorInfo(value.name, _DTYPES[kind.elem_type], shape)  # type: ignore[arg-type]

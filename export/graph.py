@@ -1,0 +1,138 @@
+"""A small builder for ONNX graphs in standard operators: opset 18, IR 10, the same bytes every time."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+
+from lsts_edge import __version__
+from lsts_edge.errors import ExportError
+from lsts_edge.opspec import LSTS
+
+__all__ = ["IR_VERSION", "OPSET", "Builder", "finished"]
+
+OPSET = 18
+IR_VERSION = 10
+
+_ONNX_TYPES = {"float32": ir.DataType.FLOAT, "uint8": ir.DataType.UINT8, "int64": ir.DataType.INT64}
+
+
+class Builder:
+    """Records nodes and constants of one graph.
+
+    Args:
+        name: the graph's name.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._tape = ir.tape.Tape()
+        self._inputs: list[ir.Value] = []
+        self._constants: dict[tuple[str, tuple[int, ...], bytes], ir.Value] = {}
+
+    def input(self, name: str, shape: Sequence[int | str], dtype: str = "float32") -> ir.Value:
+        """Declare the next input of the graph."""
+        value = ir.val(name, dtype=_ONNX_TYPES[dtype], shape=tuple(shape))
+        self._inputs.append(value)
+        return value
+
+    def constant(self, array: Any, dtype: str = "float32") -> ir.Value:
+        """A constant; equal ones are stored once."""
+        data = np.ascontiguousarray(np.asarray(array, dtype=dtype)).reshape(np.shape(array))
+        key = (data.dtype.str, data.shape, data.tobytes())
+        if key not in self._constants:
+            name = f"const_{len(self._constants)}"
+            self._constants[key] = self._tape.initializer(ir.tensor(data, name=name), name=name)
+        return self._constants[key]
+
+    def ints(self, *values: int) -> ir.Value:
+        """A one-axis int64 constant, as shapes, axes and slice bounds are given."""
+        return self.constant(np.array(values), "int64")
+
+    def op(self, kind: str, *inputs: ir.Value | float | None, domain: str = "", **attributes: Any) -> ir.Value:
+        """Add one node with one output; a Python number among the inputs becomes a float32 constant."""
+        values = [self.constant(value) if isinstance(value, int | float) else value for value in inputs]
+        return self._tape.op(kind, values, attributes=attributes, domain=domain)
+
+    def op_pair(self, kind: str, *inputs: ir.Value, **attributes: Any) -> tuple[ir.Value, ir.Value]:
+        """Add one node with two outputs."""
+        first, second = self._tape.op_multi_out(kind, list(inputs), attributes=attributes, num_outputs=2)
+        return first, second
+
+    def split(self, value: ir.Value, parts: Sequence[int], axis: int) -> Sequence[ir.Value]:
+        """Cut ``value`` along ``axis`` into pieces of the given sizes."""
+        inputs = [value, self.ints(*parts)]
+        return self._tape.op_multi_out("Split", inputs, attributes={"axis": axis}, num_outputs=len(parts))
+
+    def slice(self, value: ir.Value, starts: Sequence[int], ends: Sequence[int], axes: Sequence[int]) -> ir.Value:
+        """``value`` between ``starts`` and ``ends`` on each of ``axes``."""
+        return self.op("Slice", value, self.ints(*starts), self.ints(*ends), self.ints(*axes))
+
+    def reshape(self, value: ir.Value, *shape: int) -> ir.Value:
+        """``value`` with another shape; one size may be -1, 0 keeps a size."""
+        return self.op("Reshape", value, self.ints(*shape))
+
+    def build(self, outputs: Mapping[str, tuple[ir.Value, Sequence[int | str], str]]) -> onnx.ModelProto:
+        """The finished, checked model.
+
+        Args:
+            outputs: output name -> (value, shape, dtype).
+
+        Raises:
+            ExportError: if the graph is not valid ONNX.
+        """
+        for name, (value, shape, dtype) in outputs.items():
+            value.name, value.shape, value.dtype = name, ir.Shape(tuple(shape)), _ONNX_TYPES[dtype]
+        graph = ir.Graph(
+            self._inputs,
+            [value for value, _, _ in outputs.values()],
+            nodes=self._tape.nodes,
+            initializers=self._tape.initializers,
+            opset_imports={"": OPSET},
+            name=self._name,
+        )
+        if any(node.domain == LSTS.domain for node in self._tape.nodes):
+            graph.opset_imports[LSTS.domain] = LSTS.since
+        return finished(ir.to_proto(ir.Model(graph, ir_version=IR_VERSION)))
+
+
+def finished(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Give ``model`` our IR version and producer, drop notes about where it was made, and check it.
+
+    Raises:
+        ExportError: if it is not valid ONNX, or holds local functions or external data.
+    """
+    model.ir_version = IR_VERSION
+    model.producer_name, model.producer_version = "lsts-edge", __version__
+    model.doc_string = ""
+    model.ClearField("metadata_props")
+    graph = model.graph
+    graph.doc_string = ""
+    for item in (graph, *graph.node, *graph.initializer, *graph.value_info, *graph.input, *graph.output):
+        item.ClearField("metadata_props")
+        item.ClearField("doc_string")
+    graph.ClearField("value_info")
+    weights = sorted(graph.initializer, key=lambda tensor: tensor.name)  # torch's order differs from run to run
+    graph.ClearField("initializer")
+    graph.initializer.extend(weights)
+    external = [tensor.name for tensor in graph.initializer if tensor.data_location == onnx.TensorProto.EXTERNAL]
+    if model.functions or external:
+        raise ExportError(
+            f"graph {graph.name}",
+            got=f"{len(model.functions)} local functions, external data {external[:3]}",
+            expected="plain nodes and weights inside the file",
+            fix="Write the layer in operators that ONNX has.",
+        )
+    try:
+        onnx.checker.check_model(model, full_check=True)
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
+        reason = re.sub(r"\s+", " ", str(error))[:300]
+        raise ExportError(
+            f"graph {graph.name} is not valid ONNX", got=reason, expected=f"opset {OPSET}", fix="Report this as a bug."
+        ) from error
+    return model

@@ -1,0 +1,211 @@
+"""The R-FCN head in standard operators: proposals, position-sensitive pooling by masks, detections."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+import torch
+
+from lsts_edge.errors import ExportError
+from lsts_edge.export.graph import Builder
+from lsts_edge.model.network import VideoNetwork
+from lsts_edge.model.rfcn import RfcnHead
+
+__all__ = ["head_graph"]
+
+_MIN_SIDE_TENTHS = 1  # a RoI's sides are at least 0.1 cell
+
+
+def head_graph(network: VideoNetwork, task_shape: tuple[int, int, int, int]) -> onnx.ModelProto:
+    """``task -> boxes, scores, labels``, final: suppressed, sorted by score, at most ``max_detections``.
+
+    Every rule is that of ``RfcnHead``. Pooling multiplies by row and column masks instead of subtracting integral
+    images, which in float32 would lose the small values beside a large mean; its bin edges are worked out in whole
+    numbers, so engines that turn a division into a multiplication still agree.
+
+    Raises:
+        ExportError: if the head is not ``RfcnHead``.
+    """
+    head = network.head
+    if not isinstance(head, RfcnHead):
+        raise ExportError(
+            f"head {type(head).__name__}",
+            got="no way to write it in ONNX",
+            expected="RfcnHead",
+            fix="Write its graph with lsts_edge.export.graph.Builder, as head_graph does.",
+        )
+    size = network.preset.input
+    return _Head(head, task_shape, size.height_px, size.width_px).build()
+
+
+class _Head:
+    def __init__(self, head: RfcnHead, task_shape: tuple[int, int, int, int], height_px: int, width_px: int) -> None:
+        self.head, self.preset, self.stride = head, head.preset, head.stride
+        self.graph = Builder("head")
+        self.task_shape = task_shape
+        self.height, self.width = task_shape[2:]
+        self.task = self.graph.input("task", task_shape)
+        last = (width_px - 1.0, height_px - 1.0)
+        self.limits = self.graph.constant([last + last])
+
+    def build(self) -> onnx.ModelProto:
+        rois = self.proposals()
+        logits, deltas = self.votes(rois)
+        boxes = self.decoded(rois, deltas, self.preset.box_std)
+        found = self.detections(boxes, logits)
+        shapes = {"boxes": (("D", 4), "float32"), "scores": (("D",), "float32"), "labels": (("D",), "int64")}
+        return self.graph.build({name: (value, *shapes[name]) for name, value in zip(shapes, found, strict=True)})
+
+    def conv(self, weight: np.ndarray, bias: np.ndarray, first: int, count: int) -> ir.Value:
+        """1x1 convolution of channels ``first`` to ``first + count`` of the task feature."""
+        feature = self.task
+        if count != self.task_shape[1]:
+            feature = self.graph.slice(feature, (first,), (first + count,), (1,))
+        return self.graph.op("Conv", feature, self.graph.constant(weight), self.graph.constant(bias))
+
+    def proposals(self) -> ir.Value:
+        """``(R, 4)`` boxes that may hold an object, best first."""
+        graph, preset, head = self.graph, self.preset, self.head
+        kinds = preset.anchors_per_cell
+        cells = self.height * self.width
+        weight = np.concatenate((_array(head.rpn_score.weight), _array(head.rpn_box.weight)))
+        bias = np.concatenate((_array(head.rpn_score.bias), _array(head.rpn_box.bias)))
+        both = self.conv(weight, bias, 0, preset.rpn_channels)
+        background, objects, deltas = graph.split(both, (kinds, kinds, 4 * kinds), 1)
+        scores = graph.op("Sigmoid", graph.op("Sub", objects, background))
+        scores = graph.reshape(graph.op("Transpose", scores, perm=(0, 2, 3, 1)), cells * kinds)
+        deltas = graph.reshape(graph.op("Transpose", deltas, perm=(0, 2, 3, 1)), cells * kinds, 4)
+        kept = min(preset.rpn_pre_nms, cells * kinds)
+        scores, order = self.top(scores, graph.ints(kept))
+        anchors = graph.op("Gather", graph.constant(self.anchors()), order, axis=0)
+        boxes = self.decoded(anchors, graph.op("Gather", deltas, order, axis=0), preset.rpn_box_std)
+        chosen = graph.op(
+            "NonMaxSuppression",
+            graph.op("Unsqueeze", self.inclusive(boxes), graph.ints(0)),
+            graph.reshape(scores, 1, 1, kept),
+            graph.constant([preset.rpn_post_nms], "int64"),
+            graph.constant([preset.rpn_nms_iou]),
+        )
+        index = graph.op("Squeeze", graph.slice(chosen, (2,), (3,), (1,)), graph.ints(1))
+        return graph.op("Gather", boxes, index, axis=0)
+
+    def anchors(self) -> np.ndarray:
+        """``(H * W * A, 4)``, cell by cell, anchor by anchor."""
+        y, x = np.meshgrid(np.arange(self.height), np.arange(self.width), indexing="ij")
+        shifts = np.stack((x, y, x, y), axis=-1).astype(np.float32) * self.stride
+        return (shifts[:, :, None, :] + _array(self.head.anchors)).reshape(-1, 4)
+
+    def decoded(self, boxes: ir.Value, deltas: ir.Value, std: tuple[float, ...]) -> ir.Value:
+        """Boxes moved by deltas and clipped to the image; widths are inclusive."""
+        graph = self.graph
+        low, high = graph.split(boxes, (2, 2), 1)
+        shift, growth = graph.split(graph.op("Mul", deltas, graph.constant([std])), (2, 2), 1)
+        size = graph.op("Add", graph.op("Sub", high, low), 1.0)
+        middle = graph.op("Add", low, graph.op("Mul", graph.op("Sub", size, 1.0), 0.5))
+        middle = graph.op("Add", middle, graph.op("Mul", shift, size))
+        half = graph.op("Mul", graph.op("Sub", graph.op("Mul", size, graph.op("Exp", growth)), 1.0), 0.5)
+        moved = graph.op("Concat", graph.op("Sub", middle, half), graph.op("Add", middle, half), axis=1)
+        return graph.op("Min", graph.op("Max", moved, 0.0), self.limits)
+
+    def inclusive(self, boxes: ir.Value) -> ir.Value:
+        """Corners as NonMaxSuppression counts them: its ``x2 - x1`` is our ``x2 - x1 + 1``."""
+        return self.graph.op("Add", boxes, self.graph.constant([[0.0, 0.0, 1.0, 1.0]]))
+
+    def top(self, scores: ir.Value, count: ir.Value) -> tuple[ir.Value, ir.Value]:
+        """The best ``count`` of a one-axis array and where they were; among equals the first wins."""
+        values, index = self.graph.op_pair("TopK", scores, count, axis=0, largest=1, sorted=1)
+        return values, index
+
+    def votes(self, rois: ir.Value) -> tuple[ir.Value, ir.Value]:
+        """Mean over the bins of the position-sensitive averages: class logits ``(R, classes + 1)``, deltas ``(R, 4)``.
+
+        ``vote[r, d] = sum_ij sum_yx rows[r, i, y] columns[r, j, x] map[d, i, j, y, x] / bins^2``, where a mask's
+        entries are one over the bin's height or width. The sum over rows is one matrix product per bin row.
+        """
+        graph, preset, head = self.graph, self.preset, self.head
+        bins, classes = preset.bins, len(preset.classes) + 1
+        depth = classes + 4
+        maps = self.position_sensitive_maps(depth)  # (bins, H, depth * bins * W), row bins first
+        rows = self.mask(rois, 1, self.height)  # (bins, R, H)
+        columns = graph.op("Transpose", self.mask(rois, 0, self.width), perm=(1, 0, 2))
+        columns = graph.reshape(columns, -1, bins * self.width, 1)
+        total: ir.Value | None = None
+        for row, plane in zip(graph.split(rows, (1,) * bins, 0), graph.split(maps, (1,) * bins, 0), strict=True):
+            summed = graph.op("MatMul", graph.op("Squeeze", row, graph.ints(0)), graph.op("Squeeze", plane, graph.ints(0)))
+            summed = graph.op("MatMul", graph.reshape(summed, -1, depth, bins * self.width), columns)  # (R, depth, 1)
+            total = summed if total is None else graph.op("Add", total, summed)
+        assert total is not None
+        votes = graph.op("Mul", graph.op("Squeeze", total, graph.ints(2)), 1.0 / (bins * bins))
+        logits, deltas = graph.split(votes, (classes, 4), 1)
+        return logits, deltas
+
+    def position_sensitive_maps(self, depth: int) -> ir.Value:
+        """Class maps and the object's box maps, ``(bins, H, depth * bins * W)``: what the products of ``votes`` read."""
+        graph, preset, head = self.graph, self.preset, self.head
+        bins = preset.bins
+        # Class-agnostic boxes: background's four come first and are not used.
+        used = slice(4 * bins * bins, 8 * bins * bins)
+        weight = np.concatenate((_array(head.class_maps.weight), _array(head.box_maps.weight)[used]))
+        bias = np.concatenate((_array(head.class_maps.bias), _array(head.box_maps.bias)[used]))
+        # Channels from (depth, row bin, column bin) to (row bin, depth, column bin).
+        order = np.arange(len(bias)).reshape(depth, bins, bins).transpose(1, 0, 2).ravel()
+        maps = self.conv(weight[order], bias[order], self.task_shape[1] - preset.rfcn_channels, preset.rfcn_channels)
+        maps = graph.reshape(maps, bins, depth * bins, self.height, self.width)
+        maps = graph.op("Transpose", maps, perm=(0, 2, 1, 3))
+        return graph.reshape(maps, bins, self.height, depth * bins * self.width)
+
+    def mask(self, rois: ir.Value, axis: int, cells: int) -> ir.Value:
+        """``(bins, R, cells)``: one over the number of a bin's cells in those cells, zero elsewhere.
+
+        Caffe's rule: corners rounded half up in pixels, the last pixel counts whole, sides at least 0.1 cell, a bin
+        reaches from the first to the last cell it touches. In units of ``1 / (10 bins stride)`` cell all of it is
+        whole numbers below 2^24, exact in float32; the half keeps a division that is off by a rounding from
+        crossing to the next cell.
+        """
+        graph, bins, stride = self.graph, self.preset.bins, self.stride
+        corner = [graph.slice(rois, (a,), (a + 1,), (1,)) for a in (axis, axis + 2)]
+        start, last = (graph.op("Floor", graph.op("Add", value, 0.5)) for value in corner)  # (R, 1) pixels
+        length = graph.op("Add", graph.op("Sub", last, start), 1.0)
+        side = graph.op("Max", graph.op("Mul", length, 10.0), float(_MIN_SIDE_TENTHS * stride))
+        begin = graph.op("Mul", start, 10.0 * bins)
+        unit = 10.0 * bins * stride
+        index = np.arange(bins, dtype=np.float32).reshape(bins, 1, 1)
+
+        def edge(bin_index: np.ndarray, rounding: float) -> ir.Value:
+            place = graph.op("Add", graph.op("Mul", side, graph.constant(bin_index)), begin)  # (bins, R, 1)
+            cell = graph.op("Floor", graph.op("Div", graph.op("Add", place, rounding), unit))
+            return graph.op("Min", graph.op("Max", cell, 0.0), float(cells))
+
+        first = edge(index, 0.5)
+        end = edge(index + 1, unit - 0.5)
+        cell = graph.constant(np.arange(cells, dtype=np.float32).reshape(1, 1, cells))
+        inside = graph.op("And", graph.op("Not", graph.op("Less", cell, first)), graph.op("Less", cell, end))
+        count = graph.op("Max", graph.op("Sub", end, first), 1.0)
+        return graph.op("Div", graph.op("Cast", inside, to=int(ir.DataType.FLOAT)), count)
+
+    def detections(self, boxes: ir.Value, logits: ir.Value) -> tuple[ir.Value, ir.Value, ir.Value]:
+        """Suppression per class above the score floor, then the best of all classes."""
+        graph, preset = self.graph, self.preset
+        chances = graph.slice(graph.op("Softmax", logits, axis=1), (1,), (len(preset.classes) + 1,), (1,))
+        by_class = graph.op("Transpose", chances, perm=(1, 0))  # (classes, R)
+        chosen = graph.op(
+            "NonMaxSuppression",
+            graph.op("Unsqueeze", self.inclusive(boxes), graph.ints(0)),
+            graph.op("Unsqueeze", by_class, graph.ints(0)),
+            graph.constant([preset.max_detections], "int64"),
+            graph.constant([preset.nms_iou]),
+            graph.constant([preset.score_floor]),
+        )
+        scores = graph.op("GatherND", by_class, graph.slice(chosen, (1,), (3,), (1,)))
+        count = graph.slice(graph.op("Shape", chosen), (0,), (1,), (0,))
+        scores, order = self.top(scores, graph.op("Min", count, graph.ints(preset.max_detections)))
+        best = graph.op("Gather", chosen, order, axis=0)
+        _, label, roi = graph.split(best, (1, 1, 1), 1)
+        boxes = graph.op("Gather", boxes, graph.op("Squeeze", roi, graph.ints(1)), axis=0)
+        return boxes, scores, graph.op("Squeeze", label, graph.ints(1))
+
+
+def _array(tensor: torch.Tensor | None) -> np.ndarray:
+    assert tensor is not None
+    return tensor.detach().cpu().float().numpy()

@@ -1,0 +1,154 @@
+"""What "the same" means between torch and an engine: tensor error, and a one-to-one match of boxes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = [
+    "NEAR_FRACTION",
+    "SCORE_FLOOR",
+    "TENSOR_TOLERANCE",
+    "Boxes",
+    "BoxMatch",
+    "ParityTotals",
+    "match_boxes",
+    "tensor_error",
+]
+
+TENSOR_TOLERANCE = 1e-4
+SCORE_FLOOR = 0.05
+SCORE_TOLERANCE = 1e-3
+MIN_IOU = 0.99
+NEAR_FRACTION = 0.01
+"""At most this part of the boxes may differ because they lie within ``SCORE_TOLERANCE`` of a threshold."""
+
+Floats = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Boxes:
+    """Detections of one frame: ``xyxy (D, 4)`` in pixels of the network input, ``scores (D,)``, ``labels (D,)``."""
+
+    xyxy: npt.NDArray[Any]
+    scores: npt.NDArray[Any]
+    labels: npt.NDArray[Any]
+
+
+@dataclass(frozen=True)
+class BoxMatch:
+    """Outcome of one frame: reference boxes that count, boxes without a partner, and those near a threshold."""
+
+    boxes: int
+    unmatched: int
+    near_threshold: int
+
+
+@dataclass
+class ParityTotals:
+    """Sums over the frames of one program set.
+
+    Attributes:
+        tensor_errors: slot -> largest error of any frame.
+        worst: slot and frame of the largest error of all.
+    """
+
+    frames: int = 0
+    boxes: int = 0
+    unmatched: int = 0
+    near_threshold: int = 0
+    max_tensor_error: float = 0.0
+    worst: str = ""
+    tensor_errors: dict[str, float] = field(default_factory=dict)
+
+    def add_tensor(self, slot: str, frame: int, error: float) -> None:
+        """Count one tensor of one frame; an error that is no number counts as infinite."""
+        error = error if error == error else float("inf")
+        self.tensor_errors[slot] = max(error, self.tensor_errors.get(slot, 0.0))
+        if error > self.max_tensor_error or not self.worst:
+            self.max_tensor_error, self.worst = error, f"{slot} in frame {frame}"
+
+    def add_boxes(self, match: BoxMatch) -> None:
+        """Count the boxes of one frame."""
+        self.boxes += match.boxes
+        self.unmatched += match.unmatched
+        self.near_threshold += match.near_threshold
+
+    @property
+    def passed(self) -> bool:
+        """Whether everything measured is within the definition's limits."""
+        same_boxes = self.unmatched == 0 and self.near_threshold <= NEAR_FRACTION * self.boxes
+        return self.frames > 0 and same_boxes and self.max_tensor_error <= TENSOR_TOLERANCE
+
+
+def tensor_error(got: npt.NDArray[Any], wanted: npt.NDArray[Any], scale: float) -> float:
+    """``max|got - wanted| / scale``, where ``scale`` is the largest magnitude of the whole reference tensor.
+
+    Infinite where a value is not finite or the shapes differ; a reference of zeros is compared absolutely.
+    """
+    if got.shape != wanted.shape or not np.isfinite(got).all() or not np.isfinite(wanted).all():
+        return float("inf")
+    difference = float(np.abs(got.astype(np.float64) - wanted.astype(np.float64)).max(initial=0.0))
+    return difference / (scale if scale > 0 else 1.0)
+
+
+def match_boxes(wanted: Boxes, got: Boxes, *, nms_iou: float, max_detections: int) -> BoxMatch:
+    """Pair the boxes that score at least ``SCORE_FLOOR``: same class, IoU >= 0.99, score within 1e-3.
+
+    A box without a partner counts as near a threshold, not as wrong, when its score is within 1e-3 of the floor or of
+    the score at which the list was cut, or its IoU with a box of its class in the other list is within 1e-3 of the
+    suppression limit: there a rounding decides.
+
+    Args:
+        wanted: the reference.
+        got: what is checked.
+        nms_iou: suppression limit of the head.
+        max_detections: length at which the head cuts its list.
+    """
+    lists = (_at_least(wanted, SCORE_FLOOR - SCORE_TOLERANCE), _at_least(got, SCORE_FLOOR - SCORE_TOLERANCE))
+    first, second = lists
+    overlap = _overlaps(first.xyxy, second.xyxy)
+    close = np.abs(first.scores[:, None].astype(np.float64) - second.scores[None, :]) <= SCORE_TOLERANCE
+    fits = (overlap >= MIN_IOU) & close & (first.labels[:, None] == second.labels[None, :])
+    taken = np.zeros(len(second.scores), bool)
+    alone_first = []
+    for index in range(len(first.scores)):
+        candidates = np.flatnonzero(fits[index] & ~taken)
+        if len(candidates):
+            taken[candidates[np.argmax(overlap[index, candidates])]] = True
+        else:
+            alone_first.append(index)
+    unmatched = near = 0
+    for mine, other, alone in ((first, second, alone_first), (second, first, np.flatnonzero(~taken).tolist())):
+        cut = other.scores.min() if len(other.scores) >= max_detections else None
+        for index in alone:
+            score = float(mine.scores[index])
+            same = other.labels == mine.labels[index]
+            limits = np.abs(_overlaps(mine.xyxy[index : index + 1], other.xyxy[same]) - nms_iou)
+            if score < SCORE_FLOOR:
+                continue
+            at_floor = score - SCORE_FLOOR <= SCORE_TOLERANCE
+            at_cut = cut is not None and score - cut <= SCORE_TOLERANCE
+            if at_floor or at_cut or bool((limits <= SCORE_TOLERANCE).any()):
+                near += 1
+            else:
+                unmatched += 1
+    return BoxMatch(int((wanted.scores >= SCORE_FLOOR).sum()), unmatched, near)
+
+
+def _at_least(boxes: Boxes, score: float) -> Boxes:
+    kept = boxes.scores >= score
+    return Boxes(boxes.xyxy[kept].astype(np.float64), boxes.scores[kept], boxes.labels[kept])
+
+
+def _overlaps(a: npt.NDArray[Any], b: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+    """IoU with inclusive widths, ``(len(a), len(b))``."""
+    low = np.maximum(a[:, None, :2], b[None, :, :2])
+    high = np.minimum(a[:, None, 2:], b[None, :, 2:])
+    inter = np.clip(high - low + 1, 0, None).prod(axis=2)
+    area_a = (a[:, 2:] - a[:, :2] + 1).prod(axis=1)
+    area_b = (b[:, 2:] - b[:, :2] + 1).prod(axis=1)
+    return np.asarray(inter / (area_a[:, None] + area_b[None, :] - inter), np.float64)

@@ -1,0 +1,203 @@
+"""From a checkpoint to a published bundle: export, compare with torch, record, and only then write."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lsts_edge.bundle import Bundle, write_bundle
+from lsts_edge.errors import FileUnwritable, OptionError
+from lsts_edge.golden import GOLDEN_FILE, GoldenRecorder
+from lsts_edge.manifest import FileInfo, Manifest, WeightsInfo
+from lsts_edge.presets import get_preset
+from lsts_edge.verification import (
+    CLIP_FRAMES,
+    CLIP_SEED,
+    ParityReport,
+    TorchReference,
+    check_parity,
+    clip_images,
+    parity_interval,
+    verify_bundle,
+    video_images,
+)
+
+if TYPE_CHECKING:
+    from lsts_edge.model.network import VideoNetwork
+
+__all__ = ["RANDOM", "Published", "load_network", "publish"]
+
+RANDOM = "random"
+"""In place of a checkpoint: random weights, for structure and latency."""
+
+
+@dataclass(frozen=True)
+class Published:
+    """A bundle on disk, how it compared, and what each stage took in seconds."""
+
+    bundle: Bundle
+    reports: tuple[ParityReport, ...]
+    seconds: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class _Unwritten(Bundle):
+    """A bundle in memory: nothing is on disk before it has passed."""
+
+    contents: Mapping[str, bytes] = dataclasses.field(default_factory=dict)
+
+    def read(self, name: str) -> bytes:
+        """The bytes that will be written."""
+        return self.contents[name]
+
+
+def load_network(
+    checkpoint: str | Path,
+    *,
+    preset: str | None = None,
+    seed: int = 0,
+    height_px: int | None = None,
+    width_px: int | None = None,
+) -> tuple[VideoNetwork, WeightsInfo]:
+    """The network of a checkpoint, or a random one, at an input size.
+
+    Args:
+        checkpoint: a file, or ``random``.
+        preset: name; needed for ``random`` and for files that state none.
+        seed: of random weights.
+        height_px: input height; None keeps the preset's.
+        width_px: input width.
+
+    Raises:
+        OptionError: if ``random`` comes without a preset, or a size is out of range.
+        CheckpointError: if the file does not fit.
+    """
+    if str(checkpoint) == RANDOM:
+        if preset is None:
+            raise OptionError(
+                "random weights", got="no preset", expected="a preset's name", fix="Add --preset, such as lsts-tiny."
+            )
+        from lsts_edge.model import random_network
+
+        chosen = get_preset(preset).resized(height_px, width_px)
+        weights = WeightsInfo("random", "none: random numbers", "random weights", seed=seed)
+        return random_network(chosen, seed), weights
+    from lsts_edge.model import load_checkpoint
+
+    network, info = load_checkpoint(checkpoint, preset)
+    network.preset = network.preset.resized(height_px, width_px)
+    weights = WeightsInfo(
+        "file", info.licence, info.description or "not described", file=info.file, sha256=info.sha256
+    )
+    return network, weights
+
+
+def publish(
+    network: VideoNetwork,
+    weights: WeightsInfo,
+    output: str | Path,
+    *,
+    forms: Sequence[str] = ("taps",),
+    joined: bool | None = None,
+    overwrite: bool = False,
+    frames: int = CLIP_FRAMES,
+    video: str | Path | None = None,
+    progress: Callable[[str], None] = lambda step: None,
+) -> Published:
+    """Export a network, compare every program with torch, and write the bundle if all agree.
+
+    Args:
+        network: in evaluation mode, on the CPU.
+        weights: where its weights come from.
+        output: the bundle's directory.
+        forms: LSTS forms, the default one first.
+        joined: write joined graphs; None decides by size.
+        overwrite: replace a bundle that is there.
+        frames: length of the comparison, at least 1.
+        video: compare on the first frames of this video too; the built-in clip is always compared and recorded.
+        progress: told of each step as it starts.
+
+    Raises:
+        CheckFailed: if the graphs and torch disagree; nothing is written.
+        ExportError: if a part has no ONNX form.
+        FileUnwritable: if the path is taken or cannot be written.
+    """
+    from lsts_edge.export.exporter import export_model
+
+    if frames < 1:
+        raise OptionError("frames to compare", got=frames, expected="at least 1", fix="Give a positive number.")
+    root = Path(output)
+    if (root / "manifest.json").exists() and not overwrite:
+        raise FileUnwritable(
+            f"bundle {root}", got="a bundle there", expected="a free path", fix="Choose another, or add --overwrite."
+        )
+    seconds: dict[str, float] = {}
+    begin = time.perf_counter()
+    exported = export_model(network, weights, forms=forms, joined=joined, progress=progress)
+    seconds["export"] = time.perf_counter() - begin
+
+    begin = time.perf_counter()
+    manifest = exported.manifest
+    draft = _Unwritten(root, _with_sizes(manifest, exported.files), "", exported.files)
+    checked = _runnable(manifest, progress)
+    size = manifest.input
+    recorder = GoldenRecorder(size.height_px, size.width_px, CLIP_SEED)
+    images = clip_images(frames, size.height_px, size.width_px)
+    interval = parity_interval(manifest, frames)
+    progress(f"comparing {frames} frames with torch")
+    reports = [verify_bundle(draft, TorchReference(network, images, interval, recorder), forms=checked)]
+    check_parity(reports[0])
+    if video is not None:
+        from lsts_edge.runtime.sources import open_source
+
+        progress(f"comparing {frames} frames of {Path(video).name} with torch")
+        with open_source(video) as source:
+            images = video_images(source, manifest, frames)
+            reports.append(verify_bundle(draft, TorchReference(network, images, interval), forms=checked))
+        check_parity(reports[1])
+    seconds["verify"] = time.perf_counter() - begin
+
+    begin = time.perf_counter()
+    progress("writing the bundle")
+    default_form = None if manifest.lsts is None else manifest.lsts.default_form
+    infos = [report.to_info(default_form) for report in reports]
+    parity = dataclasses.replace(
+        infos[0],
+        frames=sum(info.frames for info in infos),
+        boxes=sum(info.boxes for info in infos),
+        near_threshold=sum(info.near_threshold for info in infos),
+        max_tensor_error=max(info.max_tensor_error for info in infos),
+    )
+    files: dict[str, bytes | Path] = {**exported.files, GOLDEN_FILE: recorder.to_bytes()}
+    bundle = write_bundle(root, dataclasses.replace(manifest, parity=parity), files, overwrite=overwrite)
+    seconds["write"] = time.perf_counter() - begin
+    return Published(bundle, tuple(reports), seconds)
+
+
+def _runnable(manifest: Manifest, progress: Callable[[str], None]) -> tuple[str, ...] | None:
+    """The forms that can be compared here: the custom op only where its library is."""
+    if manifest.lsts is None:
+        return None
+    forms = manifest.lsts.forms
+    if "custom" not in forms:
+        return forms
+    from lsts_edge.custom_ops import library_path
+    from lsts_edge.errors import OpLibraryError
+
+    try:
+        library_path()
+    except OpLibraryError as error:
+        if forms == ("custom",):
+            raise
+        progress(f"form custom is not compared: {error.problem}")
+        return tuple(form for form in forms if form != "custom")
+    return forms
+
+
+def _with_sizes(manifest: Manifest, files: Mapping[str, bytes]) -> Manifest:
+    infos = {name: FileInfo("0" * 64, len(content)) for name, content in files.items()}
+    return dataclasses.replace(manifest, files=infos)
