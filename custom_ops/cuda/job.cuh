@@ -1,0 +1,60 @@
+// What every CUDA kernel of LSTS is told, and how it reads and writes an element of either type.
+#pragma once
+
+#include <cuda_fp16.h>
+#include <cuda_runtime.h>
+
+#include <cstdint>
+
+#include "core.h"
+#include "plan.h"
+
+namespace lsts {
+
+// One call in three steps: similarities (one value per tap and position), weights, blend.
+struct Job {
+  const void* memory_embedding;
+  const void* current_embedding;
+  const void* memory_feature;
+  void* aligned_feature;
+  float* peak_weight;       // or null
+  float* similarities;      // (parts, n, taps, h, w): every part sums a range of the e channels
+  float* weights;           // (n, taps, h, w)
+  float* columns;           // (taps + locations, n * h * w), or null: shared memory holds them
+  const Tap* taps;
+  const Blend* locations;
+  int64_t plane;            // h * w
+  int32_t n, e, c, h, w;
+  int32_t tap_count, location_count;
+  int32_t parts;
+  Normalization normalization;
+};
+
+__device__ inline float load(const float* from) { return __ldg(from); }
+__device__ inline float load(const __half* from) { return __half2float(__ldg(from)); }
+__device__ inline void store(float* to, float value) { *to = value; }
+__device__ inline void store(__half* to, float value) { *to = __float2half_rn(value); }
+
+// Channels `first` to `first + 3` at one cell; `from` is the cell in channel `first`. Those from `end` on are zero.
+template <class T>
+__device__ inline float4 load4(const T* from, int64_t plane, int32_t first, int32_t end) {
+  float4 value = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
+  if (first < end) value.x = load(from);
+  if (first + 1 < end) value.y = load(from + plane);
+  if (first + 2 < end) value.z = load(from + 2 * plane);
+  if (first + 3 < end) value.w = load(from + 3 * plane);
+  return value;
+}
+
+__device__ inline float dot_add(const float4& a, const float4& b, float sum) {
+  return fmaf(a.w, b.w, fmaf(a.z, b.z, fmaf(a.y, b.y, fmaf(a.x, b.x, sum))));
+}
+
+__device__ inline void scale_add(float weight, const float4& value, float4* sum) {
+  sum->x = fmaf(weight, value.x, sum->x);
+  sum->y = fmaf(weight, value.y, sum->y);
+  sum->z = fmaf(weight, value.z, sum->z);
+  sum->w = fmaf(weight, value.w, sum->w);
+}
+
+}  // namespace lsts
