@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import onnxruntime
 
+from lsts_edge.custom_ops.finder import library_path
 from lsts_edge.errors import OpLibraryVersion, ProviderError, ProviderUnavailable
 from lsts_edge.runtime.session import INSTALL_LINES
 
@@ -52,19 +53,19 @@ class OnnxRuntimeBackend:
         *,
         threads: int | None = None,
         cache_dir: Path | None = None,
-        oplib: Path | None = None,
+        custom_op: bool = False,
         spinning: bool = True,
     ) -> None:
         """Check that the provider exists on this machine.
 
         Raises:
             ProviderUnavailable: if the installed ONNX Runtime was built without it.
+            OpLibraryError: if the op is asked for and its library is missing or does not fit.
         """
         self.provider = provider
         self.version: str = onnxruntime.__version__
         self._threads = threads
         self._cache_dir = cache_dir
-        self._oplib = oplib
         self._spinning = spinning and provider == "cpu"
         available = onnxruntime.get_available_providers()
         if _PROVIDERS[provider] not in available:
@@ -74,6 +75,7 @@ class OnnxRuntimeBackend:
                 expected=_PROVIDERS[provider],
                 fix="Use --provider cpu, or change the engine. " + INSTALL_LINES,
             )
+        self._oplib = library_path(ort_version=self.version, provider=provider) if custom_op else None
 
     def load(self, model: bytes, name: str) -> _OnnxRuntimeSession:
         """Create a session from the model's bytes.

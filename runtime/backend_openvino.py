@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import openvino
 
-from lsts_edge.errors import OpLibraryMissing, OptionError, ProviderError, ProviderUnavailable
+from lsts_edge.errors import OpLibraryProvider, OptionError, ProviderError, ProviderUnavailable
 
 __all__ = ["OpenVinoBackend"]
 
@@ -58,25 +58,18 @@ class OpenVinoBackend:
         threads: int | None = None,
         precision: str = "fp32",
         cache_dir: Path | None = None,
-        oplib: Path | None = None,
+        custom_op: bool = False,
     ) -> None:
         """Check that the device exists on this machine.
 
         Raises:
             OptionError: if the precision is unknown.
-            OpLibraryMissing: if a custom-op library is given, which OpenVINO cannot take yet.
+            OpLibraryError: if the op is asked for and its library is missing or does not fit.
             ProviderUnavailable: if OpenVINO sees no such device.
         """
         if precision not in _PRECISIONS:
             expected = ", ".join(_PRECISIONS)
             raise OptionError("precision of OpenVINO", got=repr(precision), expected=expected, fix="Choose one.")
-        if oplib is not None:
-            raise OpLibraryMissing(
-                "OpenVINO cannot run the custom LSTS op",
-                got="lsts form custom",
-                expected="form taps",
-                fix="Use --lsts-form taps with --backend openvino.",
-            )
         self.provider = provider
         self.version: str = openvino.__version__
         self._core = openvino.Core()
@@ -97,6 +90,23 @@ class OpenVinoBackend:
             self._config["INFERENCE_NUM_THREADS"] = threads
         if cache_dir is not None:
             self._config["CACHE_DIR"] = str(cache_dir)
+        if custom_op:
+            self._add_custom_op(threads)
+
+    def _add_custom_op(self, threads: int | None) -> None:
+        if self.provider != "cpu":
+            raise OpLibraryProvider(
+                "the compiled LSTS op inside OpenVINO",
+                got=f"provider {self.provider}",
+                expected="provider cpu",
+                fix="Use --lsts-form taps.",
+            )
+        from lsts_edge.custom_ops.finder import library_path
+        from lsts_edge.custom_ops.openvino_op import openvino_extension
+
+        library_path()  # raises here, not in the middle of reading a graph
+        self._extension = openvino_extension(threads)  # owns the operations: lives as long as the core
+        self._core.add_extension(self._extension)
 
     def load(self, model: bytes, name: str) -> _OpenVinoSession:
         """Compile the model's bytes for the device.

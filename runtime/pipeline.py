@@ -86,9 +86,13 @@ class Pipeline:
         if use_joined and not manifest.joined:
             raise OptionError("joined graphs", got="none in the bundle", expected="some", fix="Export with --joined.")
         if isinstance(backend, str):
-            oplib = _op_library() if form == "custom" else None
             backend = open_backend(
-                backend, provider, threads=threads, precision=precision, cache_dir=cache_dir, oplib=oplib
+                backend,
+                provider,
+                threads=threads,
+                precision=precision,
+                cache_dir=cache_dir,
+                custom_op=form == "custom",
             )
         programs = manifest.joined if use_joined else manifest.programs
         sessions: dict[str, Session] = {}
@@ -224,12 +228,6 @@ def _choose_form(manifest: Manifest, asked: str | None) -> str | None:
         expected = ", ".join(manifest.lsts.forms)
         raise OptionError("LSTS form", got=repr(form), expected=expected, fix="Choose one, or export the bundle again.")
     return form
-
-
-def _op_library() -> Path:
-    from lsts_edge.custom_ops import library_path
-
-    return Path(library_path())
 
 
 def _bind(step: Step, sessions: Mapping[str, Session]) -> _BoundStep:

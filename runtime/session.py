@@ -73,7 +73,7 @@ def open_backend(
     threads: int | None = None,
     precision: str = "fp32",
     cache_dir: Path | None = None,
-    oplib: Path | None = None,
+    custom_op: bool = False,
     spinning: bool = True,
 ) -> Backend:
     """Choose an engine and a provider; nothing is loaded yet but the engine's package.
@@ -85,13 +85,14 @@ def open_backend(
         precision: OpenVINO's inference precision, ``fp32``, ``bf16`` or ``fp16``; ONNX Runtime computes what the
             graph says and takes ``fp32`` only.
         cache_dir: where OpenVINO or TensorRT may keep compiled graphs; None keeps none.
-        oplib: the custom-op library to register, from ``lsts_edge.custom_ops.library_path``.
+        custom_op: register the compiled LSTS op, which graphs of the form ``custom`` need.
         spinning: let ONNX Runtime's idle threads spin, which is faster alone; False where another engine, or
             another program, shares the processor.
     Raises:
         OptionError: if a name or number is not one of those above.
         ProviderMissing: if the engine is not installed, or two ONNX Runtime packages overwrite each other.
         ProviderUnavailable: if this machine does not give that provider.
+        OpLibraryError: if the op is asked for and its library is missing or does not fit.
     """
     if name not in BACKENDS:
         raise OptionError("unknown backend", got=repr(name), expected=", ".join(BACKENDS), fix="Choose one of these.")
@@ -104,7 +105,7 @@ def open_backend(
         _require_package("openvino")
         from lsts_edge.runtime.backend_openvino import OpenVinoBackend
 
-        return OpenVinoBackend(provider, threads=threads, precision=precision, cache_dir=cache_dir, oplib=oplib)
+        return OpenVinoBackend(provider, threads=threads, precision=precision, cache_dir=cache_dir, custom_op=custom_op)
     if precision != "fp32":
         raise OptionError(
             "precision of ONNX Runtime",
@@ -116,7 +117,7 @@ def open_backend(
     _require_package("onnxruntime")
     from lsts_edge.runtime.backend_onnxruntime import OnnxRuntimeBackend
 
-    return OnnxRuntimeBackend(provider, threads=threads, cache_dir=cache_dir, oplib=oplib, spinning=spinning)
+    return OnnxRuntimeBackend(provider, threads=threads, cache_dir=cache_dir, custom_op=custom_op, spinning=spinning)
 
 
 def _require_package(package: str) -> None:
