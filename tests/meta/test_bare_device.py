@@ -1,0 +1,76 @@
+"""The device side in a bare environment: the wheel and an engine, from the registry; no torch, no onnx."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+from conftest import make_environment, pip_install
+
+FORBIDDEN = ("torch", "onnx", "onnxscript", "onnx_ir", "onnx_graphsurgeon", "safetensors", "pycocotools", "matplotlib")
+
+IMPORT_ALL = """
+import importlib, json, pkgutil, sys
+import lsts_edge, lsts_edge.custom_ops, lsts_edge.runtime
+names = [m.name for m in pkgutil.iter_modules(lsts_edge.__path__, "lsts_edge.") if not m.ispkg]
+names.remove("lsts_edge.__main__")
+for package in (lsts_edge.runtime, lsts_edge.custom_ops):
+    names += [m.name for m in pkgutil.iter_modules(package.__path__, package.__name__ + ".")]
+names = [name for name in names if "openvino" not in name]
+for name in names:
+    importlib.import_module(name)
+print(json.dumps({"imported": names, "forbidden": [name for name in FORBIDDEN if name in sys.modules]}))
+"""
+
+DETECT = """
+import sys
+import numpy as np
+from lsts_edge.runtime import Detector
+with Detector(sys.argv[1]) as detector:
+    kinds = []
+    for index in range(12):
+        found = detector.push(np.full((72, 128, 3), 10 * index, np.uint8))
+        kinds.append(found.kind)
+        assert found.boxes_xyxy_px.shape == (1, 4) and found.label_names == ("person",), found
+print(*kinds)
+"""
+
+
+@pytest.fixture(scope="module")
+def device(wheel: Path, root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    python = make_environment(tmp_path_factory.mktemp("device"), with_dependencies=False)
+    pip_install(python, "--constraint", str(root / "constraints.txt"), f"{wheel}[cpu]")
+    return python
+
+
+def _run(python: Path, program: str, *words: str) -> str:
+    done = subprocess.run([python, "-c", program, *words], cwd=python.parent, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_no_training_stack_is_installed(device: Path) -> None:
+    found = _run(device, f"import importlib.util as u; print([n for n in {FORBIDDEN!r} if u.find_spec(n)])")
+    assert found.strip() == "[]"
+
+
+def test_every_device_side_module_imports(device: Path) -> None:
+    report = json.loads(_run(device, f"FORBIDDEN = {FORBIDDEN!r}\n{IMPORT_ALL}"))
+    assert report["forbidden"] == []
+    assert len(report["imported"]) > 15
+
+
+def test_a_detector_runs(device: Path, hand_made_bundle: Path) -> None:
+    kinds = _run(device, DETECT, str(hand_made_bundle)).split()
+    assert kinds == ["first", *["propagated"] * 9, "keyframe", "propagated"]
+
+
+@pytest.mark.parametrize("words", [("export", "--checkpoint", "random", "--output", "x"), ("verify", "x")])
+def test_a_workstation_command_names_the_extra(words: tuple[str, ...], device: Path, tmp_path: Path) -> None:
+    done = subprocess.run([device.with_name("lsts-edge"), *words], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stderr.startswith("error[package-missing]:")
+    assert 'pip install "lsts-edge[export]"' in done.stderr
+    assert len(done.stderr.splitlines()) == 1

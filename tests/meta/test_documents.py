@@ -1,0 +1,76 @@
+"""README and docs say what is: their links lead somewhere, their commands exist with the options they show."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import click
+import pytest
+
+from lsts_edge.cli import command_line
+
+ROOT = Path(__file__).resolve().parents[2]
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "examples").rglob("*.md")])
+_LINK = re.compile(r"(?<!`)\[[^\]\n]*\]\(([^)\s]+)\)|<img[^>]*src=\"([^\"]+)\"")
+_FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+
+
+def _links(text: str) -> list[str]:
+    return [first or second for first, second in _LINK.findall(_FENCE.sub("", text))]
+
+
+def _commands(text: str) -> list[str]:
+    """Lines of shell blocks, joined where a backslash ends one, without prompts and comments."""
+    blocks = [body for language, body in _FENCE.findall(text) if language in ("", "sh", "bash", "console", "shell")]
+    lines = "\n".join(blocks).replace("\\\n", " ").splitlines()
+    return [line.strip().removeprefix("$ ").split("  #")[0] for line in lines]
+
+
+def _check_program(words: list[str]) -> None:
+    """Parse the words as ``lsts-edge`` would, without running the command."""
+    command: click.Command = command_line
+    context = click.Context(command, info_name="lsts-edge")
+    while isinstance(command, click.Group) and words and not words[0].startswith("-"):
+        found = command.get_command(context, words[0])
+        assert found is not None, f"no command {words[0]}"
+        command, words = found, words[1:]
+    known = {name for parameter in command.params for name in (*parameter.opts, *parameter.secondary_opts)}
+    known |= {"--help", "--version"}
+    for word in words:
+        if word.startswith("-") and not re.fullmatch(r"-?\d.*", word):
+            assert word.split("=")[0] in known, f"{command.name} has no {word}"
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_links_lead_somewhere(path: Path) -> None:
+    for link in _links(path.read_text(encoding="utf-8")):
+        if not re.match(r"[a-z]+:", link) and not link.startswith("#"):
+            assert (path.parent / link.split("#")[0]).exists(), link
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_commands_exist(path: Path) -> None:
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+    for line in _commands(path.read_text(encoding="utf-8")):
+        words = shlex.split(line, comments=True)
+        if words[:1] == ["make"]:
+            assert {word for word in words[1:] if "=" not in word} <= targets, line
+        elif words and words[0].endswith("lsts-edge"):
+            _check_program(words[1:])
+
+
+def test_readme_leads_with_its_two_commands() -> None:
+    commands = _commands((ROOT / "README.md").read_text(encoding="utf-8"))
+    assert {"make demo", "make test"} <= {line.strip() for line in commands}
+    assert "make test" in (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+
+
+def test_planted_faults_are_seen() -> None:
+    assert _links('see [this](docs/none.md), <img src="x.png">') == ["docs/none.md", "x.png"]
+    assert _commands("```sh\n$ lsts-edge run a \\\n  --fast  # quick\n```") == ["lsts-edge run a    --fast"]
+    with pytest.raises(AssertionError, match="no --fast"):
+        _check_program(["inspect", "bundle", "--fast"])
+    with pytest.raises(AssertionError, match="no command walk"):
+        _check_program(["walk"])

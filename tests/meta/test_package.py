@@ -1,0 +1,102 @@
+"""What the wheel and the source archive hold: every module and op source, and nothing that is not code."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pytest
+from conftest import build_wheel, copy_checkout, make_environment, pip_install
+
+FOLDERS = ("export", "runtime", "custom_ops", "benchmarks")
+CODE = (".py", ".cc", ".cu", ".cuh", ".h", ".map", ".cmake", "CMakeLists.txt", "py.typed")
+
+
+def _expected(root: Path) -> set[str]:
+    """Code in the package folders of the checkout, under the names it has in the package."""
+    listed = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard", "--", "lsts_edge", *FOLDERS],
+        cwd=root,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.split()
+    names = {name for name in listed if name.endswith(CODE) and (root / name).exists()}
+    return {name if name.startswith("lsts_edge/") else f"lsts_edge/{name}" for name in names}
+
+
+def test_the_wheel_holds_all_code_and_only_code(wheel: Path, root: Path) -> None:
+    names = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
+    built = {name for name in names if "/_lib/" in name}
+    assert names - built == _expected(root)
+    assert built <= {f"lsts_edge/custom_ops/_lib/{name}" for name in ("liblsts_ops.so", "_build_info.json")}
+    assert wheel.stat().st_size < 5_000_000
+
+
+def test_metadata(wheel: Path) -> None:
+    archive = zipfile.ZipFile(wheel)
+    metadata = archive.read(next(n for n in archive.namelist() if n.endswith("METADATA"))).decode()
+    required = [line.split(": ")[1] for line in metadata.splitlines() if line.startswith("Requires-Dist")]
+    base = {line.split(">")[0].split("<")[0] for line in required if "extra ==" not in line}
+    assert base == {"numpy", "opencv-python", "click", "av"}
+    assert "License: Apache-2.0" in metadata
+    assert any(name.endswith("licenses/LICENSE") for name in archive.namelist())
+
+
+def test_the_source_archive_builds_the_same_package(wheel: Path, tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    source.mkdir()
+    copy_checkout(source)
+    program = "from setuptools import build_meta; print(build_meta.build_sdist('dist'))"
+    subprocess.run([sys.executable, "-c", program], cwd=source, capture_output=True, text=True, check=True)
+    archive = next((source / "dist").glob("*.tar.gz"))
+    with tarfile.open(archive) as file:
+        file.extractall(tmp_path / "unpacked", filter="data")
+    unpacked = next((tmp_path / "unpacked").iterdir())
+    program = "from setuptools import build_meta; print(build_meta.build_wheel('dist'))"
+    environment = {**os.environ, "LSTS_EDGE_BUILD_OPS": "0"}
+    subprocess.run([sys.executable, "-c", program], cwd=unpacked, env=environment, capture_output=True, check=True)
+    again = zipfile.ZipFile(next((unpacked / "dist").glob("*.whl")))
+    first = {name for name in zipfile.ZipFile(wheel).namelist() if not name.endswith("liblsts_ops.so")}
+    assert set(again.namelist()) == first
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("c++") is None and shutil.which("g++") is None, reason="no C++ compiler")
+def test_the_wheel_has_the_op_library_where_a_compiler_is(tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    source.mkdir()
+    copy_checkout(source)
+    wheel = build_wheel(source, tmp_path, LSTS_EDGE_BUILD_OPS="1")
+    archive = zipfile.ZipFile(wheel)
+    info = json.loads(archive.read("lsts_edge/custom_ops/_lib/_build_info.json"))
+    assert info["status"] == "built", info["reason"]
+    assert "lsts_edge/custom_ops/_lib/liblsts_ops.so" in archive.namelist()
+    assert wheel.name.split("-")[2:4] == ["py3", "none"]
+    assert "linux" in wheel.name
+
+
+@pytest.mark.parametrize("way", ["told-not-to", "no-compiler"])
+def test_without_a_compiler_the_install_succeeds_and_says_why(way: str, tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    source.mkdir()
+    copy_checkout(source)
+    python = make_environment(tmp_path / "environment", with_dependencies=True)
+    variables = {
+        "told-not-to": {"LSTS_EDGE_BUILD_OPS": "0"},
+        "no-compiler": {"CXX": "/no/compiler", "CC": "/no/compiler"},
+    }
+    pip_install(python, "--no-deps", "--no-build-isolation", str(source), **variables[way])
+    packages = next((tmp_path / "environment").glob("lib/python*/site-packages"))
+    info = json.loads((packages / "lsts_edge" / "custom_ops" / "_lib" / "_build_info.json").read_text())
+    assert info["status"] == {"told-not-to": "skipped", "no-compiler": "failed"}[way]
+    assert info["reason"]
+    assert info["sha256"] is None
+    assert not list(packages.glob("lsts_edge/custom_ops/_lib/*.so"))
+    assert "py3-none-any" in next(packages.glob("lsts_edge-*.dist-info/WHEEL")).read_text()
