@@ -45,6 +45,8 @@ def test_module(path: Path) -> None:
     assert path.stem not in ("utils", "common", "helpers")
     if path.name == "__main__.py":
         return
+    if path.name == "__init__.py" and len(tree.body) == 1:
+        return  # a package that exports nothing
     assert "from __future__ import annotations" in text
     names = _names_in_all(tree)
     assert names is not None, "no __all__"
