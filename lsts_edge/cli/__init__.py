@@ -48,7 +48,7 @@ command_line = LazyGroup(
     name="lsts-edge",
     commands=_COMMANDS,
     help="Video object detection on edge devices: learned spatio-temporal sampling between keyframes.",
-    epilog="Exit status: 0 done, 1 a check failed, 2 usage, 3 bundle, 4 op library, 5 stream, 6 provider, 7 checkpoint.",
+    epilog="Exit status: 0 done, 1 check failed, 2 usage, 3 bundle, 4 op library, 5 stream, 6 provider, 7 checkpoint.",
 )
 command_line = click.version_option(__version__, prog_name="lsts-edge")(command_line)
 
@@ -85,7 +85,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _fail(code: str, text: str, status: int) -> None:
     if os.environ.get(TRACEBACK_VARIABLE) == "1" and code != "usage":
-        raise  # noqa: PLE0704 - called while an exception is handled
+        raise
     click.echo(f"error[{code}]: {text}", err=True)
     sys.exit(status)
 
