@@ -199,4 +199,5 @@ def _rider_candidates(boxes: np.ndarray, names: list[str]) -> np.ndarray:
     inter = np.clip(high - low, 0, None).prod(-1)
     area = (boxes[:, 2:] - boxes[:, :2]).prod(-1)
     share = inter / np.minimum(area[:, None], area[None, ridden])
-    return person & (share > _RIDER_OVERLAP).any(axis=1)
+    covers: np.ndarray = person & (share > _RIDER_OVERLAP).any(axis=1)
+    return covers

@@ -105,7 +105,8 @@ def _coco_precision(annotations: AnnotationSet, detections: Mapping[int, ImageDe
     from pycocotools.coco import COCO
     from pycocotools.cocoeval import COCOeval
 
-    truth, found = [], []
+    truth: list[dict[str, Any]] = []
+    found: list[dict[str, Any]] = []
     for record in annotations.images:
         rows = zip(record.boxes_xyxy_px.astype(float), record.labels.tolist(), record.ignore.tolist(), strict=True)
         for box, label, ignore in rows:

@@ -130,11 +130,14 @@ def draw_batch(
         pad_value: pixel value outside the stored image.
     """
     mosaics = round(count * augmentation.mosaic_fraction)
-    whole = _views(store, weights, count - mosaics, size, augmentation, generator, frames, segment, pad_value)
+    parts = []
+    if mosaics < count:
+        parts.append(_views(store, weights, count - mosaics, size, augmentation, generator, frames, segment, pad_value))
     if mosaics:
         half = (size[0] // 2, size[1] // 2)
         tiles = _views(store, weights, 4 * mosaics, half, augmentation, generator, frames, segment, pad_value)
-        whole = _join(whole, _mosaic(tiles, half))
+        parts.append(_mosaic(tiles, half))
+    whole = parts[0] if len(parts) == 1 else _join(*parts)
     if augmentation.color:
         whole.images = _recolor(whole.images, augmentation.color, generator)
     if augmentation.blur_fraction:

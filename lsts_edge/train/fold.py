@@ -17,7 +17,39 @@ __all__ = ["FoldedConv2d", "fold_batch_norm", "unfold_batch_norm"]
 class FoldedConv2d(SamePadConv2d):
     """A convolution that has taken over the frozen batch norm behind it; ``eps`` is that norm's."""
 
-    eps: float = 0.0
+    def __init__(self, conv: SamePadConv2d, bias: torch.Tensor, eps: float) -> None:
+        super().__init__(
+            conv.in_channels,
+            conv.out_channels,
+            conv.kernel_size,  # type: ignore[arg-type]
+            conv.stride,  # type: ignore[arg-type]
+            0,
+            conv.dilation,  # type: ignore[arg-type]
+            conv.groups,
+            device="meta",
+        )
+        self.weight, self.bias = conv.weight, nn.Parameter(bias)
+        self.eps = eps
+
+    def plain(self) -> tuple[SamePadConv2d, FrozenBatchNorm2d]:
+        """The convolution without its bias, and a batch norm that adds it and changes nothing else."""
+        conv = SamePadConv2d(
+            self.in_channels,
+            self.out_channels,
+            self.kernel_size,  # type: ignore[arg-type]
+            self.stride,  # type: ignore[arg-type]
+            0,
+            self.dilation,  # type: ignore[arg-type]
+            self.groups,
+            bias=False,
+            device="meta",
+        )
+        conv.weight = self.weight
+        norm = FrozenBatchNorm2d(self.out_channels, self.eps).to(self.weight.device)
+        norm.running_var.fill_(1.0 - self.eps)
+        assert self.bias is not None
+        norm.bias.copy_(self.bias)
+        return conv, norm
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """``(N, C, H, W)`` to ``(N, D, ceil(H / stride), ceil(W / stride))``."""
@@ -25,7 +57,10 @@ class FoldedConv2d(SamePadConv2d):
         if not depthwise or self.weight.requires_grad or not x.requires_grad:
             return super().forward(x)
         pad = self.dilation[0] * (self.kernel_size[0] // 2)
-        return _FrozenDepthwise.apply(x, self.weight, self.bias, pad, self.dilation[0])  # type: ignore[no-any-return]
+        result: torch.Tensor = _FrozenDepthwise.apply(  # type: ignore[no-untyped-call]
+            x, self.weight, self.bias, pad, self.dilation[0]
+        )
+        return result
 
 
 class _FrozenDepthwise(torch.autograd.Function):
@@ -66,9 +101,7 @@ def fold_batch_norm(backbone: nn.Module) -> int:
             continue
         factor = norm.weight / (norm.running_var + norm.eps).sqrt()
         conv.weight.mul_(factor[:, None, None, None])
-        conv.bias = nn.Parameter(norm.bias - norm.running_mean * factor)
-        conv.__class__ = FoldedConv2d
-        conv.eps = norm.eps
+        setattr(parent, conv_name, FoldedConv2d(conv, norm.bias - norm.running_mean * factor, norm.eps))
         setattr(parent, norm_name, nn.Identity())
         count += 1
     return count
@@ -88,13 +121,8 @@ def unfold_batch_norm(backbone: nn.Module) -> int:
         conv = getattr(parent, conv_name)
         if not isinstance(conv, FoldedConv2d):
             continue
-        norm = FrozenBatchNorm2d(conv.out_channels, conv.eps).to(conv.weight.device)
-        norm.running_var.fill_(1.0 - conv.eps)
-        bias = conv.bias
-        assert bias is not None
-        norm.bias.copy_(bias)
-        conv.bias = None
-        conv.__class__ = SamePadConv2d
+        plain, norm = conv.plain()
+        setattr(parent, conv_name, plain)
         setattr(parent, norm_name, norm)
         count += 1
     return count

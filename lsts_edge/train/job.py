@@ -61,6 +61,7 @@ def run_job(job: TrainJob, say: Callable[[str], None]) -> Path:
     options = TrainOptions(**job.options)
     _check(job, preset, options)
     device = _device(job.device)
+    code = code_digest()  # of what runs, not of what the files are when it ends
     if job.threads is not None:
         torch.set_num_threads(job.threads)
     if device.type == "cpu":
@@ -95,7 +96,7 @@ def run_job(job: TrainJob, say: Callable[[str], None]) -> Path:
         "command": _command_line(job),
         "data": "; ".join(_describe(annotations) for annotations in sets),
         "start": start,
-        "code_sha256": code_digest(),
+        "code_sha256": code,
         "lsts_edge": lsts_edge.__version__,
         "torch": torch.__version__,
     }

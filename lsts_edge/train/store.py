@@ -102,8 +102,16 @@ class ImageStore:
 
     def to(self, device: torch.device) -> ImageStore:
         """The same store on a device."""
-        moved = (self.pixels, self.sizes, self.boxes, self.labels, self.ignore, self.first, self.last)
-        return ImageStore(*(tensor.to(device) for tensor in moved), names=self.names)
+        return ImageStore(
+            pixels=self.pixels.to(device),
+            sizes=self.sizes.to(device),
+            boxes=self.boxes.to(device),
+            labels=self.labels.to(device),
+            ignore=self.ignore.to(device),
+            first=self.first.to(device),
+            last=self.last.to(device),
+            names=self.names,
+        )
 
     def sampling_weights(self, class_weights: dict[int, float], still_fraction: float) -> torch.Tensor:
         """How often each image is drawn: classes even out, then the weights asked for; stills get their share.

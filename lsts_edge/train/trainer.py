@@ -73,7 +73,7 @@ class Trainer:
         self.network = network.to(device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
         self.store = store.to(device)
         self.average = copy.deepcopy(self.network).requires_grad_(False)
-        self.criterion = DetectionLoss(self.network.head, options.loss)  # type: ignore[arg-type]
+        self.criterion = DetectionLoss(self.network.head, options.loss)
         classes = self.preset.head.classes
         by_label = {classes.index(name): weight for name, weight in options.class_weights.items()}
         self.weights = self.store.sampling_weights(by_label, options.still_fraction).to(device)
@@ -120,7 +120,7 @@ class Trainer:
     def finished(self) -> VideoNetwork:
         """A copy of the weights to save: averaged if ``ema`` is on, batch norms in place, on the CPU."""
         source = self.average if self.options.ema else self.network
-        result = copy.deepcopy(source).to("cpu", memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+        result = copy.deepcopy(source).to("cpu", memory_format=torch.contiguous_format)
         unfold_batch_norm(result.backbone)
         return result.eval().requires_grad_(True)  # type: ignore[no-any-return]
 
@@ -151,7 +151,7 @@ class Trainer:
         if not bool(torch.isfinite(total)):
             raise TrainingError(
                 f"loss at step {self.step}",
-                got={name: float(value) for name, value in losses.items()},
+                got={name: float(value.detach()) for name, value in losses.items()},
                 expected="finite numbers",
                 fix="Lower the learning rate.",
             )
@@ -166,8 +166,8 @@ class Trainer:
     def _detector_losses(self, batch: Batch, size: tuple[int, int]) -> dict[str, torch.Tensor]:
         image = batch.images[:, -1].contiguous(memory_format=torch.channels_last)
         with torch.set_grad_enabled(self.options.train_low):
-            low = self.network.backbone.low(image)  # type: ignore[operator]
-        maps = self.network.head.maps(self.network.backbone.rest(low))  # type: ignore[operator]
+            low = self.network.backbone.low(image)
+        maps = self.network.head.maps(self.network.backbone.rest(low))
         truth = Truth.of(batch.boxes[:, -1], batch.labels[:, -1], batch.ignore[:, -1])
         return self.criterion(maps, truth, size, self.generator)
 

@@ -1,0 +1,132 @@
+"""``lsts-edge train`` and ``lsts-edge evaluate`` from end to end, and their answers to bad input."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from toy_data import write_toy_data
+
+from lsts_edge.evaluation.annotations import read_annotations
+from lsts_edge.evaluation.bundles import read_image
+from lsts_edge.model import VideoLoop, random_network
+from lsts_edge.model.checkpoint import load_checkpoint, save_checkpoint
+from lsts_edge.model.network import Normalize
+from lsts_edge.presets import FIVE_GROUPS, get_preset
+from lsts_edge.train.inference import run_checkpoint
+
+
+@pytest.fixture(scope="module")
+def toy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_toy_data(tmp_path_factory.mktemp("toy"), frames=5)
+
+
+def test_train_then_evaluate(lsts_edge_command: Callable, toy: Path, tmp_path: Path):
+    output = tmp_path / "tiny.safetensors"
+    options = ("--data", toy, "--output", output, "--preset", "lsts-tiny", "--batch", 2, "--video-batch", 2)
+    done = lsts_edge_command(
+        "train", *options, "--steps", 4, "--seed", 3, "--threads", 1, "--licence", "CC0", "--class-weight", "bird=2"
+    )
+    assert done.returncode == 0, done.stderr
+    assert "it/s" in done.stdout and "loss" in done.stdout
+    assert done.stdout.splitlines()[-1].startswith("written:")
+    assert not list(tmp_path.glob("*.resume"))
+    network, info = load_checkpoint(output)
+    assert network.preset == get_preset("lsts-tiny")
+    assert info.licence == "CC0"
+    assert info.metadata["seed"] == "3" and info.metadata["steps"] == "4"
+    assert "toy.json: 10 images, 2 sequences" in info.metadata["data"]
+    assert str(tmp_path) not in json.dumps(dict(info.metadata)), "a checkpoint tells nobody's folders"
+
+    done = lsts_edge_command("evaluate", output, toy, "--json", "--threads", 1)
+    assert done.returncode == 0, done.stderr
+    row = json.loads(done.stdout)
+    assert row["keyframe_interval"] == 10 and row["images"] == 10 and row["sequences"] == 2
+    assert 0.0 <= row["ap50"] <= 1.0
+    assert set(row["ap50_per_class"]) == set(FIVE_GROUPS)
+    assert row["ap50_per_class"]["person"] is None
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "status"),
+    [
+        (("--data", "none.json", "--output", "x.safetensors", "--steps", "1"), "annotations", 2),
+        (("--data", "TOY", "--output", "x.bin", "--steps", "1"), "option", 2),
+        (("--data", "TOY", "--output", "x.safetensors", "--steps", "0"), "option", 2),
+        (("--data", "TOY", "--output", "x.safetensors", "--steps", "1", "--class-weight", "teapot=2"), "option", 2),
+        (("--data", "TOY", "--output", "x.safetensors", "--steps", "1", "--hold-out", "teapot"), "option", 2),
+        (("--data", "TOY", "--output", "x.safetensors", "--steps", "1", "--device", "abacus"), "option", 2),
+    ],
+)
+def test_bad_train_command_is_one_line(
+    lsts_edge_command: Callable, toy: Path, tmp_path: Path, arguments: tuple[str, ...], code: str, status: int
+):
+    words = [toy if word == "TOY" else word for word in arguments]
+    done = lsts_edge_command("train", "--preset", "lsts-tiny", *words, cwd=tmp_path)
+    assert done.returncode == status
+    assert done.stderr.strip().splitlines()[-1].startswith(f"error[{code}]")
+    assert "Traceback" not in done.stderr
+    assert not list(tmp_path.iterdir()), "nothing half-written"
+
+
+def test_bad_evaluate_command_is_one_line(lsts_edge_command: Callable, toy: Path, tmp_path: Path):
+    done = lsts_edge_command("evaluate", tmp_path / "none.safetensors", toy)
+    assert (done.returncode, done.stderr.splitlines()[-1].split(":")[0]) == (7, "error[checkpoint]")
+    done = lsts_edge_command("evaluate", tmp_path / "x", toy, "--per-frame", "--keyframe-interval", 5)
+    assert (done.returncode, done.stderr.splitlines()[-1].split(":")[0]) == (2, "error[option]")
+
+
+def test_side_by_side_sequences_equal_the_reference_loop(toy: Path, tmp_path: Path):
+    """Two clips of unlike length in one batch give what the loop gives for each alone, and so do single sequences."""
+    folder = Path(shutil.copytree(toy.parent, tmp_path / "toy"))
+    data = json.loads((folder / "toy.json").read_text())
+    data["images"] = [image for image in data["images"] if image["id"] != 10]
+    (folder / "toy.json").write_text(json.dumps(data))
+    annotations = read_annotations(folder / "toy.json", FIVE_GROUPS)
+    preset = get_preset("lsts-tiny")
+    together = run_checkpoint(random_network(preset, 0), annotations, keyframe_interval=3, batch=4)
+    alone = run_checkpoint(random_network(preset, 0), annotations, keyframe_interval=3, batch=1)
+    network, normalize = random_network(preset, 0), Normalize(preset.input)
+    assert len(together) == 9
+    boxes = 0
+    for records in annotations.sequences().values():
+        loop = VideoLoop(network)
+        for index, record in enumerate(records):
+            image = torch.from_numpy(read_image(record))[None]
+            wanted = loop.step(normalize(image), index % 3 == 0)
+            boxes += len(wanted["scores"])
+            for found in (together[record.image_id], alone[record.image_id]):
+                np.testing.assert_allclose(found.scores, wanted["scores"].numpy(), atol=1e-5)
+                expected = wanted["boxes"].numpy() + np.array([0, 0, 1, 1])
+                np.testing.assert_allclose(found.boxes_xyxy_px, expected, atol=1e-2)
+    assert boxes > 20
+
+
+def test_per_frame_has_no_memory(toy: Path):
+    annotations = read_annotations(toy, FIVE_GROUPS)
+    preset = get_preset("lsts-tiny")
+    per_frame = run_checkpoint(random_network(preset, 0), annotations, keyframe_interval=None)
+    with_memory = run_checkpoint(random_network(preset, 0), annotations, keyframe_interval=1)
+    first, *others = annotations.sequences()["bird"]
+    np.testing.assert_allclose(per_frame[first.image_id].scores, with_memory[first.image_id].scores, atol=1e-6)
+    assert any(
+        len(per_frame[r.image_id].scores) != len(with_memory[r.image_id].scores)
+        or np.abs(per_frame[r.image_id].scores - with_memory[r.image_id].scores).max() > 1e-3
+        for r in others
+    )
+
+
+def test_half_checkpoint_evaluates_like_the_network(tmp_path: Path, toy: Path):
+    network = random_network(get_preset("lsts-tiny"), 0)
+    save_checkpoint(network, tmp_path / "a.safetensors", {"licence": "CC0", "description": "test"}, half=True)
+    loaded, _ = load_checkpoint(tmp_path / "a.safetensors")
+    annotations = read_annotations(toy, FIVE_GROUPS)
+    a = run_checkpoint(network, annotations, keyframe_interval=None)
+    b = run_checkpoint(loaded, annotations, keyframe_interval=None)
+    best = [(a[key].scores[0], b[key].scores[0]) for key in a]
+    np.testing.assert_allclose([x for x, _ in best], [y for _, y in best], atol=0.02)

@@ -1,0 +1,131 @@
+"""The training loop on lsts-tiny: the loss falls, a seed fixes every weight, a resumed run equals a whole one."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+import torch
+from toy_data import write_toy_data
+
+from lsts_edge.errors import OptionError, TrainingError
+from lsts_edge.evaluation.annotations import read_annotations
+from lsts_edge.model import VideoNetwork, build_network
+from lsts_edge.presets import FIVE_GROUPS, get_preset
+from lsts_edge.train.augment import Augmentation
+from lsts_edge.train.losses import LossOptions
+from lsts_edge.train.options import TrainOptions
+from lsts_edge.train.store import ImageStore
+from lsts_edge.train.trainer import Progress, Trainer
+
+LOSS = LossOptions(rpn_batch=32, proposals=16, hard=8, jittered=2)
+SHORT = TrainOptions(
+    steps=6, batch=2, video_batch=2, video_fraction=0.5, warmup=0, save_every=2, train_low=True, loss=LOSS
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> ImageStore:
+    path = write_toy_data(tmp_path_factory.mktemp("toy"))
+    return ImageStore.load([read_annotations(path, FIVE_GROUPS)], color_order="bgr", max_side_px=96)
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def train(store: ImageStore, options: TrainOptions, **arguments: object) -> VideoNetwork:
+    network = build_network(get_preset("lsts-tiny"), seed=options.seed)
+    return Trainer(network, store, options, torch.device("cpu"), **arguments).run()
+
+
+def same(a: VideoNetwork, b: VideoNetwork) -> bool:
+    return all(torch.equal(x, y) for x, y in zip(a.state_dict().values(), b.state_dict().values(), strict=True))
+
+
+def test_both_losses_fall(store: ImageStore):
+    seen: list[Progress] = []
+    options = dataclasses.replace(
+        SHORT, steps=80, batch=3, video_batch=3, small_fraction=0.0, learning_rate=4e-3, backbone_rate=4e-3,
+        train_heavy=True, augmentation=Augmentation.none(),
+    )  # fmt: skip
+    train(store, options, report=seen.append, report_every=10)
+    detector = [p.losses["loss"] for p in seen if p.phase == "detector"]
+    video = [p.losses["loss"] for p in seen if p.phase == "video"]
+    assert len(detector) == len(video) == 4
+    assert detector[-1] < 0.7 * detector[0]
+    assert video[-1] < 0.8 * video[0]
+
+
+def test_every_part_is_trained_and_only_in_its_phase(store: ImageStore):
+    start = build_network(get_preset("lsts-tiny"), seed=0).state_dict()
+
+    def moved(video_fraction: float) -> set[str]:
+        after = train(store, dataclasses.replace(SHORT, video_fraction=video_fraction, ema=0.0)).state_dict()
+        return {name.split(".")[0] for name, value in after.items() if not torch.equal(value, start[name])}
+
+    assert moved(0.0) == {"backbone", "head"}
+    assert moved(1.0) == {"backbone", "head", "transform", "lsts", "srfu", "dfa"}
+
+
+def test_video_phase_leaves_the_heavy_path_alone(store: ImageStore):
+    options = dataclasses.replace(SHORT, train_low=False)
+    network = build_network(get_preset("lsts-tiny"), seed=0)
+    trainer = Trainer(network, store, options, torch.device("cpu"))
+    trainer._make_optimizer("video")
+    trained = {name for name, parameter in trainer.network.named_parameters() if parameter.requires_grad}
+    assert trained and not any(name.startswith("backbone.") for name in trained)
+
+
+def test_a_seed_fixes_every_weight(store: ImageStore):
+    assert same(train(store, SHORT), train(store, SHORT))
+    assert not same(train(store, SHORT), train(store, dataclasses.replace(SHORT, seed=1)))
+
+
+@pytest.mark.parametrize("stop_after", [2, 4])
+def test_resumed_run_ends_where_a_whole_one_does(store: ImageStore, tmp_path: Path, stop_after: int):
+    class Stop(Exception):
+        pass
+
+    def interrupt(progress: Progress) -> None:
+        if progress.step == stop_after + 1:
+            raise Stop
+
+    file = tmp_path / "x.resume"
+    with pytest.raises(Stop):
+        train(store, SHORT, report=interrupt, report_every=1, resume_file=file)
+    network = build_network(get_preset("lsts-tiny"), seed=0)
+    resumed = Trainer(network, store, SHORT, torch.device("cpu"), resume_file=file).run(resume=True)
+    assert same(resumed, train(store, SHORT))
+
+
+def test_resume_of_another_run_is_refused(store: ImageStore, tmp_path: Path):
+    file = tmp_path / "x.resume"
+    train(store, SHORT, resume_file=file)
+    network = build_network(get_preset("lsts-tiny"), seed=0)
+    other = dataclasses.replace(SHORT, learning_rate=0.5)
+    with pytest.raises(TrainingError, match="another run"):
+        Trainer(network, store, other, torch.device("cpu"), resume_file=file).run(resume=True)
+    with pytest.raises(TrainingError, match="nothing to resume"):
+        Trainer(network, store, SHORT, torch.device("cpu"), resume_file=tmp_path / "none").run(resume=True)
+
+
+def test_loss_that_is_not_finite_stops_the_run(store: ImageStore):
+    network = build_network(get_preset("lsts-tiny"), seed=0)
+    with torch.no_grad():
+        network.head.class_maps.weight.fill_(float("nan"))
+    with pytest.raises(TrainingError, match="step 0"):
+        Trainer(network, store, SHORT, torch.device("cpu")).run()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("steps", 0), ("video_fraction", 2.0), ("ema", 1.0), ("learning_rate", -1)]
+)
+def test_absurd_options_are_refused(name: str, value: float):
+    with pytest.raises(OptionError, match=name):
+        dataclasses.replace(SHORT, **{name: value})
