@@ -25,7 +25,7 @@ def anchor_boxes(base_px: int, ratios: tuple[float, ...], scales: tuple[float, .
         for scale in scales:
             half_w, half_h = (width * scale - 1) / 2, (height * scale - 1) / 2
             rows.append((centre - half_w, centre - half_h, centre + half_w, centre + half_h))
-    return torch.tensor(rows, dtype=torch.float32)
+    return torch.tensor(rows, dtype=torch.float32, device="cpu")
 
 
 def grid_anchors(cell: torch.Tensor, height: int, width: int, stride: int) -> torch.Tensor:

@@ -13,7 +13,7 @@ from lsts_edge.model.lsts import LstsAlignment, initial_offsets
 from lsts_edge.model.network import VideoNetwork
 from lsts_edge.presets import ModelPreset
 
-__all__ = ["build_network", "initialize", "random_network"]
+__all__ = ["bare_network", "build_network", "initial_state", "random_network"]
 
 _PIXEL_STD = 60.0  # of natural images, on the 0..255 scale
 _RESIDUAL_GAMMA = 0.2  # last batch norm of a residual block: depth must not blow the sum up
@@ -21,9 +21,9 @@ _QUIET = 0.05  # head of a network that is going to be trained
 
 
 def build_network(preset: ModelPreset, *, seed: int = 0) -> VideoNetwork:
-    """A network ready to be trained or to take a checkpoint; its head starts near "nothing here"."""
-    network = VideoNetwork(preset)
-    initialize(network, seed, head_gain=_QUIET)
+    """A network ready to be trained; its head starts near "nothing here"."""
+    network = bare_network(preset)
+    network.load_state_dict(initial_state(network, seed, head_gain=_QUIET), assign=True)
     return network
 
 
@@ -32,40 +32,52 @@ def random_network(preset: ModelPreset, seed: int) -> VideoNetwork:
 
     The same preset and seed give the same weights on every machine.
     """
-    network = VideoNetwork(preset)
-    initialize(network, seed, head_gain=1.0)
+    network = bare_network(preset)
+    network.load_state_dict(initial_state(network, seed, head_gain=1.0), assign=True)
     return network.eval()
 
 
-@torch.no_grad()
-def initialize(network: VideoNetwork, seed: int, *, head_gain: float = 1.0) -> None:
-    """Fill every parameter from its name and the seed, so that adding a layer does not move the others.
+def bare_network(preset: ModelPreset) -> VideoNetwork:
+    """A network whose parameters have shapes and no storage: no time is spent on values that will be replaced.
+
+    Give it a state with ``load_state_dict(state, assign=True)``.
+    """
+    with torch.device("meta"):
+        return VideoNetwork(preset)
+
+
+def initial_state(network: VideoNetwork, seed: int, *, head_gain: float = 1.0) -> dict[str, torch.Tensor]:
+    """Values for every parameter from its name and the seed, so that adding a layer does not move the others.
 
     Convolutions keep the variance of what they read (He et al. 2015); the first one expects images normalised as
     the preset says.
 
     Args:
-        network: changed in place; on any device but ``meta``.
+        network: of our parts; only its shapes are read.
         seed: any integer.
         head_gain: scale of the head's weights.
     """
     preset = network.preset
-    for name, module in network.named_modules():
-        if isinstance(module, nn.Conv2d):
-            std = _conv_std(name, module, preset, head_gain)
-            module.weight.copy_(torch.randn(module.weight.shape, generator=_generator(f"{name}.weight", seed)) * std)
-            if module.bias is not None:
-                bias = torch.randn(module.bias.shape, generator=_generator(f"{name}.bias", seed))
-                module.bias.copy_(bias * 0.1 * (head_gain if name.startswith("head.") else 1.0))
-        elif isinstance(module, FrozenBatchNorm2d):
-            gamma = _RESIDUAL_GAMMA if name.endswith(("bn_c", "bn_project")) and _is_residual(name, network) else 1.0
-            spread = torch.rand(module.weight.shape, generator=_generator(f"{name}.weight", seed)) * 0.4 + 0.8
-            module.weight.copy_(gamma * spread)
-            module.bias.copy_(torch.randn(module.bias.shape, generator=_generator(f"{name}.bias", seed)) * 0.1)
-            module.running_mean.zero_()
-            module.running_var.fill_(1.0)
-        elif isinstance(module, LstsAlignment) and preset.lsts is not None:
-            module.offsets.copy_(initial_offsets(preset.lsts, seed))
+    state: dict[str, torch.Tensor] = {}
+    with torch.device("cpu"):
+        for name, module in network.named_modules():
+            weight, bias = f"{name}.weight", f"{name}.bias"
+            if isinstance(module, nn.Conv2d):
+                std = _conv_std(name, module, preset, head_gain)
+                state[weight] = torch.randn(module.weight.shape, generator=_generator(weight, seed)) * std
+                if module.bias is not None:
+                    gain = 0.1 * (head_gain if name.startswith("head.") else 1.0)
+                    state[bias] = torch.randn(module.bias.shape, generator=_generator(bias, seed)) * gain
+            elif isinstance(module, FrozenBatchNorm2d):
+                residual = name.endswith(("bn_c", "bn_project")) and _is_residual(name, network)
+                spread = torch.rand(module.weight.shape, generator=_generator(weight, seed)) * 0.4 + 0.8
+                state[weight] = spread * (_RESIDUAL_GAMMA if residual else 1.0)
+                state[bias] = torch.randn(module.bias.shape, generator=_generator(bias, seed)) * 0.1
+                state[f"{name}.running_mean"] = torch.zeros(module.weight.shape)
+                state[f"{name}.running_var"] = torch.ones(module.weight.shape)
+            elif isinstance(module, LstsAlignment) and preset.lsts is not None:
+                state[f"{name}.offsets"] = initial_offsets(preset.lsts, seed)
+    return state
 
 
 def _conv_std(name: str, conv: nn.Conv2d, preset: ModelPreset, head_gain: float) -> float:
@@ -91,4 +103,4 @@ def _is_residual(name: str, network: nn.Module) -> bool:
 
 
 def _generator(name: str, seed: int) -> torch.Generator:
-    return torch.Generator().manual_seed((zlib.crc32(name.encode()) + 7919 * seed) % 2**31)
+    return torch.Generator("cpu").manual_seed((zlib.crc32(name.encode()) + 7919 * seed) % 2**31)

@@ -19,7 +19,7 @@ import torch
 from torch import nn
 
 from lsts_edge.errors import CheckpointError, CheckpointUnsafe, FileUnwritable, OptionError
-from lsts_edge.model.build import build_network
+from lsts_edge.model.build import bare_network
 from lsts_edge.model.mxnet_names import to_state
 from lsts_edge.model.mxnet_params import read_params
 from lsts_edge.model.network import VideoNetwork
@@ -90,7 +90,7 @@ def load_checkpoint(
             fix="Convert it.",
         )
     chosen = _choose_preset(path, preset, metadata)
-    network = build_network(chosen)
+    network = bare_network(chosen)
     problems: list[str] = []
     if arrays is not None:
         state, problems = to_state(arrays, network)
@@ -196,9 +196,11 @@ def load_state(
             expected=f"{len(wanted)} finite float tensors of the preset's names and shapes",
             fix="Choose the preset it was trained with, or another file.",
         )
-    with torch.no_grad():
-        for name, tensor in wanted.items():
-            tensor.copy_(ready[name])
+    if any(tensor.is_meta for tensor in wanted.values()):
+        values = {name: tensor.to(torch.float32, copy=True) for name, tensor in ready.items()}
+        module.load_state_dict(values, assign=True)
+    else:  # in place, so that an optimizer made before keeps its parameters
+        module.load_state_dict(ready)
 
 
 def read_torch_file(path: Path) -> object:

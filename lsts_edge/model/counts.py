@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 import torch
 from torch import nn
 
+from lsts_edge.model.build import bare_network
 from lsts_edge.model.lsts import LstsAlignment, differentiable_taps
 from lsts_edge.model.network import VideoNetwork
 from lsts_edge.model.rfcn import RfcnHead
@@ -65,12 +66,10 @@ def _network(preset: ModelPreset | VideoNetwork) -> VideoNetwork:
     """A network without storage, so that even the largest is counted in a moment; offsets keep their values."""
     network = preset
     if not isinstance(network, VideoNetwork):
-        with torch.device("meta"):
-            return VideoNetwork(network)
+        return bare_network(network)
     if all(parameter.is_meta for name, parameter in network.named_parameters() if name != "lsts.offsets"):
         return network
-    with torch.device("meta"):
-        bare = VideoNetwork(network.preset)
+    bare = bare_network(network.preset)
     if bare.lsts is not None and network.lsts is not None:
         bare.lsts.offsets = nn.Parameter(network.lsts.offsets.detach().cpu())
     return bare

@@ -16,7 +16,7 @@ __all__ = ["read_params"]
 _LIST_MAGIC = 0x112
 _V1, _V2, _V3 = 0xF993FAC8, 0xF993FAC9, 0xF993FACA  # 64-bit shapes; and storage kind; and shapes of rank 0
 _DTYPES = ("<f4", "<f8", "<f2", "u1", "<i4", "i1", "<i8")
-_MAX_RANK = 32
+_MAX_RANK, _MAX_SIDE = 8, 1 << 31
 
 
 def read_params(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
@@ -103,8 +103,8 @@ def _read_array(cursor: _Cursor) -> np.ndarray:
     if rank > _MAX_RANK:
         raise cursor.error("rank", rank, f"at most {_MAX_RANK}")
     shape = cursor.unpack(f"<{rank}{'q' if modern else 'I'}", "shape")
-    if any(side < 0 for side in shape):
-        raise cursor.error("shape", shape, "sides of at least 0")
+    if any(not 0 <= side <= _MAX_SIDE for side in shape):
+        raise cursor.error("shape", shape, f"sides of 0..{_MAX_SIDE}")
     if rank == 0 and magic != _V3:
         return np.zeros(0, np.float32)  # how these layouts write "no array"
     cursor.unpack("<ii", "device")
@@ -114,4 +114,6 @@ def _read_array(cursor: _Cursor) -> np.ndarray:
     dtype = np.dtype(_DTYPES[kind])
     size = math.prod(shape)
     start = cursor.take(size * dtype.itemsize, f"array of shape {shape}")
+    if size == 0:
+        return np.zeros(0, dtype)  # any shape with a side of 0: none of ours
     return np.frombuffer(cursor.data, dtype, size, start).reshape(shape)

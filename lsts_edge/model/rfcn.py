@@ -48,7 +48,7 @@ class RfcnHead(nn.Module):
         self.preset = preset
         self.stride = stride
         anchors = anchor_boxes(preset.anchor_base_px, preset.anchor_ratios, preset.anchor_scales)
-        self.register_buffer("anchors", anchors, persistent=False)
+        self.register_buffer("anchors", anchors, persistent=False)  # values, also where parameters have no storage
         cells = preset.bins * preset.bins
         self.rpn_score = nn.Conv2d(preset.rpn_channels, 2 * len(anchors), 1)
         self.rpn_box = nn.Conv2d(preset.rpn_channels, 4 * len(anchors), 1)

@@ -77,9 +77,9 @@ def test_suppression_is_the_greedy_one(iou: float, seed: int) -> None:
 
 
 def test_suppression_over_several_blocks_and_with_a_limit() -> None:
-    boxes = random_boxes(2500, 9, spread=400.0)
+    boxes = random_boxes(1500, 9, spread=300.0)
     expected = greedy(boxes, 0.5)
-    assert nms(boxes, 0.5, 2500).tolist() == expected
+    assert nms(boxes, 0.5, 1500).tolist() == expected
     assert nms(boxes, 0.5, 100).tolist() == expected[:100]
 
 

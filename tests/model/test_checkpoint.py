@@ -205,7 +205,7 @@ HOSTILE: dict[str, Callable[[Path, Path], object]] = {
     "old torch format": lambda path, canary: torch.save(
         {"a": _Runs(canary.touch)}, path, _use_new_zipfile_serialization=False
     ),
-    "getattr chain": lambda path, canary: torch.save(_Runs(getattr, os, "system"), path),
+    "exec": lambda path, canary: torch.save([_Runs(exec, f"open({str(canary)!r}, 'w')")], path),
     "legacy tar": _legacy_tar,
     "TorchScript": _script,
     "zip bomb": _zip_bomb,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import numpy as np
@@ -9,8 +10,9 @@ import pytest
 import torch
 
 from lsts_edge.errors import ShapeError
+from lsts_edge.model import build_network
 from lsts_edge.model.lsts import LstsAlignment, differentiable_taps, initial_offsets, lsts_align
-from lsts_edge.presets import LstsPreset
+from lsts_edge.presets import LstsPreset, get_preset
 from lsts_edge.taps import tap_plan
 
 
@@ -154,3 +156,7 @@ def test_wrong_shapes_are_named() -> None:
 def test_offsets_are_learned_only_when_asked() -> None:
     assert LstsAlignment(LstsPreset()).offsets.requires_grad
     assert not LstsAlignment(LstsPreset(learn_offsets=False)).offsets.requires_grad
+    preset = get_preset("lsts-tiny")
+    fixed = dataclasses.replace(preset, lsts=dataclasses.replace(preset.lsts, learn_offsets=False))
+    assert not build_network(fixed).lsts.offsets.requires_grad
+    assert build_network(preset).lsts.offsets.requires_grad

@@ -1,0 +1,45 @@
+"""The torch loop over images as arrays: what a bundle is compared with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Literal
+
+import numpy as np
+import torch
+
+from lsts_edge.model.loop import VideoLoop
+from lsts_edge.model.network import Normalize, VideoNetwork
+
+__all__ = ["reference_steps", "torch_version"]
+
+Kind = Literal["first", "keyframe", "propagated"]
+
+
+def reference_steps(
+    network: VideoNetwork, images: Iterable[np.ndarray], keyframe_interval: int
+) -> Iterator[tuple[np.ndarray, Kind, dict[str, np.ndarray]]]:
+    """Run the video loop, state carried from frame to frame.
+
+    Args:
+        network: in evaluation mode, on the CPU.
+        images: network images, ``(1, H, W, 3)`` uint8 BGR each.
+        keyframe_interval: frames from one keyframe to the next.
+
+    Yields:
+        The image, its kind, and the loop's slots as arrays.
+    """
+    loop = VideoLoop(network)
+    normalize = Normalize(network.preset.input)
+    for index, image in enumerate(images):
+        kind: Kind = "first"
+        if index and network.lsts is not None:
+            kind = "propagated" if index % keyframe_interval else "keyframe"
+        with torch.inference_mode():
+            slots = loop.step(normalize(torch.from_numpy(image.copy())), kind != "propagated")
+        yield image, kind, {name: tensor.numpy() for name, tensor in slots.items()}
+
+
+def torch_version() -> str:
+    """Version of torch, for reports."""
+    return str(torch.__version__)
