@@ -66,7 +66,8 @@ __global__ void __launch_bounds__(BlendShape::kThreads, blend_blocks_per_multipr
     const auto fetch = [&](int32_t next) {
 #pragma unroll
       for (int j = 0; j < S::kFetches; ++j)
-        fetched[j] = load4(memory + next * int64_t{4} * job.plane + source[j], job.plane, 4 * next, source[j] < 0 ? 0 : job.c);
+        fetched[j] =
+            load4(memory + next * int64_t{4} * job.plane + source[j], job.plane, 4 * next, source[j] < 0 ? 0 : job.c);
     };
     fetch(quad);
 

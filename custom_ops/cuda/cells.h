@@ -23,9 +23,9 @@ struct Window {
 
 template <int kMaxCells, int kRows>
 struct CellTable {
-  int32_t count;                    // cells in use; the rest repeat the first cell, with no tap
-  int32_t place[kMaxCells];         // index in the window, counted from the place of the column's first position
-  int16_t tap[kMaxCells][kRows];    // index into Plan::taps, or -1
+  int32_t count;                  // cells in use; the rest repeat the first cell, with no tap
+  int32_t place[kMaxCells];       // index in the window, counted from the place of the column's first position
+  int16_t tap[kMaxCells][kRows];  // index into Plan::taps, or -1
 };
 
 // The window of a tile; false where there is no tap or the taps do not lie in one box.

@@ -17,13 +17,13 @@ struct Job {
   const void* current_embedding;
   const void* memory_feature;
   void* aligned_feature;
-  float* peak_weight;       // or null
-  float* similarities;      // (parts, n, taps, h, w): every part sums a range of the e channels
-  float* weights;           // (n, taps, h, w)
-  float* columns;           // (taps + locations, n * h * w), or null: shared memory holds them
+  float* peak_weight;   // or null
+  float* similarities;  // (parts, n, taps, h, w): every part sums a range of the e channels
+  float* weights;       // (n, taps, h, w)
+  float* columns;       // (taps + locations, n * h * w), or null: shared memory holds them
   const Tap* taps;
   const Blend* locations;
-  int64_t plane;            // h * w
+  int64_t plane;  // h * w
   int32_t n, e, c, h, w;
   int32_t tap_count, location_count;
   int32_t parts;

@@ -1,6 +1,4 @@
 // The host side of the CUDA kernels: the plan and the work space on each device, the choice of kernels, the launches.
-#include "lsts_cuda.h"
-
 #include <algorithm>
 #include <climits>
 #include <memory>
@@ -10,6 +8,7 @@
 #include "blend.cuh"
 #include "cells.h"
 #include "job.cuh"
+#include "lsts_cuda.h"
 #include "plain.cuh"
 #include "similarities.cuh"
 #include "weights.cuh"
@@ -31,15 +30,19 @@ std::string failure(const char* what, cudaError_t error) {
   std::string text = std::string("LSTS on CUDA: ") + what + " failed: got " + cudaGetErrorName(error) + " (" +
                      cudaGetErrorString(error) + "), expected success.";
   if (error == cudaErrorInsufficientDriver)
-    return text + " The driver serves CUDA " + std::to_string(cuda_driver_version()) + ", this library needs " +
-           std::to_string(cuda_runtime_version()) + ": update the driver or build with its CUDA version.";
+    return text +
+           (cuda_driver_version() == 0
+                ? " There is no CUDA driver here"
+                : " The CUDA driver here serves version " + std::to_string(cuda_driver_version())) +
+           ", this library needs " + std::to_string(cuda_runtime_version()) +
+           ": install a newer driver or build with an older CUDA.";
   if (error == cudaErrorNoKernelImageForDevice)
     return text + " This library has code for " + cuda_archs() + ": build it for this device.";
   return text + " Check the device and its free memory.";
 }
 
-#define LSTS_CUDA_TRY(what, expression)                                                             \
-  do {                                                                                              \
+#define LSTS_CUDA_TRY(what, expression)                                                            \
+  do {                                                                                             \
     if (const cudaError_t tried = (expression); tried != cudaSuccess) return failure(what, tried); \
   } while (0)
 
@@ -96,11 +99,6 @@ struct CudaPlan {
 
 namespace {
 
-template <class T, int kMaxCells>
-auto blend_entry() {
-  return &blend_kernel<T, kMaxCells>;
-}
-
 size_t blend_shared_bytes(const CudaPlan& plan) { return 2 * plan.blend_window.cells() * sizeof(float4); }
 
 // Calls `body` with the smallest kernel that holds the plan's cells: body(kernel, CellTable<kMaxCells, 2>).
@@ -110,7 +108,7 @@ auto with_cells(const CudaPlan& plan, const Body& body) {
   cells.count = plan.blend_cells.count;
   std::copy_n(plan.blend_cells.place, kMaxCells, cells.place);
   std::copy_n(&plan.blend_cells.tap[0][0], kMaxCells * BlendShape::kRows, &cells.tap[0][0]);
-  return body(blend_entry<T, kMaxCells>(), cells);
+  return body(&blend_kernel<T, kMaxCells>, cells);
 }
 
 template <class T, class Body>
@@ -125,7 +123,8 @@ template <class T>
 std::string count_blend_blocks(const CudaPlan& plan, Device* device, DType dtype) {
   int blocks = 0;
   const cudaError_t error = with_blend_kernel<T>(plan, [&](auto kernel, const auto&) {
-    return cudaOccupancyMaxActiveBlocksPerMultiprocessor(&blocks, kernel, BlendShape::kThreads, blend_shared_bytes(plan));
+    return cudaOccupancyMaxActiveBlocksPerMultiprocessor(&blocks, kernel, BlendShape::kThreads,
+                                                         blend_shared_bytes(plan));
   });
   LSTS_CUDA_TRY("cudaOccupancyMaxActiveBlocksPerMultiprocessor", error);
   device->blend_blocks[static_cast<int>(dtype)] = std::max(1, blocks) * device->multiprocessors;
@@ -136,7 +135,8 @@ template <class T>
 std::string upload(const std::vector<T>& from, T** to) {
   if (from.empty()) return "";
   LSTS_CUDA_TRY("cudaMalloc of the plan", cudaMalloc(reinterpret_cast<void**>(to), from.size() * sizeof(T)));
-  LSTS_CUDA_TRY("cudaMemcpy of the plan", cudaMemcpy(*to, from.data(), from.size() * sizeof(T), cudaMemcpyHostToDevice));
+  LSTS_CUDA_TRY("cudaMemcpy of the plan",
+                cudaMemcpy(*to, from.data(), from.size() * sizeof(T), cudaMemcpyHostToDevice));
   return "";
 }
 
@@ -180,7 +180,8 @@ std::string find_workspace(Device* device, cudaStream_t stream, size_t floats, f
       LSTS_CUDA_TRY("cudaFree", error);
     }
     Workspace made{stream, nullptr, floats};
-    LSTS_CUDA_TRY("cudaMalloc of the work space", cudaMalloc(reinterpret_cast<void**>(&made.memory), floats * sizeof(float)));
+    LSTS_CUDA_TRY("cudaMalloc of the work space",
+                  cudaMalloc(reinterpret_cast<void**>(&made.memory), floats * sizeof(float)));
     all.push_back(made);
     found = all.end() - 1;
   }
@@ -206,10 +207,12 @@ SimilarityLaunch similarity_launch(const CudaPlan& plan, const Job& job, int mul
   const int64_t computing = ceil_div(plan.similarity_cells.count, S::kCellsPerWarp);
   out.threads = static_cast<int>(32 * std::max({int64_t{4}, computing, ceil_div(stage_cells, 32 * S::kFetches)}));
   const int64_t quads = std::max<int64_t>(1, ceil_div(job.e, 4));
-  const int64_t fits = std::min<int64_t>(S::kFetches * out.threads / stage_cells, kSharedBytes / sizeof(float4) / stage_cells);
+  const int64_t fits =
+      std::min<int64_t>(S::kFetches * out.threads / stage_cells, kSharedBytes / sizeof(float4) / stage_cells);
   const int64_t per_stage = std::min(fits, quads), stages = ceil_div(quads, per_stage);
   const int64_t tiles = int64_t{job.n} * out.layout.tiles_x * out.layout.tiles_y;
-  const int64_t parts = std::clamp<int64_t>(ceil_div(kBlocksWanted * multiprocessors, tiles), 1, std::min<int64_t>(stages, kMaxParts));
+  const int64_t parts =
+      std::clamp<int64_t>(ceil_div(kBlocksWanted * multiprocessors, tiles), 1, std::min<int64_t>(stages, kMaxParts));
   const int64_t per_part = ceil_div(stages, parts) * per_stage;
   out.parts = static_cast<int32_t>(ceil_div(quads, per_part));
   out.layout.quads_per_part = static_cast<int32_t>(per_part);
@@ -225,7 +228,8 @@ dim3 plain_grid(const Job& job, int64_t work_per_position) {
 }
 
 template <class T>
-std::string enqueue_similarities(const CudaPlan& plan, const Job& job, const SimilarityLaunch& tiled, cudaStream_t stream) {
+std::string enqueue_similarities(const CudaPlan& plan, const Job& job, const SimilarityLaunch& tiled,
+                                 cudaStream_t stream) {
   if (job.tap_count == 0) return "";
   if (plan.has_similarity_tile) {
     LSTS_CUDA_TRY("the launch of the similarities",
@@ -240,7 +244,8 @@ std::string enqueue_similarities(const CudaPlan& plan, const Job& job, const Sim
 }
 
 template <class T>
-std::string enqueue_blend(const CudaPlan& plan, const Device& device, const Job& job, DType dtype, cudaStream_t stream) {
+std::string enqueue_blend(const CudaPlan& plan, const Device& device, const Job& job, DType dtype,
+                          cudaStream_t stream) {
   if (job.c == 0) return "";
   if (!plan.has_blend_tile) {
     LSTS_CUDA_TRY("the launch of the plain blend",
@@ -260,11 +265,12 @@ std::string enqueue_blend(const CudaPlan& plan, const Device& device, const Job&
 }
 
 template <class T>
-std::string enqueue(const CudaPlan& plan, const Device& device, const Job& job, const SimilarityLaunch& tiled, DType dtype,
-                    cudaStream_t stream) {
+std::string enqueue(const CudaPlan& plan, const Device& device, const Job& job, const SimilarityLaunch& tiled,
+                    DType dtype, cudaStream_t stream) {
   std::string wrong = enqueue_similarities<T>(plan, job, tiled, stream);
   if (!wrong.empty()) return wrong;
-  const size_t shared = job.columns != nullptr ? 0 : (job.tap_count + job.location_count) * kWeightThreads * sizeof(float);
+  const size_t shared =
+      job.columns != nullptr ? 0 : (job.tap_count + job.location_count) * kWeightThreads * sizeof(float);
   LSTS_CUDA_TRY("the launch of the weights",
                 launch(&weights_kernel, dim3(static_cast<unsigned>(ceil_div(job.n * job.plane, kWeightThreads))),
                        kWeightThreads, shared, stream, job));

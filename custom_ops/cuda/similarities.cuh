@@ -29,7 +29,8 @@ struct SimilarityLayout {
 
 template <class T>
 __global__ void __launch_bounds__(SimilarityShape::kMaxThreads)
-    similarities_kernel(const Job job, const SimilarityLayout layout, const __grid_constant__ SimilarityShape::Cells cells) {
+    similarities_kernel(const Job job, const SimilarityLayout layout,
+                        const __grid_constant__ SimilarityShape::Cells cells) {
   using S = SimilarityShape;
   extern __shared__ float4 staged[];  // per group of 4 channels: the window of the memory, then the tile of the current
   const Window window = layout.window;

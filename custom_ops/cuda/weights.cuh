@@ -23,7 +23,8 @@ __global__ void __launch_bounds__(kWeightThreads) weights_kernel(const Job job) 
 #pragma unroll 4
   for (int32_t u = 0; u < job.tap_count; ++u) {
     float value = 0.0f;
-    for (int32_t part = 0; part < job.parts; ++part) value += job.similarities[part * part_stride + first + u * job.plane];
+    for (int32_t part = 0; part < job.parts; ++part)
+      value += job.similarities[part * part_stride + first + u * job.plane];
     column[u * stride] = value;
   }
 

@@ -7,13 +7,16 @@ import ctypes
 import os
 import shutil
 import subprocess
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from lsts_edge.benchmarks.op_cuda import build_library, check_kernels, torch_forms
+from lsts_edge.custom_ops import describe, library_path
+from lsts_edge.custom_ops.abi_host import AbiHost, TensorView
+from lsts_edge.errors import OpLibraryError, OpLibraryMissing
 from lsts_edge.opspec import LSTS, lsts_conditioning, lsts_reference
 
 SEED = 20
@@ -252,6 +255,85 @@ def test_first_call_inside_a_capture_is_refused(host_library: ctypes.CDLL) -> No
     assert "got a first call of this size inside a stream capture" in run.error
 
 
+def _library() -> Path:
+    try:
+        return library_path()
+    except OpLibraryMissing as error:
+        pytest.skip(f"this install has no op library: {error}")
+
+
+@pytest.mark.parametrize("dtype", LSTS.tolerance)
+@pytest.mark.parametrize("normalization", LSTS.attributes["normalization"])
+def test_abi_host_drives_the_cpu_kernels(dtype: str, normalization: str) -> None:
+    case = make_case(SIZES[2], dtype, normalization)
+    (n, _, h, w), c = case.embedding.shape, case.feature.shape[1]
+    aligned, peak = Guarded((n, c, h, w), dtype), Guarded((n, 1, h, w), "float32")
+    arrays = [case.embedding, case.current, case.feature, aligned.array, peak.array]
+    host = AbiHost(_library())
+    with host.kernel(case.offsets, dtype=dtype, provider="CPUExecutionProvider", normalization=normalization) as kernel:
+        kernel.run(*map(TensorView.of, arrays))
+        with pytest.raises(OpLibraryError, match="inputs do not fit each other"):
+            kernel.run(*map(TensorView.of, [case.embedding[:, :1], *arrays[1:]]))
+    aligned.check()
+    peak.check()
+    check_result(case, dtype, normalization, aligned.array, peak.array)
+
+
+def test_cuda_kernels_say_why_they_cannot_run_without_a_driver() -> None:
+    host = AbiHost(_library())
+    told = describe()["cuda"]
+    if told is None:
+        with pytest.raises(OpLibraryError, match="Build it with nvcc"):
+            host.kernel(make_case(SIZES[0], "float32").offsets, dtype="float32")
+    elif told["driver_version"] == 0:
+        with pytest.raises(OpLibraryError, match="There is no CUDA driver here"):
+            host.kernel(make_case(SIZES[0], "float32").offsets, dtype="float32")
+    else:
+        pytest.skip("there is a CUDA driver: the gpu tests run the kernels")
+
+
+def test_the_benchmark_s_check_runs_on_the_cpu_kernels() -> None:
+    pytest.importorskip("torch")
+    checked = check_kernels(AbiHost(_library()), "cpu", cases=4, seed=SEED)
+    assert all(0.0 < share <= 1.0 for share in checked["share_of_allowed_error"].values())
+
+
+def test_torch_forms_equal_the_reference() -> None:
+    torch = pytest.importorskip("torch")
+    case = make_case(SIZES[3], "float32")
+    tensors = [torch.from_numpy(a) for a in (case.embedding, case.current, case.feature)]
+    expected, _ = lsts_reference(case.embedding, case.current, case.feature, case.offsets)
+    for form, call in torch_forms(torch, *tensors, case.offsets).items():
+        assert np.abs(call().numpy() - expected).max() <= 10 * LSTS.tolerance["float32"], form
+
+
+def test_nvcc_compiles_the_kernels(root: Path, tmp_path: Path) -> None:
+    nvcc = shutil.which("nvcc")
+    if nvcc is None:
+        pytest.skip("nvcc is not installed: the CUDA kernels were compiled for the host only")
+    version = subprocess.run([nvcc, "--version"], capture_output=True, text=True, check=True).stdout.split("\n")[-3:]
+    folders = [f"-I{root / 'custom_ops' / name}" for name in ("include", "cuda")]
+    command = [nvcc, "-std=c++17", "-O1", "-Xptxas=-O1", "-arch=sm_87", '-DLSTS_CUDA_ARCHS="87"', *folders, "-c"]
+    source = root / "custom_ops/cuda/lsts_cuda.cu"
+    done = subprocess.run(
+        [*command, str(source), "-o", str(tmp_path / "k.o")], capture_output=True, text=True, check=False
+    )
+    print(f"compiled for sm_87 by {' '.join(version)}")
+    assert done.returncode == 0, done.stderr
+    assert "warning" not in done.stderr, done.stderr
+
+
+@pytest.mark.gpu
+def test_kernels_on_the_gpu_equal_the_reference(tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch")
+    if not torch.cuda.is_available():
+        if os.environ.get("LSTS_REQUIRE_GPU") == "1":
+            pytest.fail("LSTS_REQUIRE_GPU=1 and torch sees no GPU")
+        pytest.skip("torch sees no GPU")
+    library = build_library(tmp_path, "".join(map(str, torch.cuda.get_device_capability())))
+    check_kernels(AbiHost(library), "cuda", cases=40, seed=SEED)
+
+
 # File, text, replacement: each must show as a failure of the checks above, or they are worth nothing.
 PLANTED = {
     "no barrier before a window is read": ("blend.cuh", "__syncthreads();", ";"),
@@ -272,7 +354,7 @@ def test_a_planted_fault_is_caught(root: Path, tmp_path: Path, fault: str) -> No
     assert text in whole
     source.write_text(whole.replace(text, replacement, 1))
     library = build_on_host(root, tmp_path / "ops", tmp_path / "planted.so")
-    with pytest.raises(AssertionError):  # noqa: PT012 - any of the checks may be the one that sees it
+    with pytest.raises(AssertionError):
         for size in (SIZES[7], SIZES[6]):
             case = make_case(size, "float32")
             for is_reversed in (False, True):

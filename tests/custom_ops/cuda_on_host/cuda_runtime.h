@@ -1,7 +1,8 @@
 // Stands in for CUDA's header, so that the kernels' own source runs on a machine without a GPU.
 //
 // Every thread of a block is a fiber; __syncthreads() hands over to the next one. The order in which fibers run is a
-// setting: a result that depends on it is a missing barrier. Only what custom_ops/cuda uses is here. Speed means nothing.
+// setting: a result that depends on it is a missing barrier. Only what custom_ops/cuda uses is here. Speed means
+// nothing.
 #pragma once
 
 #include <cmath>
@@ -62,7 +63,8 @@ cudaError_t cudaOccupancyMaxActiveBlocksPerMultiprocessor(int* out, Kernel, int,
 cudaError_t run_grid(dim3 grid, dim3 block, size_t shared_bytes, const std::function<void()>& thread);
 
 template <class... P>
-cudaError_t cudaLaunchKernel(void (*kernel)(P...), dim3 grid, dim3 block, void** arguments, size_t shared_bytes, cudaStream_t) {
+cudaError_t cudaLaunchKernel(void (*kernel)(P...), dim3 grid, dim3 block, void** arguments, size_t shared_bytes,
+                             cudaStream_t) {
   const auto call = [&]<size_t... kIndex>(std::index_sequence<kIndex...>) {
     kernel(*static_cast<std::remove_const_t<P>*>(arguments[kIndex])...);
   };

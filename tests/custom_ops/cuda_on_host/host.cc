@@ -1,4 +1,5 @@
-// The CUDA kernels of custom_ops/cuda compiled for the host, behind one C function; see cuda_runtime.h beside this file.
+// The CUDA kernels of custom_ops/cuda compiled for the host, behind one C function; see cuda_runtime.h beside this
+// file.
 #include <ucontext.h>
 
 #include <algorithm>
@@ -126,8 +127,8 @@ struct HostOptions {
   int32_t multiprocessors, is_reversed, is_capturing, runs;
 };
 
-// Makes a plan, runs the call `runs` times and destroys the plan. Returns how many allocations the runs made, or -1 with
-// `message` filled. `path` gets two letters: how the first and the third step ran, (t)iled or (p)lain.
+// Makes a plan, runs the call `runs` times and destroys the plan. Returns how many allocations the runs made, or -1
+// with `message` filled. `path` gets two letters: how the first and the third step ran, (t)iled or (p)lain.
 int32_t lsts_cuda_on_host(const float* offsets, int64_t locations, int32_t normalization, const lsts::Call* call,
                           const HostOptions* options, char* path, char* message, size_t message_size) {
   g_multiprocessors = options->multiprocessors;
