@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from lsts_edge.errors import OptionError
 from lsts_edge.model.layers import ConvStack
 from lsts_edge.presets import AggregationPreset
 
@@ -20,10 +21,20 @@ class Aggregation(nn.Module):
     Args:
         channels: channels of each feature.
         preset: the stack, which ends in one channel, and the form.
+
+    Raises:
+        OptionError: if the stack does not end in one channel or has a stride.
     """
 
     def __init__(self, channels: int, preset: AggregationPreset) -> None:
         super().__init__()
+        if not preset.layers or preset.layers[-1].channels != 1 or any(layer.stride != 1 for layer in preset.layers):
+            raise OptionError(
+                "aggregation layers",
+                got=preset.layers,
+                expected="one channel last, stride 1",
+                fix="Correct the preset's aggregation.",
+            )
         self.form = preset.form
         self.stack = ConvStack(channels * (2 if preset.form == "concat" else 1), preset.layers, relu=False)
 

@@ -114,6 +114,12 @@ def test_weights_of_an_aggregation_sum_to_one() -> None:
     torch.testing.assert_close(aggregation(first, first), first)
 
 
+@pytest.mark.parametrize("layers", [(), (ConvLayer(1, 2),), (ConvLayer(3, 4, stride=2), ConvLayer(1, 1))])
+def test_an_aggregation_that_gives_no_single_score_is_refused(layers: tuple[ConvLayer, ...]) -> None:
+    with pytest.raises(OptionError, match="aggregation layers"):
+        build_network(dataclasses.replace(TINY, aggregation=AggregationPreset(layers)))
+
+
 def test_without_lsts_every_frame_is_heavy() -> None:
     preset = dataclasses.replace(TINY, name="per-frame", lsts=None, transform=(), aggregation=None)
     network = random_network(preset, 0)
