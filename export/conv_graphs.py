@@ -1,4 +1,4 @@
-"""The subgraphs made of convolutions, traced by torch in one go and then cut apart."""
+"""The image subgraphs, heavy and light: traced by torch in one go and then cut apart."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from torch import nn
 
 from lsts_edge.errors import ExportError
 from lsts_edge.export.fold import fold_batch_norms
-from lsts_edge.export.graph import IR_VERSION, OPSET, Builder, finished
+from lsts_edge.export.graph import IR_VERSION, OPSET, finished
 from lsts_edge.model.network import Normalize, VideoNetwork
 from lsts_edge.presets import ModelPreset
 
@@ -29,85 +29,45 @@ def feature_shape(preset: ModelPreset) -> tuple[int, int, int, int]:
 
 
 def conv_graphs(network: VideoNetwork) -> dict[str, onnx.ModelProto]:
-    """Every subgraph but LSTS and the head, by name.
+    """``heavy`` (``image -> feature``) and, with LSTS, ``light`` (``image -> high``).
 
-    Image graphs take ``image`` ``(1, H, W, 3)`` uint8 BGR and hold the normalisation; batch norms are folded.
-    torch's exporter has a fixed cost of about a second a call, so all parts are traced in one call, each on inputs
-    of its own, and cut apart afterwards.
+    They take ``image`` ``(1, H, W, 3)`` uint8 BGR and hold the normalisation; batch norms are folded. torch's exporter
+    has a fixed cost of about a second a call, so both are traced in one call, each on an image of its own.
 
     Raises:
-        ExportError: if torch cannot express a layer in ONNX, or a shape is not the preset's.
+        ExportError: if torch cannot express a layer in ONNX.
     """
-    parts = _parts(network.preset)
+    parts = {"heavy": "feature"} if network.preset.lsts is None else {"heavy": "feature", "light": "high"}
     traced = _trace(fold_batch_norms(network), parts)
-    graphs = {name: _cut(traced, name, inputs, outputs) for name, (inputs, outputs) in parts.items()}
-    if network.preset.lsts is not None and network.preset.form == "released" and network.preset.recursion != 1.0:
-        graphs["start"] = _start(feature_shape(network.preset))
-    return graphs
+    return {part: _cut(traced, part, output) for part, output in parts.items()}
 
 
-_Parts = dict[str, tuple[tuple[str, ...], tuple[str, ...]]]
+class _Parts(nn.Module):
+    """Runs each method of the network on an image of its own."""
 
-
-def _parts(preset: ModelPreset) -> _Parts:
-    """Graph name -> its inputs and outputs."""
-    parts: _Parts = {"heavy": (("image",), ("feature",))}
-    if preset.lsts is None:
-        return parts
-    paper = preset.form == "paper"
-    two_memories = not paper and preset.recursion != 1.0
-    parts["light"] = (("image",), ("high",))
-    parts["embed_key"] = (("memory", "feature"), ("memory_embedding", "feature_embedding"))
-    parts["aggregate_key"] = (("feature", "aligned"), ("task", "memory") if two_memories else ("task",))
-    if paper:
-        parts["aggregate_task"] = (("memory", "feature"), ("task",))
-    parts["embed_memory"] = (("task",), ("task_embedding",))
-    parts["embed_current"] = (("high",), ("high_embedding",))
-    parts["aggregate_current"] = (("high", "aligned"), ("task",))
-    return parts
-
-
-class _AllParts(nn.Module):
-    """Runs each part on inputs of its own."""
-
-    def __init__(self, network: VideoNetwork, parts: _Parts) -> None:
+    def __init__(self, network: VideoNetwork, parts: dict[str, str]) -> None:
         super().__init__()
         self.network = network
         self.normalize = Normalize(network.preset.input)
-        self.parts = parts
+        self.parts = tuple(parts)
 
-    def forward(self, *inputs: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        given = iter(inputs)
-        results: list[torch.Tensor] = []
-        for name, (wanted, outputs) in self.parts.items():
-            arguments = [next(given) for _ in wanted]
-            if wanted == ("image",):
-                arguments = [self.normalize(arguments[0])]
-            made = getattr(self.network, name)(*arguments)
-            made = made if isinstance(made, tuple) else (made,)
-            if "memory" in outputs:
-                made = (*made, self.network.update_memory(made[0], arguments[0]))
-            results.extend(made)
-        return tuple(results)
+    def forward(self, *images: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        pairs = zip(self.parts, images, strict=True)
+        return tuple(getattr(self.network, part)(self.normalize(image)) for part, image in pairs)
 
 
-def _trace(network: VideoNetwork, parts: _Parts) -> ir.Model:
+def _trace(network: VideoNetwork, parts: dict[str, str]) -> ir.Model:
     size = network.preset.input
-    image = (1, size.height_px, size.width_px, 3)
-    feature = feature_shape(network.preset)
-    names = [f"{part}/{name}" for part, (inputs, _) in parts.items() for name in inputs]
-    arguments = tuple(
-        torch.zeros(image, dtype=torch.uint8) if name.endswith("/image") else torch.zeros(feature) for name in names
-    )
+    shape = (1, size.height_px, size.width_px, 3)
     try:
         with _quiet(), torch.no_grad():
             program = torch.onnx.export(
-                _AllParts(network, parts).eval(),
-                arguments,
+                _Parts(network, parts).eval(),
+                tuple(torch.zeros(shape, dtype=torch.uint8) for _ in parts),
                 dynamo=True,
                 opset_version=OPSET,
-                input_names=names,
-                output_names=[f"{part}/{name}" for part, (_, outputs) in parts.items() for name in outputs],
+                input_names=[f"{part}/image" for part in parts],
+                output_names=[f"{part}/{output}" for part, output in parts.items()],
                 external_data=False,
                 verbose=False,
                 optimize=True,
@@ -123,26 +83,16 @@ def _trace(network: VideoNetwork, parts: _Parts) -> ir.Model:
     return program.model
 
 
-def _cut(traced: ir.Model, part: str, inputs: tuple[str, ...], outputs: tuple[str, ...]) -> onnx.ModelProto:
-    graph = ir.convenience.extract(traced.graph, [f"{part}/{i}" for i in inputs], [f"{part}/{o}" for o in outputs])
+def _cut(traced: ir.Model, part: str, output: str) -> onnx.ModelProto:
+    graph = ir.convenience.extract(traced.graph, [f"{part}/image"], [f"{part}/{output}"])
     graph.name = part
-    for values, names in ((graph.inputs, inputs), (graph.outputs, outputs)):
-        for value, name in zip(values, names, strict=True):
-            value.name = name
+    graph.inputs[0].name, graph.outputs[0].name = "image", output
     return finished(ir.to_proto(ir.Model(graph, ir_version=IR_VERSION)))
-
-
-def _start(shape: tuple[int, int, int, int]) -> onnx.ModelProto:
-    """The first feature becomes both states of a memory with r other than 1."""
-    graph = Builder("start")
-    feature = graph.input("feature", shape)
-    outputs = {name: (graph.op("Identity", feature), shape, "float32") for name in ("memory", "task")}
-    return graph.build(outputs)
 
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """torch's exporter tells of optional packages and of its own insides; none of it is news to the user."""
+    """Torch's exporter tells of optional packages and of its own insides; none of it is news to the user."""
     loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir", "torch.export")]
     levels = [logger.level for logger in loggers]
     with warnings.catch_warnings():

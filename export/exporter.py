@@ -11,6 +11,7 @@ import torch
 
 from lsts_edge import __version__
 from lsts_edge.errors import ExportError
+from lsts_edge.export.blend_graphs import blend_graphs
 from lsts_edge.export.conv_graphs import conv_graphs, feature_shape
 from lsts_edge.export.head_graph import head_graph
 from lsts_edge.export.join import JOINED_NAMES, join
@@ -92,8 +93,9 @@ def export_model(
     graphs: Graphs = {name: {"default": model} for name, model in conv_graphs(network).items()}
     lsts = None
     if preset.lsts is not None:
-        progress(f"writing LSTS ({', '.join(forms)})")
+        progress(f"writing embeddings, aggregation and LSTS ({', '.join(forms)})")
         offsets = _constant_offsets(network)
+        graphs |= {name: {"default": model} for name, model in blend_graphs(network, feature_shape(preset)).items()}
         for name in _LSTS_CURRENT_INPUT:
             graphs[name] = {form: _lsts(name, form, offsets, preset) for form in forms}
         lsts = _lsts_info(offsets, preset, forms)

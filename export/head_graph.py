@@ -123,7 +123,7 @@ class _Head:
         ``vote[r, d] = sum_ij sum_yx rows[r, i, y] columns[r, j, x] map[d, i, j, y, x] / bins^2``, where a mask's
         entries are one over the bin's height or width. The sum over rows is one matrix product per bin row.
         """
-        graph, preset, head = self.graph, self.preset, self.head
+        graph, preset = self.graph, self.preset
         bins, classes = preset.bins, len(preset.classes) + 1
         depth = classes + 4
         maps = self.position_sensitive_maps(depth)  # (bins, H, depth * bins * W), row bins first
@@ -132,7 +132,9 @@ class _Head:
         columns = graph.reshape(columns, -1, bins * self.width, 1)
         total: ir.Value | None = None
         for row, plane in zip(graph.split(rows, (1,) * bins, 0), graph.split(maps, (1,) * bins, 0), strict=True):
-            summed = graph.op("MatMul", graph.op("Squeeze", row, graph.ints(0)), graph.op("Squeeze", plane, graph.ints(0)))
+            summed = graph.op(
+                "MatMul", graph.op("Squeeze", row, graph.ints(0)), graph.op("Squeeze", plane, graph.ints(0))
+            )
             summed = graph.op("MatMul", graph.reshape(summed, -1, depth, bins * self.width), columns)  # (R, depth, 1)
             total = summed if total is None else graph.op("Add", total, summed)
         assert total is not None
@@ -141,7 +143,7 @@ class _Head:
         return logits, deltas
 
     def position_sensitive_maps(self, depth: int) -> ir.Value:
-        """Class maps and the object's box maps, ``(bins, H, depth * bins * W)``: what the products of ``votes`` read."""
+        """Class maps and the object's box maps as ``votes`` multiplies them, ``(bins, H, depth * bins * W)``."""
         graph, preset, head = self.graph, self.preset, self.head
         bins = preset.bins
         # Class-agnostic boxes: background's four come first and are not used.

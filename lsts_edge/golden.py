@@ -35,7 +35,7 @@ class TensorSample:
         """Tensor error of ``got``; infinite if a sampled entry does not exist or anything is not finite."""
         if self.index is None:
             return tensor_error(got, self.values, self.scale)
-        if len(self.index) and int(self.index.max()) >= got.size or not np.isfinite(got).all():
+        if (len(self.index) and int(self.index.max()) >= got.size) or not np.isfinite(got).all():
             return float("inf")
         return tensor_error(got.reshape(-1)[self.index], self.values, self.scale)
 

@@ -21,6 +21,7 @@ from lsts_edge.verification import (
     TorchReference,
     check_parity,
     clip_images,
+    comparable_forms,
     parity_interval,
     verify_bundle,
     video_images,
@@ -90,9 +91,7 @@ def load_network(
 
     network, info = load_checkpoint(checkpoint, preset)
     network.preset = network.preset.resized(height_px, width_px)
-    weights = WeightsInfo(
-        "file", info.licence, info.description or "not described", file=info.file, sha256=info.sha256
-    )
+    weights = WeightsInfo("file", info.licence, info.description or "not described", file=info.file, sha256=info.sha256)
     return network, weights
 
 
@@ -143,7 +142,7 @@ def publish(
     begin = time.perf_counter()
     manifest = exported.manifest
     draft = _Unwritten(root, _with_sizes(manifest, exported.files), "", exported.files)
-    checked = _runnable(manifest, progress)
+    checked = comparable_forms(manifest, progress)
     size = manifest.input
     recorder = GoldenRecorder(size.height_px, size.width_px, CLIP_SEED)
     images = clip_images(frames, size.height_px, size.width_px)
@@ -176,26 +175,6 @@ def publish(
     bundle = write_bundle(root, dataclasses.replace(manifest, parity=parity), files, overwrite=overwrite)
     seconds["write"] = time.perf_counter() - begin
     return Published(bundle, tuple(reports), seconds)
-
-
-def _runnable(manifest: Manifest, progress: Callable[[str], None]) -> tuple[str, ...] | None:
-    """The forms that can be compared here: the custom op only where its library is."""
-    if manifest.lsts is None:
-        return None
-    forms = manifest.lsts.forms
-    if "custom" not in forms:
-        return forms
-    from lsts_edge.custom_ops import library_path
-    from lsts_edge.errors import OpLibraryError
-
-    try:
-        library_path()
-    except OpLibraryError as error:
-        if forms == ("custom",):
-            raise
-        progress(f"form custom is not compared: {error.problem}")
-        return tuple(form for form in forms if form != "custom")
-    return forms
 
 
 def _with_sizes(manifest: Manifest, files: Mapping[str, bytes]) -> Manifest:

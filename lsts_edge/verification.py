@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -13,12 +13,13 @@ import numpy.typing as npt
 
 from lsts_edge.bundle import Bundle
 from lsts_edge.clips import moving_clip
-from lsts_edge.errors import BundleError, CheckFailed, OptionError
+from lsts_edge.errors import BundleError, CheckFailed, OpLibraryError, OptionError
 from lsts_edge.golden import GOLDEN_FILE, Golden, GoldenRecorder, TensorSample
 from lsts_edge.manifest import Manifest, ParityInfo
 from lsts_edge.parity import NEAR_FRACTION, TENSOR_TOLERANCE, Boxes, ParityTotals, match_boxes
 from lsts_edge.runtime.pipeline import Kind, Pipeline
 from lsts_edge.runtime.preprocess import Preprocessor
+from lsts_edge.runtime.session import open_backend
 
 if TYPE_CHECKING:
     from lsts_edge.model.network import VideoNetwork
@@ -33,11 +34,15 @@ __all__ = [
     "TorchReference",
     "check_parity",
     "clip_images",
+    "comparable_forms",
+    "parity_interval",
     "verify_bundle",
+    "video_images",
 ]
 
 CLIP_FRAMES = 30
 CLIP_SEED = 0
+_FEW_PARAMETERS = 1_000_000  # in all graphs together: below this, threads cost more than they give
 _DETECTIONS = ("boxes", "scores", "labels")
 
 Array = npt.NDArray[Any]
@@ -132,28 +137,19 @@ class TorchReference:
         keyframe_interval: int,
         recorder: GoldenRecorder | None = None,
     ) -> None:
-        import torch
+        from lsts_edge.model.reference import torch_version
 
         self._network = network
         self._images = images
         self._interval = keyframe_interval
         self._recorder = recorder
-        self.description = f"torch {torch.__version__}, live"
+        self.description = f"torch {torch_version()}, live"
 
     def frames(self) -> Iterator[FrameTruth]:
         """Step through the clip; every entry of every tensor is compared."""
-        import torch
+        from lsts_edge.model.reference import reference_steps
 
-        from lsts_edge.model.loop import VideoLoop
-        from lsts_edge.model.network import Normalize
-
-        loop = VideoLoop(self._network)
-        normalize = Normalize(self._network.preset.input)
-        for index, image in enumerate(self._images):
-            kind = _kind(index, self._interval, self._network.lsts is not None)
-            with torch.inference_mode():
-                slots = loop.step(normalize(torch.from_numpy(image.copy())), kind != "propagated")
-            arrays = {name: value.numpy() for name, value in slots.items()}
+        for image, kind, arrays in reference_steps(self._network, self._images, self._interval):
             boxes = Boxes(*(arrays.pop(name) for name in _DETECTIONS))
             if self._recorder is not None:
                 self._recorder.add(kind, _digest(image), arrays, boxes)
@@ -252,11 +248,12 @@ def verify_bundle(
     chosen: Sequence[str | None] = (None,) if manifest.lsts is None else tuple(forms or manifest.lsts.forms)
     if joined is None:
         joined = (False, True) if manifest.joined else (False,)
+    if threads is None and sum(graph.parameters for graph in manifest.graphs.values()) < _FEW_PARAMETERS:
+        threads = 1
+    # Several pipelines and torch take turns here: threads that spin while they wait would slow the others.
+    engine = open_backend(backend, provider, threads=threads, custom_op="custom" in chosen, spinning=False)
     runs = [
-        (
-            Pipeline(bundle, backend, provider, threads=threads, lsts_form=form, joined=use),
-            ProgramParity(form, use, ParityTotals()),
-        )
+        (Pipeline(bundle, engine, lsts_form=form, joined=use), ProgramParity(form, use, ParityTotals()))
         for form in chosen
         for use in joined
     ]
@@ -277,7 +274,30 @@ def verify_bundle(
                 max_detections=manifest.detection.max_detections,
             )
             parity.totals.add_boxes(match)
-    return ParityReport(reference.description, f"{backend} {runs[0][0].backend.version}", tuple(p for _, p in runs))
+    return ParityReport(reference.description, f"{backend} {engine.version}", tuple(p for _, p in runs))
+
+
+def comparable_forms(manifest: Manifest, told: Callable[[str], None]) -> tuple[str, ...] | None:
+    """The bundle's LSTS forms that can run here: ``custom`` only where its library is, which ``told`` hears.
+
+    Raises:
+        OpLibraryError: if ``custom`` is the bundle's only form and its library cannot be used.
+    """
+    if manifest.lsts is None:
+        return None
+    forms = manifest.lsts.forms
+    if "custom" not in forms:
+        return forms
+    from lsts_edge.custom_ops import library_path
+
+    try:
+        library_path()
+    except OpLibraryError as error:
+        if forms == ("custom",):
+            raise
+        told(f"form custom is not compared: {error.problem}")
+        return tuple(form for form in forms if form != "custom")
+    return forms
 
 
 def check_parity(report: ParityReport) -> None:
@@ -304,12 +324,6 @@ def check_parity(report: ParityReport) -> None:
 def parity_interval(manifest: Manifest, frames: int) -> int:
     """Keyframe interval of a check: the model's, but short enough for three keyframes."""
     return max(1, min(manifest.keyframes.interval, -(-frames // 3)))
-
-
-def _kind(index: int, interval: int, carries_memory: bool) -> Kind:
-    if index == 0 or not carries_memory:
-        return "first"
-    return "propagated" if index % interval else "keyframe"
 
 
 def _torch_name(slot: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Literal
 
 import numpy as np
@@ -14,6 +15,9 @@ from lsts_edge.model.network import Normalize, VideoNetwork
 __all__ = ["reference_steps", "torch_version"]
 
 Kind = Literal["first", "keyframe", "propagated"]
+
+_FEW_PARAMETERS = 1_000_000
+"""Below this, handing work to threads costs more than the work."""
 
 
 def reference_steps(
@@ -29,15 +33,26 @@ def reference_steps(
     Yields:
         The image, its kind, and the loop's slots as arrays.
     """
+    few = sum(parameter.numel() for parameter in network.parameters()) < _FEW_PARAMETERS
     loop = VideoLoop(network)
     normalize = Normalize(network.preset.input)
     for index, image in enumerate(images):
         kind: Kind = "first"
         if index and network.lsts is not None:
             kind = "propagated" if index % keyframe_interval else "keyframe"
-        with torch.inference_mode():
+        with torch.inference_mode(), _threads(1 if few else torch.get_num_threads()):
             slots = loop.step(normalize(torch.from_numpy(image.copy())), kind != "propagated")
         yield image, kind, {name: tensor.numpy() for name, tensor in slots.items()}
+
+
+@contextmanager
+def _threads(count: int) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def torch_version() -> str:

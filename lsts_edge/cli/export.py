@@ -1,0 +1,150 @@
+"""``lsts-edge export``: a checkpoint becomes a bundle, once every program in it has matched torch."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from lsts_edge.cli.group import examples, json_option
+from lsts_edge.errors import OptionError
+from lsts_edge.manifest import GraphInfo, Manifest
+
+if TYPE_CHECKING:
+    from lsts_edge.publishing import Published
+
+__all__ = ["command", "export_lines"]
+
+ALL_FORMS = ("taps", "custom", "gridsample")
+
+
+@click.command(
+    "export",
+    short_help="Turn a checkpoint into a bundle of ONNX subgraphs.",
+    epilog=examples(
+        "lsts-edge export --checkpoint examples/weights/lsts_lite.safetensors --output demo/bundle",
+        "lsts-edge export --checkpoint random --seed 0 --preset lsts-r101 --output /tmp/r101",
+        "lsts-edge export --checkpoint mine.safetensors --output b --lsts-form all --verify-video street.mp4",
+    ),
+)
+@click.option("--checkpoint", required=True, metavar="FILE|random", help="A checkpoint, or random weights.")
+@click.option("--output", required=True, type=click.Path(path_type=Path), help="The bundle's directory.")
+@click.option("--preset", help="Preset: for random weights, and checkpoints that state none.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Of random weights.")
+@click.option("--height", type=int, help="Input height in pixels [default: the preset's].")
+@click.option("--width", type=int, help="Input width in pixels [default: the preset's].")
+@click.option("--joined/--no-joined", default=None, help="One graph per kind of frame too [default: small models].")
+@click.option(
+    "--lsts-form",
+    "forms",
+    multiple=True,
+    type=click.Choice([*ALL_FORMS, "all"]),
+    help="May be repeated; the first is the default form [default: taps].",
+)
+@click.option("--overwrite", is_flag=True, help="Replace a bundle that is there.")
+@click.option("--verify-video", type=click.Path(), help="Compare on this video too, besides the built-in clip.")
+@click.option("--verify-frames", type=int, default=30, show_default=True, help="Frames to compare with torch.")
+@json_option
+def command(
+    checkpoint: str,
+    output: Path,
+    preset: str | None,
+    seed: int,
+    height: int | None,
+    width: int | None,
+    joined: bool | None,
+    forms: tuple[str, ...],
+    overwrite: bool,
+    verify_video: str | None,
+    verify_frames: int,
+    as_json: bool,
+) -> None:
+    """Export a checkpoint, compare every program with torch over video, and write the bundle if all agree.
+
+    Prints K offsets and U taps, and parameters, multiply-adds and size of each graph. An export that fails or is
+    interrupted leaves nothing behind.
+    """
+    from lsts_edge.publishing import load_network, publish
+
+    begin = time.perf_counter()
+
+    def progress(step: str) -> None:
+        click.echo(f"[{time.perf_counter() - begin:6.1f} s] {step}", err=True)
+
+    if not 0 <= seed < 2**31:
+        raise OptionError("--seed", got=seed, expected="0..2147483647", fix="Give a number in this range.")
+    progress(f"loading {checkpoint}")
+    network, weights = load_network(checkpoint, preset=preset, seed=seed, height_px=height, width_px=width)
+    chosen = ALL_FORMS if "all" in forms else forms or ALL_FORMS[:1]
+    published = publish(
+        network,
+        weights,
+        output,
+        forms=chosen,
+        joined=joined,
+        overwrite=overwrite,
+        frames=verify_frames,
+        video=verify_video,
+        progress=progress,
+    )
+    if as_json:
+        bundle = published.bundle
+        result = {
+            "bundle": str(bundle.path),
+            "bundle_digest": f"sha256:{bundle.digest}",
+            "seconds": dict(published.seconds),
+            "parity": [report.to_dict() for report in published.reports],
+            "manifest": bundle.manifest.to_dict(),
+        }
+        click.echo(json.dumps(result, indent=2))
+        return
+    for line in export_lines(published):
+        click.echo(line)
+
+
+def export_lines(published: Published) -> Iterator[str]:
+    """The report of an export, line by line; the last one states the result."""
+    bundle = published.bundle
+    manifest = bundle.manifest
+    size = manifest.input
+    yield f"{manifest.name}, {size.width_px} x {size.height_px} px, {manifest.weights.description}"
+    yield f"licence of the weights: {manifest.weights.licence}"
+    if manifest.lsts is not None:
+        lsts = manifest.lsts
+        yield f"LSTS: K = {lsts.locations} locations, U = {lsts.taps} taps within {lsts.radius_cells} cells, constant"
+    yield ""
+    yield from _table(manifest)
+    yield ""
+    for report in published.reports:
+        for program in report.programs:
+            totals = program.totals
+            which = f"{program.form + ', ' if program.form else ''}{'joined' if program.joined else 'split'}"
+            yield (
+                f"parity ({which}): tensor error {totals.max_tensor_error:.1e} over {totals.frames} frames, "
+                f"{totals.boxes} boxes, {totals.unmatched} unmatched, {totals.near_threshold} near a threshold"
+            )
+    seconds = ", ".join(f"{name} {value:.1f} s" for name, value in published.seconds.items())
+    yield f"time: {seconds}"
+    total = sum(info.bytes for info in manifest.files.values())
+    yield f"wrote {bundle.path}: {len(manifest.files)} files, {_megabytes(total)}, sha256:{bundle.digest}"
+
+
+def _table(manifest: Manifest) -> Iterator[str]:
+    yield f"{'graph':<18} {'parameters':>12} {'multiply-adds':>16} {'form':<10} {'size':>10}"
+    programs = (*manifest.programs.values(), *manifest.joined.values())
+    for name in dict.fromkeys(step.graph for steps in programs for step in steps):
+        graph = manifest.graphs[name]
+        for index, (form, file) in enumerate(graph.forms.items()):
+            yield f"{_row(name, graph) if index == 0 else '':<48} {form:<10} {_megabytes(manifest.files[file].bytes):>10}"
+
+
+def _row(name: str, graph: GraphInfo) -> str:
+    return f"{name:<18} {graph.parameters:>12,} {graph.multiply_adds:>16,}"
+
+
+def _megabytes(count: int) -> str:
+    return f"{count / 1e6:.2f} MB"

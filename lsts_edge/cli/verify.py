@@ -1,0 +1,161 @@
+"""``lsts-edge verify``: a bundle on this machine's engine against torch, live or as recorded in the bundle."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import click
+
+from lsts_edge.bundle import Bundle
+from lsts_edge.cli.group import examples, json_option
+from lsts_edge.errors import CheckpointError, OptionError
+
+if TYPE_CHECKING:
+    from lsts_edge.model.network import VideoNetwork
+    from lsts_edge.verification import ParityReport, Reference
+
+__all__ = ["command"]
+
+
+@click.command(
+    "verify",
+    short_help="Compare a bundle with torch, frame by frame, state carried.",
+    epilog=examples(
+        "lsts-edge verify demo/bundle",
+        "lsts-edge verify demo/bundle --backend openvino",
+        "lsts-edge verify demo/bundle --checkpoint examples/weights/lsts_lite.safetensors --video street.mp4",
+    ),
+)
+@click.argument("bundle", type=click.Path())
+@click.option("--checkpoint", metavar="FILE", help="Compare with this checkpoint in torch, not with the recording.")
+@click.option("--recorded", is_flag=True, help="Compare with the recording, also where torch could run.")
+@click.option("--backend", default="onnxruntime", show_default=True, help="onnxruntime or openvino (float32 hint).")
+@click.option("--provider", default="cpu", show_default=True, help="cpu, cuda, tensorrt; OpenVINO: cpu, gpu, auto.")
+@click.option("--threads", type=int, help="Threads inside an operator [default: the engine's choice].")
+@click.option("--lsts-form", "forms", multiple=True, help="May be repeated [default: every form in the bundle].")
+@click.option("--joined/--no-joined", default=None, help="Only the joined or only the split graphs [default: both].")
+@click.option("--frames", type=int, help="Frames to compare [default: 30, or all recorded].")
+@click.option("--video", type=click.Path(), help="Compare on this video; needs torch.")
+@click.option("--expect-digest", metavar="SHA256", help="Refuse the bundle unless this is its digest.")
+@json_option
+def command(
+    bundle: str,
+    checkpoint: str | None,
+    recorded: bool,
+    backend: str,
+    provider: str,
+    threads: int | None,
+    forms: tuple[str, ...],
+    joined: bool | None,
+    frames: int | None,
+    video: str | None,
+    expect_digest: str | None,
+    as_json: bool,
+) -> None:
+    """Run BUNDLE over a clip and compare every tensor and box with torch.
+
+    With --checkpoint, or for random weights where torch is installed, torch runs beside it. Otherwise the outputs
+    that torch gave at export are used, which needs no torch. The output says which.
+    """
+    from lsts_edge.verification import check_parity, comparable_forms, verify_bundle
+
+    opened = Bundle.open(bundle, expect_digest=expect_digest)
+    chosen = forms or comparable_forms(opened.manifest, lambda note: click.echo(note, err=True))
+    network = _live_network(opened, checkpoint, recorded)
+    with _reference(opened, network, frames, video) as reference:
+        if not as_json:
+            click.echo(f"{opened.manifest.name} on {backend} against {reference.description}")
+        report = verify_bundle(
+            opened,
+            reference,
+            backend=backend,
+            provider=provider,
+            threads=threads,
+            forms=chosen,
+            joined=None if joined is None else (joined,),
+        )
+    if as_json:
+        click.echo(json.dumps({"bundle_digest": f"sha256:{opened.digest}", **report.to_dict()}, indent=2))
+    else:
+        for line in _lines(report):
+            click.echo(line)
+    check_parity(report)
+    if not as_json:
+        click.echo(f"the bundle matches {report.against}")
+
+
+def _live_network(bundle: Bundle, checkpoint: str | None, recorded: bool) -> VideoNetwork | None:
+    """The network to run in torch, or None to use the recording."""
+    manifest = bundle.manifest
+    weights = manifest.weights
+    if recorded:
+        if checkpoint is not None:
+            fix = "Leave one out."
+            raise OptionError("options", got="--recorded and --checkpoint", expected="one of them", fix=fix)
+        return None
+    if checkpoint is not None:
+        from lsts_edge.model import load_checkpoint
+
+        network, info = load_checkpoint(checkpoint, manifest.preset)
+        if weights.sha256 not in (None, info.sha256):
+            raise CheckpointError(
+                f"checkpoint {info.file} is not the one the bundle was exported from",
+                got=f"sha256 {info.sha256}",
+                expected=f"sha256 {weights.sha256} ({weights.file})",
+                fix="Give that file, or export this one.",
+            )
+        return network
+    if weights.source == "random" and weights.seed is not None and importlib.util.find_spec("torch"):
+        from lsts_edge.model import random_network
+
+        return random_network(manifest.preset, weights.seed)
+    return None
+
+
+@contextmanager
+def _reference(
+    bundle: Bundle, network: VideoNetwork | None, frames: int | None, video: str | None
+) -> Iterator[Reference]:
+    from lsts_edge.verification import (
+        CLIP_FRAMES,
+        RecordedReference,
+        TorchReference,
+        clip_images,
+        parity_interval,
+        video_images,
+    )
+
+    if frames is not None and frames < 1:
+        raise OptionError("--frames", got=frames, expected="at least 1", fix="Give a positive number.")
+    manifest = bundle.manifest
+    if network is None:
+        if video is not None:
+            fix = "Add --checkpoint FILE, or leave --video out: the recording is of the built-in clip."
+            raise OptionError("--video", got="no torch network", expected="a checkpoint", fix=fix)
+        yield RecordedReference(bundle, frames)
+        return
+    count = frames or CLIP_FRAMES
+    interval = parity_interval(manifest, count)
+    if video is None:
+        size = manifest.input
+        yield TorchReference(network, clip_images(count, size.height_px, size.width_px), interval)
+        return
+    from lsts_edge.runtime.sources import open_source
+
+    with open_source(video) as source:
+        yield TorchReference(network, video_images(source, manifest, count), interval)
+
+
+def _lines(report: ParityReport) -> Iterator[str]:
+    for program in report.programs:
+        totals = program.totals
+        which = f"{program.form or 'default'}, {'joined' if program.joined else 'split'}"
+        yield (
+            f"{which}: tensor error {totals.max_tensor_error:.1e} ({totals.worst}), {totals.frames} frames, "
+            f"{totals.boxes} boxes, {totals.unmatched} unmatched, {totals.near_threshold} near a threshold: "
+            f"{'same' if totals.passed else 'DIFFERENT'}"
+        )
