@@ -29,7 +29,6 @@ METHODS: Mapping[str, str] = {
     "non-local": "all positions in place of LSTS, everything else as ours",
     "lsts": "ours",
 }
-_NOT_READ_BY_FLOW = ("memory_embedding", "current_embedding", "feature_embedding")
 
 
 class Contestant(Protocol):
@@ -291,7 +290,7 @@ class _FlowAggregate:
         self._runner = ProgramRunner(
             bundle.manifest,
             lambda graph: align if graph.startswith("lsts_") else session(graph),
-            unread={"lsts_key": _NOT_READ_BY_FLOW, "lsts_current": _NOT_READ_BY_FLOW},
+            unread={name: _but_memory(bundle, name) for name in ("lsts_key", "lsts_current")},
         )
         self.timings_ms: dict[str, float] = {}
 
@@ -321,6 +320,10 @@ def _replaced(
         return backend.load(model, f"{graph} ({method})").run
 
     return chosen
+
+
+def _but_memory(bundle: Bundle, graph: str) -> list[str]:
+    return [tensor.name for tensor in bundle.manifest.graphs[graph].inputs if tensor.name != "memory"]
 
 
 def _tensor(bundle: Bundle, graph: str, name: str) -> TensorInfo:

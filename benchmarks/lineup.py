@@ -117,13 +117,13 @@ def line_up(bundle: Bundle, options: LineupOptions) -> Lineup:
         for one in (bundle, *(Bundle.open(path) for path in options.also)):
             _add_bundle(entries, left_out, one, bundle, engine, options, threads)
         if options.yolox is not None:
-            size = _peer_size(bundle, 32)
+            size = _peer_size(bundle)
             backend = _open(engine, threads)
             yolox = YoloxNano(options.yolox, backend, *size, options.score_floor, options.max_detections)
             labels = {**_labels("yolox-nano", engine), "input_px": list(size)}
             entries.append(Entry(f"yolox-nano, {engine.label}", PeerContestant(yolox), labels))
     if options.nanodet is not None:
-        size = _peer_size(bundle, 64)
+        size = _peer_size(bundle)
         nanodet = NanoDetPlus(options.nanodet, threads, *size, options.score_floor, options.max_detections)
         labels = {
             "method": "nanodet-plus",
@@ -144,19 +144,21 @@ def _add_bundle(
     options: LineupOptions,
     threads: int,
 ) -> None:
-    backend = SharedSessions(_open(engine, threads))
+    backend, no_op = _open_with_op(engine, threads, bundle)
     methods = options.methods if bundle is main else tuple(m for m in options.methods if m in ("per-frame", "lsts"))
     precision = _precision(bundle, engine)
     where = f"{engine.label}" if bundle is main else f"{engine.label}, {bundle.path.name}"
     baseline = f"per-frame, {where}" if "per-frame" in methods else None
     for method, form, joined in _variants(bundle, methods, options):
         name = ", ".join([" ".join(filter(None, (method, form, "joined" if joined else None))), where])
+        if form == "custom" and no_op is not None:
+            left_out[name] = no_op
+            continue
         try:
-            used = SharedSessions(_open(engine, threads, custom=True)) if form == "custom" else backend
             contestant = bundle_contestant(
-                bundle, method, used, form=form, joined=joined, score_floor=options.score_floor
+                bundle, method, backend, form=form, joined=joined, score_floor=options.score_floor
             )
-        except (OpLibraryError, OptionError) as error:
+        except OptionError as error:
             left_out[name] = str(error)
             continue
         labels = {**_labels(method, engine), "precision": precision, "form": form, "joined": joined}
@@ -196,22 +198,33 @@ def _precision(bundle: Bundle, engine: EngineChoice) -> str:
     return "+".join(lower) if lower else engine.precision
 
 
-def _open(engine: EngineChoice, threads: int, custom: bool = False) -> Backend:
-    """An engine that shares the processor with the others: ONNX Runtime's threads do not spin between runs."""
-    oplib = None
-    if custom:
-        from lsts_edge.custom_ops import library_path
+def _open_with_op(engine: EngineChoice, threads: int, bundle: Bundle) -> tuple[SharedSessions, str | None]:
+    """The engine with our op registered where the bundle has that form; else without, and why."""
+    forms = bundle.manifest.lsts.forms if bundle.manifest.lsts else ()
+    if "custom" in forms:
+        try:
+            return SharedSessions(_open(engine, threads, custom_op=True)), None
+        except OpLibraryError as error:
+            return SharedSessions(_open(engine, threads)), str(error)
+    return SharedSessions(_open(engine, threads)), None
 
-        oplib = Path(library_path())
+
+def _open(engine: EngineChoice, threads: int, custom_op: bool = False) -> Backend:
+    """An engine that shares the processor with the others: ONNX Runtime's threads do not spin between runs."""
     return open_backend(
-        engine.backend, engine.provider, threads=threads, precision=engine.precision, oplib=oplib, spinning=False
+        engine.backend,
+        engine.provider,
+        threads=threads,
+        precision=engine.precision,
+        custom_op=custom_op,
+        spinning=False,
     )
 
 
-def _peer_size(bundle: Bundle, multiple: int) -> tuple[int, int]:
+def _peer_size(bundle: Bundle) -> tuple[int, int]:
     """The bundle's input size where the peer can take it, so that both see the same pixels; else its own 416 x 416."""
     height, width = bundle.manifest.input.height_px, bundle.manifest.input.width_px
-    return (height, width) if height % multiple == 0 and width % multiple == 0 else _PEER_PX
+    return (height, width) if height % 32 == 0 and width % 32 == 0 else _PEER_PX
 
 
 def compare_bundle(

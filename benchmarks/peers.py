@@ -43,13 +43,13 @@ class _Peer:
     strides: tuple[int, ...] = ()
 
     def __init__(self, height_px: int, width_px: int, score_floor: float, max_detections: int) -> None:
-        multiple = max(self.strides)
+        multiple = 32  # NanoDet's fourth stride, 64, is rounded up, as its own 416 x 416 shows
         if height_px % multiple or width_px % multiple:
             raise OptionError(
                 f"input of {type(self).__name__}",
                 got=f"{height_px} x {width_px}",
                 expected=f"multiples of {multiple}",
-                fix="Give another --peer-size.",
+                fix="Use the model's own 416 x 416.",
             )
         self.input_px = (height_px, width_px)
         self._preprocess = Preprocessor(InputInfo(height_px, width_px, "letterbox", 114))
@@ -146,8 +146,8 @@ class NanoDetPlus(_Peer):
     Args:
         param_path: the .param file.
         threads: ncnn's threads.
-        height_px: input height, a multiple of 64.
-        width_px: input width, a multiple of 64.
+        height_px: input height, a multiple of 32.
+        width_px: input width, a multiple of 32.
         score_floor: boxes scoring less are left out.
         max_detections: most boxes of a frame.
 
@@ -222,7 +222,7 @@ def _cell_grid(height_px: int, width_px: int, strides: tuple[int, ...]) -> tuple
     """(cells ``(N, 2)`` as x, y; their strides ``(N,)``), stride after stride, row after row."""
     cells, sizes = [], []
     for stride in strides:
-        y, x = np.meshgrid(np.arange(height_px // stride), np.arange(width_px // stride), indexing="ij")
+        y, x = np.meshgrid(np.arange(-(-height_px // stride)), np.arange(-(-width_px // stride)), indexing="ij")
         cells.append(np.stack((x, y), axis=-1).reshape(-1, 2))
         sizes.append(np.full(x.size, stride))
     return np.concatenate(cells).astype(np.float32), np.concatenate(sizes).astype(np.float32)

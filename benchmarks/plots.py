@@ -25,6 +25,7 @@ _COLORS = {"keyframe": "#cf222e", "propagated": "#0969da", "first": "#8250df"}
 _STAGES = ("#8c959f", "#54aeff", "#0969da", "#bf8700", "#2da44e", "#eaeef2", "#8250df")
 _METHOD_COLORS = {"lsts": "#cf222e", "per-frame": "#57606a", "yolox-nano": "#bf8700", "nanodet-plus": "#2da44e"}
 _OTHER = "#54aeff"
+_BESIDE: dict[str, Any] = {"textcoords": "offset points", "va": "center", "fontsize": 7.5}
 
 
 def distribution_plot(result: Mapping[str, Any]) -> str:
@@ -68,7 +69,7 @@ def timeline_plot(result: Mapping[str, Any]) -> str:
 def stage_plot(result: Mapping[str, Any]) -> str:
     """Where the time of a keyframe and of a propagated frame goes: subgraphs inside the model, stages around it."""
     data = result["data"]
-    kinds = [kind for kind in ("keyframe", "propagated", "first") if kind in data["by_kind"]]
+    kinds = [kind for kind in ("keyframe", "propagated") if kind in data["by_kind"]] or ["first"]
     apart = data["subgraphs"] or data["by_kind"]
     figure, axes = _figure(9.6, 0.9 + 0.62 * len(kinds))
     names: list[str] = []
@@ -107,26 +108,29 @@ def stage_plot(result: Mapping[str, Any]) -> str:
 def comparison_plot(result: Mapping[str, Any]) -> str:
     """Mean milliseconds per frame of every entry, and the range from propagated frame to keyframe."""
     rows = sorted(result["data"]["rows"], key=lambda row: float(row["model"]["all"]["mean_ms"]))
-    figure, axes = _figure(9.6, 0.8 + 0.3 * len(rows))
+    figure, axes = _figure(9.6, 0.8 + 0.28 * len(rows))
     for place, row in enumerate(rows):
-        model = row["model"]
-        axes.barh(place, model["all"]["mean_ms"], color=_METHOD_COLORS.get(row["method"], _OTHER), height=0.66)
+        model, end = row["model"], float(row["model"]["all"]["mean_ms"])
+        axes.barh(place, end, color=_METHOD_COLORS.get(row["method"], _OTHER), height=0.66)
         if "propagated" in model:
-            ends = (max(model["propagated"]["p50_ms"], model["all"]["min_ms"]), model["keyframe"]["p50_ms"])
+            ends = (model["propagated"]["p50_ms"], model["keyframe"]["p50_ms"])
             axes.plot(ends, (place, place), color=_INK, linewidth=1, marker="|", markersize=7)
-        axes.text(
-            model["all"]["mean_ms"] * 1.03, place + 0.02, f"{model['all']['mean_ms']:.4g}", va="center", fontsize=7.5
-        )
+            end = max(end, *ends)
+        axes.annotate(f"{model['all']['mean_ms']:.4g}", (end, place), xytext=(5, 0), **_BESIDE)
     axes.set_yticks(range(len(rows)), [row["name"] for row in rows], fontsize=8)
-    axes.invert_yaxis()
+    axes.set_ylim(len(rows) - 0.4, -0.6)
     axes.set_xscale("log")
+    axes.set_xlim(min(float(row["model"]["all"]["mean_ms"]) for row in rows) / 4)
     _plain_ticks(axes.xaxis)
     axes.set_xlabel("mean model ms per frame, logarithmic; the line runs from propagated p50 to keyframe p50")
     return _svg(figure)
 
 
 def pareto_plot(result: Mapping[str, Any]) -> str:
-    """Accuracy over time: class-agnostic AP50 with its interval, against mean milliseconds from frame to boxes."""
+    """Accuracy over time: class-agnostic AP50 with its interval, against mean milliseconds from frame to boxes.
+
+    Every entry is a point; the fastest of each method and precision is named.
+    """
     figure, axes = _figure(9.6, 4.6)
     points = [
         (row["frame_to_boxes"]["all"]["mean_ms"], 100 * row["accuracy"]["ap50_class_agnostic"], row)
@@ -143,9 +147,14 @@ def pareto_plot(result: Mapping[str, Any]) -> str:
         color = _METHOD_COLORS.get(row["method"], _OTHER)
         axes.vlines(ms, low, high, color=color, linewidth=0.8, alpha=0.35, zorder=1)
         axes.plot(ms, ap, "o", color=color, markersize=6, zorder=2)
-    _spread_labels(axes, [(ms, ap, row["name"]) for ms, ap, row in points])
     axes.set_xscale("log")
+    low, high = axes.get_xlim()
+    axes.set_xlim(low, high * (high / low) ** 0.4)  # room for the names
     _plain_ticks(axes.xaxis)
+    named: dict[Any, tuple[float, float, str]] = {}
+    for ms, ap, row in sorted(points, key=lambda point: point[0]):
+        named.setdefault((row["method"], row["precision"]), (ms, ap, row["name"]))
+    _spread_labels(axes, list(named.values()))
     axes.set_xlabel("mean ms from frame to boxes, logarithmic (left is better)")
     axes.set_ylabel("class-agnostic AP50, % (up is better)")
     return _svg(figure)
@@ -229,33 +238,25 @@ def _palette(index: int) -> Any:
 
 
 def _plain_ticks(axis: Any) -> None:
+    """Plain numbers on a logarithmic axis: 1, 2, 5, and powers of ten alone where it spans more than three."""
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    low, high = axis.get_view_interval()
+    axis.set_major_locator(LogLocator(subs=(1.0,) if high > 1000 * low else (1.0, 2.0, 5.0)))
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axis.set_minor_formatter(NullFormatter())
 
 
 def _spread_labels(axes: Axes, points: Sequence[tuple[float, float, str]]) -> None:
-    """Write each point's name to its right, moved up or down just so far that no two lie on each other."""
+    """Write each point's name to its right, moved up just so far that no two lie on each other."""
     figure = axes.get_figure()
     assert figure is not None
-    axes.margins(x=0.35, y=0.12)
-    axes.autoscale_view()
-    transform = axes.transData
-    low = -1e9
+    axes.margins(y=0.12)
+    axes.autoscale_view(scalex=False)
+    taken = -1e9
     for x, y, name in sorted(points, key=lambda point: point[1]):
-        across, up = transform.transform((x, y))
-        placed = max(up, low + 10)
-        low = placed
-        offset = (placed - up) * 72 / figure.dpi
-        axes.annotate(
-            name,
-            (x, y),
-            xytext=(9, offset),
-            textcoords="offset points",
-            fontsize=7.5,
-            va="center",
-            arrowprops={"arrowstyle": "-", "color": _FAINT, "linewidth": 0.6} if abs(offset) > 4 else None,
-        )
-        del across
+        up = float(axes.transData.transform((x, y))[1])
+        taken = max(up, taken + 11 * figure.dpi / 72)
+        offset = (taken - up) * 72 / figure.dpi
+        line = {"arrowstyle": "-", "color": _FAINT, "linewidth": 0.6} if offset > 4 else None
+        axes.annotate(name, (x, y), xytext=(9, offset), arrowprops=line, **_BESIDE)

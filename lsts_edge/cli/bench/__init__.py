@@ -12,8 +12,9 @@ command = LazyGroup(
         "params": ("lsts_edge.cli.bench.params", "Parameters and multiply-adds, beside the paper's."),
         "op": ("lsts_edge.cli.bench.op", "The LSTS op's forms and kernels, one by one."),
         "latency": ("lsts_edge.cli.bench.latency", "Milliseconds per keyframe and propagated frame."),
-        "compare": ("lsts_edge.cli.bench.compare", "Two results from the same device side by side."),
-        "report": ("lsts_edge.cli.bench.report", "Tables for the README from stored results."),
+        "compare": ("lsts_edge.cli.bench.compare", "Methods, LSTS forms, engines and peers side by side."),
+        "sweep": ("lsts_edge.cli.bench.sweep", "Keyframe intervals side by side."),
+        "report": ("lsts_edge.cli.bench.report", "One page, and the README's table, from stored results."),
     },
     help="Count parameters and measure time on this machine; each result is one JSON.",
 )

@@ -1,0 +1,274 @@
+"""Result files of one device as one page: a self-contained HTML file, and the same tables as Markdown."""
+
+from __future__ import annotations
+
+import base64
+import functools
+import html
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lsts_edge.benchmarks import plots
+from lsts_edge.benchmarks.compare_table import comparison_table
+from lsts_edge.benchmarks.machine import device_name
+from lsts_edge.benchmarks.paper import PAPER_HARDWARE, PAPER_PER_FRAME_FPS, paper_table
+from lsts_edge.benchmarks.report_tables import (
+    facts,
+    latency_tables,
+    op_table,
+    summary_sentence,
+    sweep_table,
+)
+from lsts_edge.benchmarks.results import require_one_device
+from lsts_edge.benchmarks.tables import markdown_table
+from lsts_edge.errors import BenchmarkResult
+
+__all__ = ["report_html", "report_markdown"]
+
+Table = tuple[Sequence[str], Sequence[Sequence[str]]]
+_STYLE = """
+:root { --ink: #24292f; --faint: #d0d7de; --soft: #f6f8fa; --mark: #cf222e; --pale: #57606a }
+* { box-sizing: border-box }
+body { font: 15px/1.5 system-ui, sans-serif; color: var(--ink); max-width: 1060px; margin: auto; padding: 28px 20px }
+h1 { font-size: 26px; margin: 0 0 2px }
+h2 { font-size: 20px; margin: 44px 0 8px; border-bottom: 1px solid var(--faint) }
+h3 { font-size: 16px; margin: 26px 0 6px }
+p { margin: 6px 0 10px }
+.note, figcaption { color: var(--pale); font-size: 13.5px }
+.lead { font-size: 17px }
+.warn { border-left: 4px solid var(--mark); background: #fff5f5; padding: 8px 12px; margin: 10px 0 }
+.wide { overflow-x: auto }
+table { border-collapse: collapse; margin: 8px 0 14px; font-size: 13.5px; font-variant-numeric: tabular-nums }
+th, td { padding: 3px 10px; border-bottom: 1px solid var(--faint); text-align: right }
+th { background: var(--soft); vertical-align: bottom }
+th:first-child, td:first-child { text-align: left; white-space: nowrap }
+td { white-space: nowrap }
+.text td:last-child, .text th:last-child { text-align: left; white-space: normal }
+tr:hover td { background: var(--soft) }
+figure { margin: 12px 0 20px }
+figure svg, figure img { max-width: 100%; height: auto }
+nav a { margin-right: 16px; color: #0969da; text-decoration: none }
+"""
+_HOW_COMPARED = (
+    "{segments} segments of {keyframe_interval} frames after {warmup_segments} of warm-up, {threads} threads for every "
+    "engine. Each entry runs a whole segment at a time, in an order drawn per round; a ratio is the median over paired "
+    "segments, model-only. ONNX Runtime's threads do not spin, as the engines share the processor."
+)
+_ABOUT_ACCURACY = (
+    "Accuracy over time. The thin lines are 95 % intervals over the sequences. Ours was trained on the training part "
+    "of the same data set, the peers on COCO; boxes of other objects are ignored, not counted as wrong."
+)
+_ABOUT_PAPER = (
+    "Paper: {paper}. Ours: {ours}, random weights where the bundle says so. Frames per second of two devices do not "
+    "compare; what compares is each one's ratio to its own per-frame detector (the paper's runs at {fps} fps). No "
+    "ImageNet VID was at hand: the paper's mAP stands alone."
+)
+_ABOUT_ROOFLINE = (
+    "Useful multiply-adds per second under this processor's measured peaks. All forms do the same useful work; a form "
+    "that moves more bytes than it must lies lower."
+)
+
+
+@dataclass(frozen=True)
+class _Figure:
+    caption: str
+    draw: Callable[[], str]
+
+
+@dataclass(frozen=True)
+class _Section:
+    """A heading with paragraphs, tables and figures in order; ``warnings`` stand first."""
+
+    title: str
+    parts: tuple[str | tuple[str, Table] | _Figure, ...]
+    warnings: tuple[str, ...] = ()
+
+
+def report_html(results: Sequence[Mapping[str, Any]], pictures: Sequence[Path] = ()) -> str:
+    """One page that needs no other file and no network.
+
+    Args:
+        results: of one device.
+        pictures: PNG or JPEG files to show at the top (a contact sheet, say).
+
+    Raises:
+        BenchmarkDevice: if the results come from different devices.
+        BenchmarkResult: if there is no result, or a picture cannot be read.
+    """
+    sections = _sections(results)
+    device = results[0]["device"]
+    links = " ".join(f'<a href="#s{i}">{html.escape(section.title)}</a>' for i, section in enumerate(sections))
+    body = [f"<h1>lsts-edge on {html.escape(device_name(device))}</h1>", f"<nav>{links}</nav>"]
+    body += [f'<p class="lead">{html.escape(sentence)}</p>' for sentence in _sentences(results)]
+    body += [_picture(path) for path in pictures]
+    for index, section in enumerate(sections):
+        body.append(f'<h2 id="s{index}">{html.escape(section.title)}</h2>')
+        body += [f'<div class="warn">{html.escape(text)}</div>' for text in section.warnings]
+        body += [_html_part(part) for part in section.parts]
+    meta = '<meta charset="utf-8"><meta name="viewport" content="width=device-width">'
+    head = f"{meta}<title>lsts-edge: benchmark report</title><style>{_STYLE}</style>"
+    lines = "\n".join(body)
+    return f'<!doctype html>\n<html lang="en"><head>{head}</head><body>\n{lines}\n</body></html>\n'
+
+
+def report_markdown(results: Sequence[Mapping[str, Any]]) -> str:
+    """The page's text and tables; the figures are in the HTML file only.
+
+    Raises:
+        BenchmarkDevice: if the results come from different devices.
+        BenchmarkResult: if there is no result.
+    """
+    sections = _sections(results)
+    lines = [f"# lsts-edge on {device_name(results[0]['device'])}", ""]
+    for sentence in _sentences(results):
+        lines += [sentence, ""]
+    for section in sections:
+        lines += [f"## {section.title}", ""]
+        for warning in section.warnings:
+            lines += [f"> {warning}", ""]
+        for part in section.parts:
+            if isinstance(part, str):
+                lines += [part, ""]
+            elif not isinstance(part, _Figure):
+                caption, (header, rows) = part
+                lines += [*([f"### {caption}", ""] if caption else []), markdown_table(header, rows), ""]
+    return "\n".join(lines)
+
+
+def _sections(results: Sequence[Mapping[str, Any]]) -> list[_Section]:
+    if not results:
+        raise BenchmarkResult("report", got="no result file", expected="at least one", fix="Give files of bench.")
+    require_one_device(results)
+    by_kind = {kind: [r for r in results if r["kind"] == kind] for kind in ("compare", "latency", "sweep", "op")}
+    found = [*map(_compare_section, by_kind["compare"]), *map(_latency_section, by_kind["latency"])]
+    found += [*map(_sweep_section, by_kind["sweep"]), *map(_op_section, by_kind["op"])]
+    if by_kind["compare"]:
+        found.append(_paper_section(by_kind["compare"]))
+    return [*found, _machine_section(results)]
+
+
+def _sentences(results: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    for result in results:
+        sentence = summary_sentence(result)
+        if sentence:
+            yield sentence
+
+
+def _warnings(result: Mapping[str, Any]) -> tuple[str, ...]:
+    """What makes a reader doubt the numbers."""
+    found = []
+    conditions, bundle = result["conditions"] or {}, result["bundle"] or {}
+    busy = conditions.get("busy_by_others")
+    if busy is not None and busy > 0.05:
+        found.append(
+            f"Other programs took {100 * busy:.0f} % of the processor during this run: the times are too long."
+        )
+    if conditions.get("throttle_events"):
+        found.append(f"The processor throttled {conditions['throttle_events']} times during this run.")
+    if bundle.get("random_weights"):
+        found.append("Random weights: latency only, the boxes mean nothing.")
+    return tuple(found)
+
+
+def _title(result: Mapping[str, Any], what: str) -> str:
+    bundle, settings = result["bundle"], result["settings"]
+    height, width = bundle["input_px"]
+    clip = str(settings["clip"]).partition(",")[0]
+    return f"{what}: {bundle['name']} at {width} x {height}, {clip}"
+
+
+def _compare_section(result: Mapping[str, Any]) -> _Section:
+    settings = result["settings"]
+    parts: list[Any] = [
+        _HOW_COMPARED.format(**settings),
+        ("", comparison_table(result)),
+        _Figure(
+            "Mean time per frame, with the range from propagated to keyframe.", lambda: plots.comparison_plot(result)
+        ),
+    ]
+    if any("accuracy" in row for row in result["data"]["rows"]):
+        parts.append(_Figure(_ABOUT_ACCURACY, lambda: plots.pareto_plot(result)))
+        parts += _difference_lines(result)
+    parts += [f"Left out: {name}: {reason}" for name, reason in result["data"]["left_out"].items()]
+    parts.append(("Methods", (("method", "what it does"), [list(pair) for pair in settings["methods"].items()])))
+    return _Section(_title(result, "Side by side"), tuple(parts), _warnings(result))
+
+
+def _difference_lines(result: Mapping[str, Any]) -> Iterator[str]:
+    for ours, others in result["data"].get("accuracy_differences", {}).items():
+        told = [
+            f"{name} {100 * found['difference']:+.1f} ({100 * found['low']:+.1f} to {100 * found['high']:+.1f})"
+            for name, found in others.items()
+        ]
+        yield f"Class-agnostic AP50 of {ours} minus others', points, paired over sequences: {'; '.join(told)}."
+
+
+def _latency_section(result: Mapping[str, Any]) -> _Section:
+    kinds, stages, graphs, others = latency_tables(result)
+    parts = (
+        ("Milliseconds per frame", kinds),
+        _Figure("How often a frame takes at most so long.", lambda: plots.distribution_plot(result)),
+        _Figure("Every timed frame in order.", lambda: plots.timeline_plot(result)),
+        _Figure("Where the time goes.", lambda: plots.stage_plot(result)),
+        ("Stages", stages),
+        ("Subgraphs", graphs),
+        ("Also measured", others),
+    )
+    return _Section(_title(result, "Latency"), parts, _warnings(result))
+
+
+def _sweep_section(result: Mapping[str, Any]) -> _Section:
+    parts = (
+        ("", sweep_table(result)),
+        _Figure("Time per frame and accuracy by keyframe interval.", lambda: plots.interval_plot(result)),
+    )
+    return _Section(_title(result, "Keyframe interval"), parts, _warnings(result))
+
+
+def _op_section(result: Mapping[str, Any]) -> _Section:
+    parts: list[Any] = []
+    for size, found in result["data"]["sizes"].items():
+        shape = (
+            f"Size {size}: K {found['locations']}, {found['taps']} taps, E {found['embedding_channels']}, "
+            f"C {found['feature_channels']}, {found['height_cells']} x {found['width_cells']} cells"
+        )
+        parts.append((shape, op_table(result, size)))
+        parts.append(_Figure(_ABOUT_ROOFLINE, functools.partial(plots.roofline_plot, result, size)))
+    return _Section("The LSTS op alone", tuple(parts), _warnings(result))
+
+
+def _paper_section(comparisons: list[Mapping[str, Any]]) -> _Section:
+    hardware = device_name(comparisons[0]["device"])
+    parts: list[Any] = [_ABOUT_PAPER.format(paper=PAPER_HARDWARE, ours=hardware, fps=PAPER_PER_FRAME_FPS)]
+    parts += [(f"Table {table}", paper_table(table, comparisons)) for table in (1, 2, 3, 4)]
+    return _Section("Beside the paper", tuple(parts))
+
+
+def _machine_section(results: Sequence[Mapping[str, Any]]) -> _Section:
+    return _Section("The machine and the runs", tuple(("", table) for table in facts(results)))
+
+
+def _html_part(part: str | tuple[str, Table] | _Figure) -> str:
+    if isinstance(part, str):
+        return f'<p class="note">{html.escape(part)}</p>'
+    if isinstance(part, _Figure):
+        return f"<figure>{part.draw()}<figcaption>{html.escape(part.caption)}</figcaption></figure>"
+    caption, (header, rows) = part
+    title = f"<h3>{html.escape(caption)}</h3>" if caption else ""
+    head = "".join(f"<th>{html.escape(cell)}</th>" for cell in header)
+    lines = "".join("<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
+    kind = ' class="text"' if len(header) == 2 else ""
+    return f'{title}<div class="wide"><table{kind}><thead><tr>{head}</tr></thead><tbody>{lines}</tbody></table></div>'
+
+
+def _picture(path: Path) -> str:
+    kinds = {".png": "png", ".jpg": "jpeg", ".jpeg": "jpeg"}
+    kind = kinds.get(path.suffix.lower())
+    if kind is None or not path.is_file():
+        raise BenchmarkResult(
+            f"picture {path}", got="no such PNG or JPEG", expected="one", fix="Give another --picture."
+        )
+    data = base64.b64encode(path.read_bytes()).decode()
+    return f'<figure><img alt="{html.escape(path.name)}" src="data:image/{kind};base64,{data}"></figure>'

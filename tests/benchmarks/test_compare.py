@@ -1,0 +1,214 @@
+"""The comparison runs what it says: programs without dead steps, shared sessions, paired segments, real bundles."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("onnx")
+
+from lsts_edge.benchmarks.compare import Entry, RunSettings, run_comparison, summarize_entry, time_segments
+from lsts_edge.benchmarks.contestants import METHODS, SharedSessions, bundle_contestant
+from lsts_edge.benchmarks.lineup import EngineChoice, LineupOptions, compare_bundle, line_up
+from lsts_edge.benchmarks.programs import ProgramRunner, prune
+from lsts_edge.benchmarks.video_loop import Clip
+from lsts_edge.bundle import Bundle, write_bundle
+from lsts_edge.clips import moving_clip
+from lsts_edge.errors import OptionError
+from lsts_edge.manifest import WeightsInfo
+from lsts_edge.runtime import Pipeline
+from lsts_edge.runtime.preprocess import Geometry
+from lsts_edge.runtime.session import open_backend
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """``lsts-tiny`` with random weights: split graphs in two forms, and joined ones."""
+    pytest.importorskip("torch")
+    from lsts_edge.export.exporter import export_model
+    from lsts_edge.model import random_network
+    from lsts_edge.presets import get_preset
+
+    network = random_network(get_preset("lsts-tiny"), 0).eval()
+    weights = WeightsInfo("random", "none", "random weights", seed=0)
+    exported = export_model(network, weights, forms=("taps", "gridsample"), joined=True)
+    return write_bundle(tmp_path_factory.mktemp("tiny") / "bundle", exported.manifest, exported.files)
+
+
+@pytest.fixture(scope="module")
+def images(tiny: Bundle) -> list[np.ndarray]:
+    size = tiny.manifest.input
+    return [frame[None] for frame in moving_clip(12, size.height_px, size.width_px)]
+
+
+def run(contestant: Any, images: list[np.ndarray], interval: int = 5) -> list[dict[str, np.ndarray]]:
+    contestant.start()
+    return [contestant.infer(image, index % interval == 0) for index, image in enumerate(images)]
+
+
+def contestant(bundle: Bundle, method: str, **options: Any) -> Any:
+    backend = SharedSessions(open_backend(threads=1))
+    settings = {"form": "taps" if bundle.manifest.lsts else None, "joined": False, "score_floor": 0.0, **options}
+    return bundle_contestant(bundle, method, backend, **settings)
+
+
+def test_pruned_programs(tiny: Bundle) -> None:
+    programs, state = tiny.manifest.programs, [slot.name for slot in tiny.manifest.state]
+    kept, carried = prune(programs, state)
+    assert {kind: len(steps) for kind, steps in kept.items()} == {kind: len(steps) for kind, steps in programs.items()}
+    assert carried == set(state)
+    alone, nothing = prune({"first": programs["first"]}, state)
+    assert [step.graph for step in alone["first"]] == ["heavy", "head"], "nobody reads the embedding"
+    assert nothing == set()
+    unread = {
+        name: ["memory_embedding", "feature_embedding", "high_embedding"] for name in ("lsts_key", "lsts_current")
+    }
+    flow, _ = prune(programs, state, unread)
+    assert not any(step.graph.startswith("embed") for steps in flow.values() for step in steps)
+
+
+def test_runner_equals_the_runtimes_pipeline(tiny: Bundle, images: list[np.ndarray]) -> None:
+    backend = open_backend(threads=1)
+    runner = ProgramRunner(tiny.manifest, lambda graph: backend.load(tiny.graph_bytes(graph, "taps"), graph).run)
+    pipeline = Pipeline(tiny, backend, lsts_form="taps", joined=False)
+    for index, image in enumerate(images):
+        kind = "first" if index == 0 else "keyframe" if index % 5 == 0 else "propagated"
+        ours, theirs = runner.step(image, kind), pipeline.step(image, kind)  # type: ignore[arg-type]
+        for slot in ("boxes", "scores", "labels"):
+            np.testing.assert_array_equal(ours[slot], theirs[slot])
+
+
+@pytest.mark.parametrize("method", list(METHODS))
+def test_every_method_runs(tiny: Bundle, images: list[np.ndarray], method: str) -> None:
+    found = run(contestant(tiny, method), images)
+    assert all(np.isfinite(frame["boxes"]).all() and len(frame["boxes"]) == len(frame["scores"]) for frame in found)
+    if method == "keyframe-copy":
+        assert found[1] is found[4]
+        assert found[5] is not found[4]
+    else:
+        assert any(not np.array_equal(a["scores"], b["scores"]) for a, b in itertools.pairwise(found[:5]))
+
+
+def test_joined_and_split_agree(tiny: Bundle, images: list[np.ndarray]) -> None:
+    for method in ("per-frame", "lsts"):
+        split = run(contestant(tiny, method), images)
+        joined = run(contestant(tiny, method, joined=True), images)
+        for a, b in zip(split, joined, strict=True):
+            assert len(a["scores"]) == len(b["scores"])
+            np.testing.assert_allclose(a["scores"], b["scores"], atol=1e-4)
+
+
+def test_joined_per_frame_leaves_the_embedding_out(tiny: Bundle, images: list[np.ndarray]) -> None:
+    joined = contestant(tiny, "per-frame", joined=True)
+    assert set(run(joined, images[:1])[0]) == {"boxes", "scores", "labels"}
+
+
+def test_equal_bytes_are_loaded_once(tiny: Bundle) -> None:
+    loaded: list[str] = []
+    backend = open_backend(threads=1)
+
+    class Counting:
+        name, provider, version = "counting", "cpu", "1"
+
+        def load(self, model: bytes, name: str) -> Any:
+            loaded.append(name)
+            return backend.load(model, name)
+
+    shared = SharedSessions(Counting())
+    for method in ("per-frame", "keyframe-copy", "match-trans", "lsts"):
+        bundle_contestant(tiny, method, shared, form="taps", joined=False, score_floor=0.0)
+    assert loaded.count("heavy") == loaded.count("head") == 1
+
+
+class Timed:
+    """A contestant whose frames take known times."""
+
+    graphs_ms: Mapping[str, float] = {}
+
+    def __init__(self, key_ms: float, other_ms: float, propagates: bool = True) -> None:
+        self.propagates = propagates
+        self._times = (key_ms, other_ms)
+        self.seen: list[bool] = []
+
+    def start(self) -> None:
+        self.seen.clear()
+
+    def prepare(self, frame: np.ndarray) -> tuple[np.ndarray, Geometry]:
+        return frame, Geometry(1, 1, 1.0, 1.0, 1, 1)
+
+    def infer(self, prepared: Any, keyframe: bool) -> None:
+        self.seen.append(keyframe)
+        time.sleep(self._times[0 if keyframe or not self.propagates else 1] / 1e3)
+
+    def finish(self, raw: Any, geometry: Geometry) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        return np.zeros((2, 4)), np.zeros(2), np.zeros(2)
+
+
+def test_known_times_give_the_known_ratio() -> None:
+    """Per frame 20 ms each; ours 20 + 4 x 5 ms a segment of five: 100 / 40 = 2.5."""
+    slow, fast = Timed(20.0, 20.0, propagates=False), Timed(20.0, 5.0)
+    labels = {"method": "per-frame", "precision": "fp32"}
+    entries = [Entry("slow", slow, labels), Entry("fast", fast, {"method": "lsts", "precision": "fp32"}, "slow")]
+    settings = RunSettings(segments=6, warmup_segments=1, keyframe_interval=5)
+    times = time_segments(entries, Clip(procedural_frames=5), settings)
+    assert fast.seen == [True, False, False, False, False] * 7
+    row = summarize_entry(entries[1], times, "slow")
+    assert row["model"]["ratio_same_engine"]["median"] == pytest.approx(2.5, rel=0.25)
+    assert row["model"]["ratio_same_engine"]["n"] == 6
+    assert row["model"]["keyframe"]["n"] == 6
+    assert row["model"]["propagated"]["n"] == 24
+    assert row["boxes"] == 60
+
+
+def test_lineup_and_result(tiny: Bundle, tmp_path: Path) -> None:
+    pytest.importorskip("openvino")
+    options = LineupOptions(methods=("per-frame", "lsts"), threads=1)
+    lineup = line_up(tiny, options)
+    names = [entry.name for entry in lineup.entries]
+    assert len(names) == len(set(names)) == 12, "2 engines x (2 per-frame + 2 forms x 2)"
+    assert "lsts taps joined, openvino fp32" in names
+    result = compare_bundle(
+        tiny, None, LineupOptions(engines=(EngineChoice("onnxruntime"),), threads=1), RunSettings(2)
+    )
+    rows = {row["name"]: row for row in result["data"]["rows"]}
+    assert set(METHODS) == {row["method"] for row in rows.values()}
+    ours = rows["lsts taps, onnxruntime fp32"]
+    assert ours["model"]["ratio_same_engine"]["against"] == "per-frame, onnxruntime fp32"
+    assert set(ours["graphs"]["propagated"]) >= {"light", "lsts_current", "head"}
+    bound = ours["bound"]
+    heavy, light = bound["heavy_p50_ms"], bound["light_p50_ms"]
+    assert bound["schedule"] == pytest.approx(10 * heavy / (heavy + 9 * light), rel=1e-3)
+    assert 0 < bound["outside_light_share"] < 1
+    assert result["settings"]["spinning"] is False
+    assert str(tiny.path) not in json.dumps(result)
+
+
+def test_who_cannot_take_part_is_named(hand_made_bundle: Path) -> None:
+    bundle = Bundle.open(hand_made_bundle)
+    with pytest.raises(OptionError, match="bundle with LSTS"):
+        contestant(bundle, "lsts")
+    lineup = line_up(bundle, LineupOptions(engines=(EngineChoice("onnxruntime"),)))
+    assert {entry.labels["method"] for entry in lineup.entries} == {"per-frame", "keyframe-copy"}
+    for wrong in ("tensorflow", "openvino:cpu:fp32:more"):
+        with pytest.raises(OptionError, match="engine"):
+            EngineChoice.parse(wrong)
+    with pytest.raises(OptionError, match="methods"):
+        LineupOptions(methods=("guess",))
+    with pytest.raises(OptionError, match="entries to compare"):
+        run_comparison([], Clip(procedural_frames=1), RunSettings(), bundle={}, notes={}, left_out={})
+
+
+def test_command(tiny: Bundle, tmp_path: Path, lsts_edge_command: Callable[..., Any]) -> None:
+    output = tmp_path / "compare.json"
+    words = ("bench", "compare", tiny.path, "--engine", "onnxruntime", "--method", "lsts", "--method", "per-frame")
+    done = lsts_edge_command(*words, "--form", "taps", "--segments", 2, "--output", output)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1].startswith("result      4 entries; fastest of ours: lsts taps")
+    assert json.loads(output.read_text())["kind"] == "compare"

@@ -1,0 +1,43 @@
+"""The interval sweep: the same frames at each interval, in drawn order, energy counted per interval."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lsts_edge.benchmarks.sweep import SweepOptions, measure_sweep
+from lsts_edge.bundle import Bundle
+from lsts_edge.errors import OptionError
+
+
+def test_rows_and_frames(hand_made_bundle: Path) -> None:
+    seen: list[tuple[str, int, int]] = []
+    options = SweepOptions(intervals=(2, 3), rounds=2, threads=1)
+    result = measure_sweep(Bundle.open(hand_made_bundle), None, options, progress=lambda *told: seen.append(told))
+    rows = result["data"]["rows"]
+    assert [row["keyframe_interval"] for row in rows] == [2, 3]
+    assert all(row["model"]["n"] == 12 for row in rows), "two rounds of lcm(2, 3) frames"
+    assert rows[0]["ratio_to_shortest"]["median"] == 1.0
+    assert all((row["energy_mj_per_frame"] is None) == (row["energy_reason"] is not None) for row in rows)
+    assert seen[-1] == ("rounds", 6, 6)
+
+
+@pytest.mark.parametrize("wrong", [{"intervals": ()}, {"intervals": (0, 2)}, {"intervals": (2, 2)}, {"rounds": 0}])
+def test_absurd_options(wrong: dict[str, Any]) -> None:
+    with pytest.raises(OptionError):
+        SweepOptions(**wrong)
+    with pytest.raises(OptionError, match="frames a round"):
+        SweepOptions(intervals=(7, 11, 13, 17))
+
+
+def test_command(hand_made_bundle: Path, lsts_edge_command: Callable[..., Any]) -> None:
+    words = ("bench", "sweep", hand_made_bundle, "--rounds", 1, "--threads", 1)
+    done = lsts_edge_command(*words, "--intervals", "1,2", "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["kind"] == "sweep"
+    failed = lsts_edge_command(*words, "--intervals", "one")
+    assert failed.returncode == 2
