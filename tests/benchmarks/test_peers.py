@@ -1,0 +1,123 @@
+"""Peers' boxes are decoded as their authors define them: planted outputs give planted boxes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("onnx")
+
+from lsts_edge.benchmarks.accuracy import paired_difference
+from lsts_edge.benchmarks.peers import COCO_LABELS, NanoDetPlus, YoloxNano, coco_to_groups
+from lsts_edge.errors import OptionError, PackageMissing
+from lsts_edge.evaluation.annotations import COCO_GROUPS
+from lsts_edge.evaluation.metrics import Matches
+from lsts_edge.runtime.session import open_backend
+
+
+def yolox_like(path: Path, channels: int = 85) -> Path:
+    """A fully convolutional graph with YOLOX's interface at 64 x 64, whose output is 0 everywhere."""
+    from onnx import TensorProto, helper, numpy_helper
+
+    nodes, weights, parts = [], [numpy_helper.from_array(np.array([1, channels, -1]), "flat")], []
+    for stride in (8, 16, 32):
+        weights.append(numpy_helper.from_array(np.zeros((channels, 3, stride, stride), np.float32), f"w{stride}"))
+        nodes.append(helper.make_node("Conv", ["images", f"w{stride}"], [f"c{stride}"], strides=[stride, stride]))
+        nodes.append(helper.make_node("Reshape", [f"c{stride}", "flat"], [f"r{stride}"]))
+        parts.append(f"r{stride}")
+    nodes.append(helper.make_node("Concat", parts, ["all"], axis=2))
+    nodes.append(helper.make_node("Transpose", ["all"], ["output"], perm=[0, 2, 1]))
+    cells = 64 + 16 + 4
+    graph = helper.make_graph(
+        nodes,
+        "yolox",
+        [helper.make_tensor_value_info("images", TensorProto.FLOAT, [1, 3, 64, 64])],
+        [helper.make_tensor_value_info("output", TensorProto.FLOAT, [1, cells, channels])],
+        weights,
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
+    path.write_bytes(model.SerializeToString())
+    return path
+
+
+@pytest.fixture
+def yolox(tmp_path: Path) -> YoloxNano:
+    backend = open_backend(threads=1)
+    return YoloxNano(yolox_like(tmp_path / "y.onnx"), backend, 96, 160, score_floor=0.1, max_detections=10)
+
+
+def test_yolox_runs_at_another_size(yolox: YoloxNano) -> None:
+    frame = np.zeros((48, 80, 3), np.uint8)
+    prepared, geometry = yolox.prepare(frame)
+    assert prepared.shape == (1, 3, 96, 160)
+    raw = yolox.infer(prepared)
+    assert raw.shape == (12 * 20 + 6 * 10 + 3 * 5, 85)
+    assert geometry.scale_x == 2.0
+    boxes, scores, labels = yolox.finish(raw, geometry)
+    assert len(boxes) == len(scores) == len(labels) == 0, "all scores are 0"
+
+
+def test_yolox_decodes_a_planted_box(yolox: YoloxNano) -> None:
+    """Stride 16, cell (3, 2): centre (3.5 + 0, 2.25 + 0) x 16, size exp(1) x 16 and exp(0) x 16; the frame is half."""
+    _, geometry = yolox.prepare(np.zeros((48, 80, 3), np.uint8))
+    raw = np.zeros((315, 85), np.float32)
+    cell = 240 + 2 * 10 + 3
+    raw[cell, :5] = (0.5, 0.25, 1.0, 0.0, 0.9)
+    raw[cell, 5 + COCO_LABELS.index("bird")] = 0.8
+    raw[cell + 1] = raw[cell]
+    raw[cell + 1, 0] -= 1.0
+    raw[cell + 1, 4] = 0.5
+    boxes, scores, labels = yolox.finish(raw, geometry)
+    width = np.exp(1.0) * 16
+    expected = np.array([[56 - width / 2, 36 - 8, 56 + width / 2, 36 + 8]]) / 2
+    np.testing.assert_allclose(boxes, expected, atol=1e-3)
+    np.testing.assert_allclose(scores, [0.72], atol=1e-6)
+    assert [COCO_LABELS[label] for label in labels] == ["bird"], "the same box with a lower score is suppressed"
+
+
+def test_nanodet_distances_are_means_over_bins() -> None:
+    pytest.importorskip("ncnn")
+    peer = object.__new__(NanoDetPlus)  # decoding alone: there is no small ncnn model to load
+    super(NanoDetPlus, peer).__init__(64, 128, 0.05, 10)
+    peer._bins = np.arange(8, dtype=np.float32)
+    raw = np.zeros((8 * 16 + 4 * 8 + 2 * 4 + 1 * 2, 112), np.float32)
+    cell = 8 * 16 + 1 * 8 + 3  # stride 16, cell (3, 1)
+    raw[cell, COCO_LABELS.index("dog")] = 0.6
+    raw[cell, 80:].reshape(4, 8)[:, 2] = 50.0  # all weight on the bin of two strides
+    boxes, scores, labels = peer.finish(raw, peer._preprocess.geometry(64, 128))
+    np.testing.assert_allclose(boxes, [[48 - 32, 0, 48 + 32, 16 + 32]], atol=1e-3)
+    np.testing.assert_allclose(scores, [0.6], atol=1e-6)
+    assert COCO_LABELS[labels[0]] == "dog"
+
+
+def test_wrong_files_and_sizes(tmp_path: Path) -> None:
+    backend = open_backend(threads=1)
+    (tmp_path / "text.onnx").write_text("no model")
+    for path in (tmp_path / "none.onnx", tmp_path / "text.onnx", yolox_like(tmp_path / "small.onnx", channels=25)):
+        with pytest.raises(OptionError, match="peer model"):
+            YoloxNano(path, backend, 96, 160, 0.1, 10)
+    with pytest.raises(OptionError, match="input of YoloxNano"):
+        YoloxNano(yolox_like(tmp_path / "y.onnx"), backend, 100, 160, 0.1, 10)
+    with pytest.raises((OptionError, PackageMissing)):
+        NanoDetPlus(tmp_path / "none.param", 1, 64, 64, 0.1, 10)
+
+
+def test_groups() -> None:
+    groups = ("person", "rider", "vehicle", "bird", "quadruped")
+    labels = np.array([COCO_LABELS.index(name) for name in ("person", "truck", "bird", "zebra", "chair")])
+    assert coco_to_groups(labels, groups, COCO_GROUPS).tolist() == [0, 2, 3, 4, -1]
+    assert len(COCO_LABELS) == len(set(COCO_LABELS)) == 80
+    assert set(COCO_GROUPS) <= set(COCO_LABELS)
+
+
+def test_paired_difference_sees_a_difference_and_none() -> None:
+    def sequence(found: int) -> list[Matches]:
+        return [Matches(np.linspace(1, 0.5, 10), np.arange(10) < found, np.zeros(10, bool), 10)]
+
+    good, bad = [sequence(9) for _ in range(12)], [sequence(4) for _ in range(12)]
+    difference = paired_difference(good, bad, resamples=100)
+    assert difference["low"] > 0.3
+    same = paired_difference(good, good, resamples=100)
+    assert same == {"difference": 0.0, "low": 0.0, "high": 0.0}
