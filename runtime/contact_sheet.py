@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import cv2
@@ -30,9 +31,10 @@ def chosen_frames(frame_count: int, interval: int, rows: int, columns: int) -> l
         rows: segments, at least 1; fewer are chosen from a short clip.
         columns: frames of each, at least 1.
     """
+    span = max(1, min(interval, frame_count))
     segments = max(1, -(-frame_count // interval))
     starts = np.unique(np.linspace(0, segments - 1, min(rows, segments)).round().astype(int)) * interval
-    offsets = np.unique(np.linspace(0, interval - 1, min(columns, interval)).round().astype(int))
+    offsets = np.unique(np.linspace(0, span - 1, min(columns, span)).round().astype(int))
     return [int(start + offset) for start in starts for offset in offsets if start + offset < frame_count]
 
 
@@ -77,7 +79,7 @@ class ContactSheetSink(Sink):
     def write(self, frame: Frame, detections: Detections) -> None:
         """Keep the frame if it is one of those chosen."""
         if frame.index in self._chosen:
-            self._tiles.append(self._tile(annotate(frame.image, detections, tag=False), detections))
+            self._tiles.append(self._tile(frame.image, detections))
 
     def finish(self) -> None:
         """Lay out and write the picture; without a frame nothing is written.
@@ -102,7 +104,9 @@ class ContactSheetSink(Sink):
         width = self._tile_width_px
         height = max(1, round(picture.shape[0] * width / picture.shape[1]))
         tile = np.full((height + _CAPTION_PX, width, 3), _PAPER, np.uint8)
-        tile[:height] = cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA)
+        small = cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA)
+        boxes = detections.boxes_xyxy_px * np.float32(width / picture.shape[1])
+        tile[:height] = annotate(small, dataclasses.replace(detections, boxes_xyxy_px=boxes), tag=False)
         propagated = detections.kind == "propagated"
         kind = f"propagated +{detections.feature_age}" if propagated else detections.kind
         caption = f"{detections.frame}: {kind}, {detections.total_ms:.1f} ms"
