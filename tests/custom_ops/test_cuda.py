@@ -15,8 +15,8 @@ import pytest
 
 from lsts_edge.benchmarks.op_cuda import build_library, check_kernels, torch_forms
 from lsts_edge.custom_ops import describe, library_path
-from lsts_edge.custom_ops.abi_host import AbiHost, TensorView
-from lsts_edge.errors import OpLibraryError, OpLibraryMissing
+from lsts_edge.custom_ops.abi_host import AbiHost, AbiKernel, TensorView
+from lsts_edge.errors import CheckFailed, OpLibraryError, OpLibraryMissing
 from lsts_edge.opspec import LSTS, lsts_conditioning, lsts_reference
 
 SEED = 20
@@ -296,6 +296,14 @@ def test_the_benchmark_s_check_runs_on_the_cpu_kernels() -> None:
     pytest.importorskip("torch")
     checked = check_kernels(AbiHost(_library()), "cpu", cases=4, seed=SEED)
     assert all(0.0 < share <= 1.0 for share in checked["share_of_allowed_error"].values())
+
+
+def test_the_benchmark_s_check_sees_a_kernel_that_writes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("torch")
+    host = AbiHost(_library())
+    monkeypatch.setattr(AbiKernel, "run", lambda *_, **__: None)
+    with pytest.raises(CheckFailed):
+        check_kernels(host, "cpu", cases=1, seed=SEED)
 
 
 def test_torch_forms_equal_the_reference() -> None:
