@@ -1,0 +1,139 @@
+"""Traced image graphs and written aggregation graphs against torch."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from export_engines import run_onnxruntime
+
+from lsts_edge.errors import ExportError
+from lsts_edge.export.blend_graphs import blend_graphs
+from lsts_edge.export.conv_graphs import conv_graphs, feature_shape
+from lsts_edge.export.fold import fold_batch_norms
+from lsts_edge.model import random_network
+from lsts_edge.model.layers import FrozenBatchNorm2d
+from lsts_edge.model.network import Normalize, VideoNetwork
+from lsts_edge.model.tiny import TinyBackbone
+from lsts_edge.presets import AggregationPreset, ConvLayer, ModelPreset, get_preset
+
+
+def _shaken(preset: ModelPreset) -> VideoNetwork:
+    """A random network whose batch norms have real statistics."""
+    network = random_network(preset, 3)
+    generator = torch.Generator().manual_seed(0)
+    for module in network.modules():
+        if isinstance(module, FrozenBatchNorm2d):
+            module.running_mean.copy_(torch.randn(module.running_mean.shape, generator=generator))
+            module.running_var.copy_(torch.rand(module.running_var.shape, generator=generator) * 3 + 0.1)
+    return network
+
+
+def _relative(got: np.ndarray, wanted: torch.Tensor) -> float:
+    return float(np.abs(got - wanted.numpy()).max() / wanted.abs().max())
+
+
+@pytest.mark.parametrize("name", ["lsts-tiny", "lsts-lite"])
+def test_image_graphs(name: str) -> None:
+    preset = get_preset(name).resized(64, 96)
+    network = _shaken(preset)
+    graphs = conv_graphs(network)
+    for graph in graphs.values():
+        kinds = {node.op_type for node in graph.graph.node}
+        assert "BatchNormalization" not in kinds
+        assert (graph.ir_version, [(entry.domain, entry.version) for entry in graph.opset_import]) == (10, [("", 18)])
+    image = torch.randint(0, 256, (1, 64, 96, 3), generator=torch.Generator().manual_seed(1), dtype=torch.uint8)
+    normalized = Normalize(preset.input)(image)
+    with torch.no_grad():
+        wanted = {"heavy": network.heavy(normalized), "light": network.light(normalized)}
+    for part, output in (("heavy", "feature"), ("light", "high")):
+        assert _relative(run_onnxruntime(graphs[part], {"image": image.numpy()})[output], wanted[part]) < 1e-5
+
+
+def test_nothing_tells_where_it_was_made(tiny: ModelPreset) -> None:
+    for graph in conv_graphs(random_network(tiny, 0)).values():
+        assert b"site-packages" not in graph.SerializeToString() and b".py" not in graph.SerializeToString()
+
+
+def test_folding_leaves_the_original_alone(tiny: ModelPreset) -> None:
+    network = _shaken(tiny)
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    folded = fold_batch_norms(network)
+    assert not any(isinstance(module, FrozenBatchNorm2d) for module in folded.modules())
+    assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
+
+
+def test_a_norm_without_convolution_is_refused(tiny: ModelPreset) -> None:
+    network = random_network(tiny, 0)
+    network.backbone.add_module("stray", FrozenBatchNorm2d(3))
+    with pytest.raises(ExportError, match="stray"):
+        fold_batch_norms(network)
+
+
+class _Eigenvalues(TinyBackbone):
+    def rest(self, low: torch.Tensor) -> torch.Tensor:
+        feature = super().rest(low)
+        return feature * torch.linalg.eigvals(feature[:, :1, :3, :3]).real.mean()
+
+
+def test_an_operator_that_onnx_lacks_is_one_error(tiny: ModelPreset) -> None:
+    network = VideoNetwork(tiny, backbone=_Eigenvalues(16, 32)).eval()
+    with pytest.raises(ExportError, match="torch cannot write the network"):
+        conv_graphs(network)
+
+
+SHAPE = (1, 32, 5, 3)
+
+
+def _features(seed: int) -> tuple[torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(SHAPE, generator=generator) * 3 + 2, torch.randn(SHAPE, generator=generator) * 3 - 1
+
+
+@pytest.mark.parametrize(
+    "layers",
+    [
+        (ConvLayer(1, 8), ConvLayer(3, 4), ConvLayer(3, 1)),
+        (ConvLayer(1, 30), ConvLayer(3, 2), ConvLayer(1, 1)),  # the first two are merged
+        (ConvLayer(3, 6), ConvLayer(5, 1)),
+    ],
+)
+@pytest.mark.parametrize("form", ["shared", "concat"])
+def test_aggregation(tiny: ModelPreset, layers: tuple[ConvLayer, ...], form: str) -> None:
+    """Large biases: what cancels must cancel at the border too, where padding cuts them off."""
+    preset = _with(tiny, aggregation=AggregationPreset(layers, form))  # type: ignore[arg-type]
+    network = random_network(preset, 2)
+    for name, parameter in network.named_parameters():
+        if "aggregation" in name and name.endswith("bias"):
+            parameter.data += 1.5
+    graph = blend_graphs(network, SHAPE)["aggregate_current"]
+    high, aligned = _features(4)
+    with torch.no_grad():
+        wanted = network.aggregate_current(high, aligned)
+    got = run_onnxruntime(graph, {"high": high.numpy(), "aligned": aligned.numpy()})["task"]
+    assert _relative(got, wanted) < 1e-5
+
+
+def test_merging_saves(tiny: ModelPreset) -> None:
+    layers = (ConvLayer(1, 30), ConvLayer(3, 2), ConvLayer(1, 1))
+    graph = blend_graphs(random_network(_with(tiny, aggregation=AggregationPreset(layers)), 2), SHAPE)["aggregate_key"]
+    assert sum(node.op_type == "Conv" for node in graph.graph.node) == 2
+
+
+def test_recursion_blends_memory(tiny: ModelPreset) -> None:
+    network = random_network(_with(tiny, recursion=0.6), 2)
+    graphs = blend_graphs(network, feature_shape(tiny))
+    random = torch.Generator().manual_seed(0)
+    feature, aligned = (torch.randn(feature_shape(tiny), generator=random) for _ in range(2))
+    got = run_onnxruntime(graphs["aggregate_key"], {"feature": feature.numpy(), "aligned": aligned.numpy()})
+    with torch.no_grad():
+        task = network.aggregate_key(feature, aligned)
+    assert _relative(got["task"], task) < 1e-5
+    assert _relative(got["memory"], 0.6 * task + 0.4 * feature) < 1e-5
+    assert set(run_onnxruntime(graphs["start"], {"feature": feature.numpy()})) == {"memory", "task"}
+
+
+def _with(preset: ModelPreset, **changes: object) -> ModelPreset:
+    return dataclasses.replace(preset, **changes)  # type: ignore[arg-type]
