@@ -40,9 +40,11 @@ void* create(const float* offsets, int64_t locations, int32_t normalization, con
   std::string wrong;
   Plan plan;
   if (normalization != 0 && normalization != 1)
-    wrong = "LSTS: normalization is unknown: got " + std::to_string(normalization) + ", expected 0 or 1. Use softmax (0).";
+    wrong =
+        "LSTS: normalization is unknown: got " + std::to_string(normalization) + ", expected 0 or 1. Use softmax (0).";
   else if (found == nullptr)
-    wrong = std::string("LSTS: this CPU has no such kernel: got ") + kernel + ", expected one of describe()'s. Leave it out.";
+    wrong = std::string("LSTS: this CPU has no such kernel: got ") + kernel +
+            ", expected one of describe()'s. Leave it out.";
   else if (threads < 1 || threads > 1024)
     wrong = "LSTS: threads: got " + std::to_string(threads) + ", expected 1 to 1024. Give a number in range.";
   else
@@ -104,7 +106,8 @@ double multiply_add_peak(const char* name, int32_t threads, double seconds) {
       context.iterations *= 2;
       continue;
     }
-    best = std::max(best, static_cast<double>(context.iterations * context.kernel->multiply_adds_per_iteration * threads) / took);
+    best = std::max(
+        best, static_cast<double>(context.iterations * context.kernel->multiply_adds_per_iteration * threads) / took);
   }
   return best;
 }
@@ -136,7 +139,8 @@ constexpr LstsTable kTable{sizeof(LstsTable), 1,         create,      destroy,  
 
 std::string description() {
   std::string kernels;
-  for (const Kernel* kernel : usable_kernels()) kernels += std::string(kernels.empty() ? "" : ", ") + '"' + kernel->name + '"';
+  for (const Kernel* kernel : usable_kernels())
+    kernels += std::string(kernels.empty() ? "" : ", ") + '"' + kernel->name + '"';
 #if LSTS_WITH_CUDA
   const std::string cuda = std::string("{\"archs\": \"") + cuda_archs() +
                            "\", \"runtime_version\": " + std::to_string(cuda_runtime_version()) +
@@ -144,11 +148,14 @@ std::string description() {
 #else
   const std::string cuda = "null";
 #endif
-  return "{\"library\": \"lsts_ops\", \"library_version\": \"" LSTS_VERSION "\", \"table_version\": 1, "
-         "\"ort_api_version\": " + std::to_string(ortabi::kApiVersion) +
+  return "{\"library\": \"lsts_ops\", \"library_version\": \"" LSTS_VERSION
+         "\", \"table_version\": 1, "
+         "\"ort_api_version\": " +
+         std::to_string(ortabi::kApiVersion) +
          ", \"ops\": [{\"domain\": \"lsts.edge\", \"name\": \"LSTS\", \"since\": 1, "
          "\"dtypes\": [\"float32\", \"float16\"], \"attributes\": {\"normalization\": [\"softmax\", \"linear\"]}}], "
-         "\"cpu_kernels\": [" + kernels + "], \"cuda\": " + cuda + "}";
+         "\"cpu_kernels\": [" +
+         kernels + "], \"cuda\": " + cuda + "}";
 }
 
 }  // namespace

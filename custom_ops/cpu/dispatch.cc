@@ -8,10 +8,10 @@
 namespace lsts {
 namespace {
 
-constexpr int64_t kAlignFloats = 16;            // a cache line, and the widest vector
+constexpr int64_t kAlignFloats = 16;              // a cache line, and the widest vector
 constexpr int64_t kScratchGoalBytes = 448 << 10;  // leaves a 512 KiB second-level cache some room
 constexpr int64_t kWidestTile = 96;
-constexpr int64_t kMostRows = 16;
+constexpr int64_t kMostRows = 64;
 constexpr double kPackCost = 5.0;  // of packing or unpacking a cell, in multiply-adds of a tap; measured on AVX2
 
 std::vector<const Kernel*> detect() {
@@ -54,15 +54,15 @@ struct CpuRunner::Work {
 };
 
 PlanView CpuRunner::view() const {
-  return {plan_.taps.data(),   static_cast<int64_t>(plan_.taps.size()),   plan_.locations.data(),
-          static_cast<int64_t>(plan_.locations.size()), plan_.groups.data(), static_cast<int64_t>(plan_.groups.size()),
-          plan_.normalization};
+  const auto count = [](const auto& items) { return static_cast<int64_t>(items.size()); };
+  return {plan_.taps.data(),   count(plan_.taps),   plan_.locations.data(), count(plan_.locations),
+          plan_.groups.data(), count(plan_.groups), plan_.normalization};
 }
 
 TileLayout CpuRunner::layout(int64_t rows, int64_t columns, const Call& call) const {
   int64_t cells = 0;
   for (const TapGroup& group : plan_.groups)
-    cells = std::max(cells, (rows + group.max_y - group.min_y) * (columns + group.max_x - group.min_x));
+    cells = std::max<int64_t>(cells, (group.max_y - group.min_y + kRowsAtOnce) * (columns + group.max_x - group.min_x));
   const int64_t channels = std::min(kernel_->block, round_up(std::max(call.c, call.e), 2 * kAlignFloats));
   TileLayout out{};
   out.rows = rows, out.columns = columns;
@@ -79,7 +79,7 @@ TileLayout CpuRunner::layout(int64_t rows, int64_t columns, const Call& call) co
   out.transposed = reserve(out.tap_stride * kPositionBlock);
   out.scores = reserve(static_cast<int64_t>(plan_.locations.size()) * kPositionBlock);
   out.packed = reserve(cells * channels);
-  out.row = reserve((plan_.groups.size() > 1 ? rows : 1) * columns * channels);
+  out.row = reserve((plan_.groups.size() > 1 ? rows : kRowsAtOnce) * columns * channels);
   out.total = at;
   return out;
 }
@@ -133,7 +133,8 @@ void CpuRunner::run_tile(Work* work, int64_t index) {
   }
   TileJob job = work->job;
   const auto address = reinterpret_cast<uintptr_t>(scratch.get());
-  job.scratch = scratch.get() + (round_up(static_cast<int64_t>(address), 4 * kAlignFloats) - static_cast<int64_t>(address)) / 4;
+  job.scratch =
+      scratch.get() + (round_up(static_cast<int64_t>(address), 4 * kAlignFloats) - static_cast<int64_t>(address)) / 4;
   job.item = index / (cut.tiles_down * cut.tiles_across);
   job.first_row = index / cut.tiles_across % cut.tiles_down * cut.layout.rows;
   job.end_row = std::min(job.first_row + cut.layout.rows, job.call.h);

@@ -25,7 +25,8 @@ using ParallelFor = void (*)(void* pool, int64_t count, void (*body)(void*, size
 // A plan with a kernel and the scratch memory that its calls use in turn. Calls may run at the same time.
 class CpuRunner {
  public:
-  CpuRunner(Plan plan, const Kernel* kernel, int threads) : plan_(std::move(plan)), kernel_(kernel), threads_(threads) {}
+  CpuRunner(Plan plan, const Kernel* kernel, int threads)
+      : plan_(std::move(plan)), kernel_(kernel), threads_(threads) {}
 
   const Plan& plan() const { return plan_; }
   const Kernel& kernel() const { return *kernel_; }

@@ -12,6 +12,8 @@ namespace lsts {
 
 constexpr int kPositionBlock = 8;  // positions weighed, and cells transposed, at once
 
+constexpr int kRowsAtOnce = 4;  // rows of the memory packed together
+
 static inline int64_t round_up(int64_t value, int64_t step) { return (value + step - 1) / step * step; }
 
 // What the tile kernels read of a Plan.
@@ -27,8 +29,8 @@ struct PlanView {
 
 // A tile's sizes and where its pieces lie in the scratch memory, all counted in floats.
 struct TileLayout {
-  int64_t rows, columns;   // of a full tile
-  int64_t tap_stride;      // taps rounded up to kPositionBlock
+  int64_t rows, columns;                                   // of a full tile
+  int64_t tap_stride;                                      // taps rounded up to kPositionBlock
   int64_t weights, base, transposed, scores, packed, row;  // offsets
   int64_t total;
 };

@@ -1,8 +1,8 @@
 // The LSTS tile on vectors of any width: `Simd` supplies the instructions, this file the order of work.
 //
-// Memory maps arrive as channel planes, but every tap then reads an unaligned row. A tile is therefore packed once as
-// [row][column][channels], with zeros outside the map: a tap becomes a constant distance, every load is aligned, and no
-// edge of the map needs a test. Three steps for each tile:
+// Memory maps arrive as channel planes, where every tap would read an unaligned row. A tile's rows are therefore packed
+// once as [column][channels], with zeros outside the map: a tap becomes a distance, every load is aligned, and no edge
+// of the map needs a test. Only the rows that the taps of one output row reach are held, in a ring. Three steps a tile:
 //   1. correlate: corr[position][tap] = <g(position), f(position + tap)>, in blocks of channels;
 //   2. weigh:     s = B corr, S = softmax(s) or s / sum s, w = B^T S, eight positions at once;
 //   3. gather:    F'(position) = sum over taps of w[position][tap] F(position + tap), in blocks of channels.
@@ -23,12 +23,6 @@ struct Tile {
   static constexpr int64_t kBlock = int64_t{kLanes} * kVectors;
   static constexpr int kTapBlock = 8;
   static constexpr int64_t kEight = kPositionBlock;
-
-  // A rectangle of cells of one packed block.
-  struct Box {
-    int64_t first_row, end_row, first_column, end_column;
-    int64_t columns() const { return end_column - first_column; }
-  };
 
   static int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
   static int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }
@@ -71,40 +65,76 @@ struct Tile {
     }
   }
 
-  // `planes` points at the first channel of the block; `width` channels are written, those from `channels` on as 0.
+  // Where rows of a block lie once packed: row y at (y - origin) modulo `depth`, columns [first_column, end_column).
+  struct Place {
+    int64_t origin, depth, first_column, end_column, width;
+    int64_t row_size() const { return (end_column - first_column) * width; }
+    int64_t at(int64_t y) const { return (y - origin) % depth * row_size(); }
+  };
+
+  // Rows [first, end) of the map, `place.width` channels of a block at `planes`: those from `channels` on are 0, and so
+  // is what lies outside the map. Rows inside channels: each plane is read in long pieces.
   template <class T>
-  static void pack(const T* planes, int64_t channels, int64_t width, const Call& call, const Box& box, float* out) {
-    const int64_t left = larger(box.first_column, 0), right = smaller(box.end_column, call.w);
-    const int64_t plane = call.h * call.w, row_size = box.columns() * width;
-    for (int64_t y = box.first_row; y < box.end_row; ++y) {
-      float* row = out + (y - box.first_row) * row_size;
+  static void pack(const T* planes, int64_t channels, const Call& call, int64_t first, int64_t end, const Place& place,
+                   float* out) {
+    const int64_t left = larger(place.first_column, 0), right = smaller(place.end_column, call.w);
+    const int64_t plane = call.h * call.w, width = place.width;
+    for (int64_t y = first; y < end; ++y) {
+      float* row = out + place.at(y);
       if (y < 0 || y >= call.h || left >= right) {
-        fill(row, row_size, 0.0f);
+        fill(row, place.row_size(), 0.0f);
       } else {
-        fill(row, (left - box.first_column) * width, 0.0f);
-        fill(row + (right - box.first_column) * width, (box.end_column - right) * width, 0.0f);
+        fill(row, (left - place.first_column) * width, 0.0f);
+        fill(row + (right - place.first_column) * width, (place.end_column - right) * width, 0.0f);
       }
     }
     if (left >= right) return;
     for (int64_t c = 0; c < width; c += kEight)
-      for (int64_t y = larger(box.first_row, 0); y < smaller(box.end_row, call.h); ++y)
+      for (int64_t y = larger(first, 0); y < smaller(end, call.h); ++y)
         pack_row(planes + c * plane + y * call.w + left, plane, smaller(larger(channels - c, 0), kEight), right - left,
-                 out + (y - box.first_row) * row_size + (left - box.first_column) * width + c, width);
+                 out + place.at(y) + (left - place.first_column) * width + c, width);
   }
 
-  static Box box_of(const TileJob& job, const TapGroup& group) {
-    return {job.first_row + group.min_y, job.end_row + group.max_y, job.first_column + group.min_x,
-            job.end_column + group.max_x};
-  }
+  // The packed rows that one output row's taps of one group reach, and up to kRowsAtOnce - 1 more.
+  template <class T>
+  class Ring {
+   public:
+    Ring(const TileJob& job, const TapGroup& group, const T* planes, int64_t channels, int64_t width)
+        : job_(job),
+          group_(group),
+          planes_(planes),
+          channels_(channels),
+          next_(job.first_row + group.min_y),
+          place_{next_, group.max_y - group.min_y + kRowsAtOnce, job.first_column + group.min_x,
+                 job.end_column + group.max_x, width} {}
+
+    // Packs what row y needs and was not packed for the rows before, and writes each tap's distance for it.
+    const float* advance(int64_t y, int64_t* distances) {
+      if (group_.count == 0) return nullptr;
+      float* packed = job_.scratch + job_.layout.packed;
+      if (next_ <= y + group_.max_y) {
+        const int64_t end = smaller(y + group_.max_y + kRowsAtOnce, job_.end_row + group_.max_y);
+        pack(planes_, channels_, job_.call, next_, end, place_, packed);
+        next_ = end;
+      }
+      for (int64_t u = 0; u < group_.count; ++u) {
+        const Tap& tap = job_.plan.taps[group_.first + u];
+        distances[u] = place_.at(y + tap.y) + (tap.x - group_.min_x) * place_.width;
+      }
+      return packed;
+    }
+
+   private:
+    const TileJob& job_;
+    const TapGroup& group_;
+    const T* planes_;
+    int64_t channels_, next_;
+    Place place_;
+  };
 
   static bool is_live(const TileJob& job, const TapGroup& group) {
-    const Box box = box_of(job, group);
-    return box.end_row > 0 && box.first_row < job.call.h && box.end_column > 0 && box.first_column < job.call.w;
-  }
-
-  // Distance of a tap within a packed block, from the place of its position at tap (0, 0) of the box's corner.
-  static int64_t distance(const Tap& tap, const TapGroup& group, const Box& box, int64_t width) {
-    return ((tap.y - group.min_y) * box.columns() + (tap.x - group.min_x)) * width;
+    return job.end_row + group.max_y > 0 && job.first_row + group.min_y < job.call.h &&
+           job.end_column + group.max_x > 0 && job.first_column + group.min_x < job.call.w;
   }
 
   // ---- 1: correlate ----
@@ -146,23 +176,21 @@ struct Tile {
     const T* f = static_cast<const T*>(call.memory_embedding) + job.item * call.e * plane;
     const T* g = static_cast<const T*>(call.current_embedding) + job.item * call.e * plane;
     float* corr = job.scratch + layout.weights;
-    float* packed = job.scratch + layout.packed;
     float* current = job.scratch + layout.row;
     for (int64_t block = 0; block < call.e; block += kBlock) {
       const int64_t channels = smaller(call.e - block, kBlock), width = round_up(channels, larger(kLanes, kEight));
       for (int64_t i = 0; i < job.plan.group_count; ++i) {
         const TapGroup& group = job.plan.groups[i];
         if (!is_live(job, group)) continue;
-        const Box box = box_of(job, group);
-        for (int64_t u = 0; u < group.count; ++u)
-          distances[u] = distance(job.plan.taps[group.first + u], group, box, width);
-        pack(f + block * plane, channels, width, call, box, packed);
+        Ring<T> ring(job, group, f + block * plane, channels, width);
         for (int64_t y = job.first_row; y < job.end_row; ++y) {
-          pack(g + block * plane, channels, width, call, {y, y + 1, job.first_column, job.end_column}, current);
-          for (int64_t x = 0; x < columns; ++x)
-            correlate_position(current + x * width, packed + ((y - job.first_row) * box.columns() + x) * width,
-                               distances, group.count, width / kLanes, block == 0,
-                               corr + ((y - job.first_row) * columns + x) * layout.tap_stride + group.first);
+          const float* packed = ring.advance(y, distances);
+          pack(g + block * plane, channels, call, y, y + 1, {y, 1, job.first_column, job.end_column, width}, current);
+          float* out = corr + (y - job.first_row) * columns * layout.tap_stride + group.first;
+          for (int64_t x = 0; x < columns; ++x) {
+            correlate_position(current + x * width, packed + x * width, distances, group.count, width / kLanes,
+                               block == 0, out + x * layout.tap_stride);
+          }
         }
       }
     }
@@ -282,12 +310,14 @@ struct Tile {
     constexpr int64_t kStride = int64_t{kWidth} * kLanes;
     Wide sum[kPositions][kWidth];
     for (int i = 0; i < kPositions; ++i)
-      for (int v = 0; v < kWidth; ++v) sum[i][v] = first ? Simd::set(base[i]) : Simd::load(out + i * kStride + v * kLanes);
+      for (int v = 0; v < kWidth; ++v)
+        sum[i][v] = first ? Simd::set(base[i]) : Simd::load(out + i * kStride + v * kLanes);
     for (int64_t u = 0; u < taps; ++u) {
       const float* place = memory + distances[u];
       for (int i = 0; i < kPositions; ++i) {
         const Wide w = Simd::set(weights[i * tap_stride + u]);
-        for (int v = 0; v < kWidth; ++v) sum[i][v] = Simd::fma(Simd::load(place + i * kStride + v * kLanes), w, sum[i][v]);
+        for (int v = 0; v < kWidth; ++v)
+          sum[i][v] = Simd::fma(Simd::load(place + i * kStride + v * kLanes), w, sum[i][v]);
       }
     }
     for (int i = 0; i < kPositions; ++i)
@@ -304,37 +334,36 @@ struct Tile {
     const int64_t offset = (job.item * call.c + channel) * plane;
     const T* memory = static_cast<const T*>(call.memory_feature) + offset;
     T* aligned = static_cast<T*>(call.aligned_feature) + offset;
-    float* packed = job.scratch + layout.packed;
-
     int64_t last = job.plan.group_count - 1;
     while (last >= 0 && !is_live(job, job.plan.groups[last])) --last;
-    const int64_t row_size = job.plan.group_count > 1 ? columns * kStride : 0;  // one group: a single row is enough
+    const int64_t held = job.plan.group_count > 1 ? job.end_row - job.first_row : kRowsAtOnce;  // rows of sums
     bool first = true;
     for (int64_t i = 0; i <= larger(last, 0); ++i) {
-      TapGroup group{};
-      if (last >= 0) group = job.plan.groups[i];
+      const TapGroup none{0, 0, 0, 0, 0, -1};  // packs no row
+      const TapGroup& group = last >= 0 ? job.plan.groups[i] : none;
       if (last >= 0 && !is_live(job, group)) continue;
-      const Box box = box_of(job, group);
-      for (int64_t u = 0; u < group.count; ++u) distances[u] = distance(job.plan.taps[group.first + u], group, box, kStride);
-      if (group.count) pack(memory, channels, kStride, call, box, packed);
+      Ring<T> ring(job, group, memory, channels, kStride);
       for (int64_t y = job.first_row; y < job.end_row; ++y) {
+        const float* packed = ring.advance(y, distances);
         const int64_t p = (y - job.first_row) * columns;
-        float* row = job.scratch + layout.row + (y - job.first_row) * row_size;
+        float* row = job.scratch + layout.row + (y - job.first_row) % held * columns * kStride;
         const float* weights = job.scratch + layout.weights + p * layout.tap_stride + group.first;
         const float* base = job.scratch + layout.base + p;
-        const float* place = packed + (y - job.first_row) * box.columns() * kStride;
         int64_t x = 0;
-        for (; x + kPositions <= columns; x += kPositions)
-          gather_positions<kWidth, kPositions>(place + x * kStride, distances, group.count,
+        for (; x + kPositions <= columns; x += kPositions) {
+          gather_positions<kWidth, kPositions>(packed + x * kStride, distances, group.count,
                                                weights + x * layout.tap_stride, layout.tap_stride, base + x, first,
                                                row + x * kStride);
+        }
         for (; x < columns; ++x)
-          gather_positions<kWidth, 1>(place + x * kStride, distances, group.count, weights + x * layout.tap_stride,
+          gather_positions<kWidth, 1>(packed + x * kStride, distances, group.count, weights + x * layout.tap_stride,
                                       layout.tap_stride, base + x, first, row + x * kStride);
-        if (i < last) continue;
+        const int64_t done = (y - job.first_row) % held + 1;
+        if (i < last || (done < held && y + 1 < job.end_row)) continue;
         for (int64_t c = 0; c < channels; c += kEight)
-          unpack_row(row + c, kStride, smaller(channels - c, kEight), columns,
-                     aligned + c * plane + y * call.w + job.first_column, plane);
+          for (int64_t r = 0; r < done; ++r)
+            unpack_row(job.scratch + layout.row + r * columns * kStride + c, kStride, smaller(channels - c, kEight),
+                       columns, aligned + c * plane + (y + 1 - done + r) * call.w + job.first_column, plane);
       }
       first = false;
     }
@@ -344,12 +373,16 @@ struct Tile {
   static void gather(const TileJob& job, int64_t* distances) {
     const int64_t count = job.call.c;
     int64_t c = 0;
-    for (; c + kBlock / 2 < count; c += kBlock) gather_block<T, kVectors>(job, c, smaller(count - c, kBlock), distances);
+    for (; c + kBlock / 2 < count; c += kBlock)
+      gather_block<T, kVectors>(job, c, smaller(count - c, kBlock), distances);
     for (; c < count; c += kBlock / 2) {
       const int64_t rest = count - c;
-      if (rest > kBlock / 4 || kBlock / 4 < kEight) gather_block<T, kVectors / 2>(job, c, smaller(rest, kBlock / 2), distances);
-      else if (rest > kBlock / 8 || kBlock / 8 < kEight) gather_block<T, kVectors / 4>(job, c, rest, distances);
-      else gather_block<T, kVectors / 8>(job, c, rest, distances);
+      if (rest > kBlock / 4 || kBlock / 4 < kEight)
+        gather_block<T, kVectors / 2>(job, c, smaller(rest, kBlock / 2), distances);
+      else if (rest > kBlock / 8 || kBlock / 8 < kEight)
+        gather_block<T, kVectors / 4>(job, c, rest, distances);
+      else
+        gather_block<T, kVectors / 8>(job, c, rest, distances);
     }
   }
 
@@ -365,8 +398,10 @@ struct Tile {
   }
 
   static void run(const TileJob& job) {
-    if (job.call.dtype == DType::kFloat16) run_typed<Half>(job);
-    else run_typed<float>(job);
+    if (job.call.dtype == DType::kFloat16)
+      run_typed<Half>(job);
+    else
+      run_typed<float>(job);
   }
 
   static float spin(int64_t iterations) {

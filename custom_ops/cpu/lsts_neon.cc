@@ -21,15 +21,16 @@ struct Neon {
   static F8 load8(const float* p) { return {vld1q_f32(p), vld1q_f32(p + 4)}; }
   static F8 load8(const Half* p) {
     const uint16x8_t bits = vld1q_u16(reinterpret_cast<const uint16_t*>(p));
-    return {vcvt_f32_f16(vreinterpret_f16_u16(vget_low_u16(bits))), vcvt_f32_f16(vreinterpret_f16_u16(vget_high_u16(bits)))};
+    return {vcvt_f32_f16(vreinterpret_f16_u16(vget_low_u16(bits))),
+            vcvt_f32_f16(vreinterpret_f16_u16(vget_high_u16(bits)))};
   }
   static void store8(float* p, F8 v) {
     vst1q_f32(p, v.low);
     vst1q_f32(p + 4, v.high);
   }
   static void store8(Half* p, F8 v) {
-    vst1q_u16(reinterpret_cast<uint16_t*>(p), vcombine_u16(vreinterpret_u16_f16(vcvt_f16_f32(v.low)),
-                                                           vreinterpret_u16_f16(vcvt_f16_f32(v.high))));
+    vst1q_u16(reinterpret_cast<uint16_t*>(p),
+              vcombine_u16(vreinterpret_u16_f16(vcvt_f16_f32(v.low)), vreinterpret_u16_f16(vcvt_f16_f32(v.high))));
   }
   static F8 set8(float v) { return {vdupq_n_f32(v), vdupq_n_f32(v)}; }
   static F8 add8(F8 a, F8 b) { return {vaddq_f32(a.low, b.low), vaddq_f32(a.high, b.high)}; }

@@ -22,7 +22,7 @@ struct Blend {
 
 // Taps that lie in one small box, so that one packed tile of the memory serves them all.
 struct TapGroup {
-  int32_t first, count;              // range of Plan::taps
+  int32_t first, count;                // range of Plan::taps
   int32_t min_x, max_x, min_y, max_y;  // the box, inclusive
 };
 

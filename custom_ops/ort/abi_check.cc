@@ -12,10 +12,10 @@ template <class T>
 struct Theirs {
   using type = T;
 };
-#define LSTS_SAME(ours, theirs)          \
-  template <>                            \
-  struct Theirs<ortabi::ours> {          \
-    using type = ::theirs;               \
+#define LSTS_SAME(ours, theirs) \
+  template <>                   \
+  struct Theirs<ortabi::ours> { \
+    using type = ::theirs;      \
   };
 LSTS_SAME(Status, OrtStatus)
 LSTS_SAME(SessionOptions, OrtSessionOptions)
@@ -51,9 +51,9 @@ struct Plain<Result (*)(Arguments...) noexcept> {
   using type = Result (*)(Arguments...);
 };
 
-#define LSTS_CHECK_SLOT(name, slot, since, result, arguments)                                           \
-  static_assert(offsetof(OrtApi, name) == (slot) * sizeof(void*), "slot of " #name);                    \
-  static_assert((since) <= ORT_API_VERSION, "version of " #name);                                       \
+#define LSTS_CHECK_SLOT(name, slot, since, result, arguments)                                              \
+  static_assert(offsetof(OrtApi, name) == (slot) * sizeof(void*), "slot of " #name);                       \
+  static_assert((since) <= ORT_API_VERSION, "version of " #name);                                          \
   static_assert(std::is_same<Theirs<ortabi::Fn_##name>::type, Plain<decltype(OrtApi::name)>::type>::value, \
                 "signature of " #name);
 LSTS_ORT_SLOTS(LSTS_CHECK_SLOT)
@@ -82,7 +82,8 @@ LSTS_CHECK_FIELD(InferOutputShapeFn)
 LSTS_CHECK_FIELD(GetStartVersion)
 LSTS_CHECK_FIELD(GetEndVersion)
 
-static_assert(offsetof(OrtApiBase, GetApi) == 0 && offsetof(OrtApiBase, GetVersionString) == sizeof(void*), "OrtApiBase");
+static_assert(offsetof(OrtApiBase, GetApi) == 0 && offsetof(OrtApiBase, GetVersionString) == sizeof(void*),
+              "OrtApiBase");
 static_assert(int{ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT} == ortabi::kFloat, "float");
 static_assert(int{ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT16} == ortabi::kFloat16, "float16");
 static_assert(int{ORT_FAIL} == ortabi::kFail && int{ORT_INVALID_ARGUMENT} == ortabi::kInvalidArgument, "error codes");

@@ -93,7 +93,8 @@ StatusPtr read_normalization(const Api* api, const KernelInfo* info, Normalizati
   forget(api, not_real);
   if (absent) return *normalization = Normalization::kSoftmax, nullptr;
   return refuse(api, kInvalidArgument,
-                "LSTS: attribute normalization: got " + (found ? "'" + got + "'" : std::string("another value or type")) +
+                "LSTS: attribute normalization: got " +
+                    (found ? "'" + got + "'" : std::string("another value or type")) +
                     ", expected the string softmax or linear. Export the graph again.");
 }
 
@@ -104,9 +105,10 @@ StatusPtr read_plan(const Api* api, const KernelInfo* info, Plan* plan) {
   const Value* value = nullptr;
   ORT_TRY(ORT(api, KernelInfoGetConstantInput_tensor)(info, kOffsets, &is_constant, &value));
   if (!is_constant || value == nullptr)
-    return refuse(api, kInvalidArgument,
-                  "LSTS: offsets (input 3): got a value computed at run time, expected a constant initializer. Export the "
-                  "graph with its offsets fixed.");
+    return refuse(
+        api, kInvalidArgument,
+        "LSTS: offsets (input 3): got a value computed at run time, expected a constant initializer. Export the "
+        "graph with its offsets fixed.");
   Tensor offsets;
   ORT_TRY(read_tensor(api, value, &offsets));
   if (offsets.type != kFloat || offsets.dims.size() != 2 || offsets.dims[1] != 2)
@@ -117,8 +119,8 @@ StatusPtr read_plan(const Api* api, const KernelInfo* info, Plan* plan) {
   return wrong.empty() ? nullptr : refuse(api, kInvalidArgument, wrong);
 }
 
-// How many threads ONNX Runtime's pool may bring: it does not tell, so all that this process may use. Only the choice of
-// tiles depends on it, no result does.
+// How many threads ONNX Runtime's pool may bring: it does not tell, so all that this process may use. Only the choice
+// of tiles depends on it, no result does.
 int threads_at_most() {
 #if defined(__linux__)
   cpu_set_t set;
@@ -148,8 +150,8 @@ StatusPtr open_call(const Api* api, KernelContext* context, DType dtype, int64_t
       return refuse(api, kInvalidArgument,
                     "LSTS: input " + std::to_string(i) + ": got element type " + std::to_string(tensors[i].type) +
                         ", expected " + std::to_string(expected) + ". Give all three maps one type.");
-  const std::string wrong = read_shapes(tensors[0].shape(), tensors[1].shape(), tensors[2].shape(), tensors[3].shape(),
-                                        locations, call);
+  const std::string wrong =
+      read_shapes(tensors[0].shape(), tensors[1].shape(), tensors[2].shape(), tensors[3].shape(), locations, call);
   if (!wrong.empty()) return refuse(api, kInvalidArgument, wrong);
   call->dtype = dtype;
   call->memory_embedding = tensors[0].data;
@@ -359,11 +361,19 @@ const CustomOp* static_op(const Api* api) {
 
 }  // namespace
 
-const ortabi::CustomOp* lsts_float32_cpu(const ortabi::Api* api) { return static_op<DType::kFloat32, Provider::kCpu>(api); }
-const ortabi::CustomOp* lsts_float16_cpu(const ortabi::Api* api) { return static_op<DType::kFloat16, Provider::kCpu>(api); }
+const ortabi::CustomOp* lsts_float32_cpu(const ortabi::Api* api) {
+  return static_op<DType::kFloat32, Provider::kCpu>(api);
+}
+const ortabi::CustomOp* lsts_float16_cpu(const ortabi::Api* api) {
+  return static_op<DType::kFloat16, Provider::kCpu>(api);
+}
 #if LSTS_WITH_CUDA
-const ortabi::CustomOp* lsts_float32_cuda(const ortabi::Api* api) { return static_op<DType::kFloat32, Provider::kCuda>(api); }
-const ortabi::CustomOp* lsts_float16_cuda(const ortabi::Api* api) { return static_op<DType::kFloat16, Provider::kCuda>(api); }
+const ortabi::CustomOp* lsts_float32_cuda(const ortabi::Api* api) {
+  return static_op<DType::kFloat32, Provider::kCuda>(api);
+}
+const ortabi::CustomOp* lsts_float16_cuda(const ortabi::Api* api) {
+  return static_op<DType::kFloat16, Provider::kCuda>(api);
+}
 #endif
 
 }  // namespace lsts

@@ -20,7 +20,8 @@
 
 namespace ortabi {
 
-constexpr uint32_t kApiVersion = 17;  // ONNX Runtime 1.17: the first with ParallelFor and shape inference for custom ops
+constexpr uint32_t kApiVersion =
+    17;  // ONNX Runtime 1.17: the first with ParallelFor and shape inference for custom ops
 
 struct Status;
 struct SessionOptions;
@@ -45,41 +46,41 @@ struct ApiBase {
 };
 
 // X(name, slot in the table, API version that added it, result, arguments)
-#define LSTS_ORT_SLOTS(X)                                                                                              \
-  X(CreateStatus, 0, 1, StatusPtr, (ErrorCode, const char*))                                                           \
-  X(CreateCustomOpDomain, 26, 1, StatusPtr, (const char*, CustomOpDomain**))                                           \
-  X(CustomOpDomain_Add, 27, 1, StatusPtr, (CustomOpDomain*, const CustomOp*))                                          \
-  X(AddCustomOpDomain, 28, 1, StatusPtr, (SessionOptions*, CustomOpDomain*))                                           \
-  X(GetTensorMutableData, 51, 1, StatusPtr, (Value*, void**))                                                          \
-  X(CreateTensorTypeAndShapeInfo, 57, 1, StatusPtr, (TensorTypeAndShapeInfo**))                                        \
-  X(SetTensorElementType, 58, 1, StatusPtr, (TensorTypeAndShapeInfo*, ElementType))                                    \
-  X(SetDimensions, 59, 1, StatusPtr, (TensorTypeAndShapeInfo*, const int64_t*, size_t))                                \
-  X(GetTensorElementType, 60, 1, StatusPtr, (const TensorTypeAndShapeInfo*, ElementType*))                             \
-  X(GetDimensionsCount, 61, 1, StatusPtr, (const TensorTypeAndShapeInfo*, size_t*))                                    \
-  X(GetDimensions, 62, 1, StatusPtr, (const TensorTypeAndShapeInfo*, int64_t*, size_t))                                \
-  X(GetSymbolicDimensions, 63, 1, StatusPtr, (const TensorTypeAndShapeInfo*, const char**, size_t))                    \
-  X(GetTensorTypeAndShape, 65, 1, StatusPtr, (const Value*, TensorTypeAndShapeInfo**))                                 \
-  X(KernelInfoGetAttribute_float, 85, 1, StatusPtr, (const KernelInfo*, const char*, float*))                          \
-  X(KernelInfoGetAttribute_int64, 86, 1, StatusPtr, (const KernelInfo*, const char*, int64_t*))                        \
-  X(KernelInfoGetAttribute_string, 87, 1, StatusPtr, (const KernelInfo*, const char*, char*, size_t*))                 \
-  X(KernelContext_GetInputCount, 88, 1, StatusPtr, (const KernelContext*, size_t*))                                    \
-  X(KernelContext_GetOutputCount, 89, 1, StatusPtr, (const KernelContext*, size_t*))                                   \
-  X(KernelContext_GetInput, 90, 1, StatusPtr, (const KernelContext*, size_t, const Value**))                           \
-  X(KernelContext_GetOutput, 91, 1, StatusPtr, (KernelContext*, size_t, const int64_t*, size_t, Value**))              \
-  X(ReleaseStatus, 93, 1, void, (Status*))                                                                             \
-  X(ReleaseTensorTypeAndShapeInfo, 99, 1, void, (TensorTypeAndShapeInfo*))                                             \
-  X(KernelContext_GetGPUComputeStream, 193, 10, StatusPtr, (const KernelContext*, void**))                             \
-  X(KernelInfoGetConstantInput_tensor, 249, 15, StatusPtr, (const KernelInfo*, size_t, int*, const Value**))           \
-  X(ShapeInferContext_GetInputTypeShape, 268, 17, StatusPtr,                                                           \
-    (const ShapeInferContext*, size_t, TensorTypeAndShapeInfo**))                                                      \
-  X(ShapeInferContext_SetOutputTypeShape, 270, 17, StatusPtr,                                                          \
-    (const ShapeInferContext*, size_t, const TensorTypeAndShapeInfo*))                                                 \
-  X(SetSymbolicDimensions, 271, 17, StatusPtr, (TensorTypeAndShapeInfo*, const char**, size_t))                        \
-  X(KernelContext_ParallelFor, 274, 17, StatusPtr,                                                                     \
+#define LSTS_ORT_SLOTS(X)                                                                                    \
+  X(CreateStatus, 0, 1, StatusPtr, (ErrorCode, const char*))                                                 \
+  X(CreateCustomOpDomain, 26, 1, StatusPtr, (const char*, CustomOpDomain**))                                 \
+  X(CustomOpDomain_Add, 27, 1, StatusPtr, (CustomOpDomain*, const CustomOp*))                                \
+  X(AddCustomOpDomain, 28, 1, StatusPtr, (SessionOptions*, CustomOpDomain*))                                 \
+  X(GetTensorMutableData, 51, 1, StatusPtr, (Value*, void**))                                                \
+  X(CreateTensorTypeAndShapeInfo, 57, 1, StatusPtr, (TensorTypeAndShapeInfo**))                              \
+  X(SetTensorElementType, 58, 1, StatusPtr, (TensorTypeAndShapeInfo*, ElementType))                          \
+  X(SetDimensions, 59, 1, StatusPtr, (TensorTypeAndShapeInfo*, const int64_t*, size_t))                      \
+  X(GetTensorElementType, 60, 1, StatusPtr, (const TensorTypeAndShapeInfo*, ElementType*))                   \
+  X(GetDimensionsCount, 61, 1, StatusPtr, (const TensorTypeAndShapeInfo*, size_t*))                          \
+  X(GetDimensions, 62, 1, StatusPtr, (const TensorTypeAndShapeInfo*, int64_t*, size_t))                      \
+  X(GetSymbolicDimensions, 63, 1, StatusPtr, (const TensorTypeAndShapeInfo*, const char**, size_t))          \
+  X(GetTensorTypeAndShape, 65, 1, StatusPtr, (const Value*, TensorTypeAndShapeInfo**))                       \
+  X(KernelInfoGetAttribute_float, 85, 1, StatusPtr, (const KernelInfo*, const char*, float*))                \
+  X(KernelInfoGetAttribute_int64, 86, 1, StatusPtr, (const KernelInfo*, const char*, int64_t*))              \
+  X(KernelInfoGetAttribute_string, 87, 1, StatusPtr, (const KernelInfo*, const char*, char*, size_t*))       \
+  X(KernelContext_GetInputCount, 88, 1, StatusPtr, (const KernelContext*, size_t*))                          \
+  X(KernelContext_GetOutputCount, 89, 1, StatusPtr, (const KernelContext*, size_t*))                         \
+  X(KernelContext_GetInput, 90, 1, StatusPtr, (const KernelContext*, size_t, const Value**))                 \
+  X(KernelContext_GetOutput, 91, 1, StatusPtr, (KernelContext*, size_t, const int64_t*, size_t, Value**))    \
+  X(ReleaseStatus, 93, 1, void, (Status*))                                                                   \
+  X(ReleaseTensorTypeAndShapeInfo, 99, 1, void, (TensorTypeAndShapeInfo*))                                   \
+  X(KernelContext_GetGPUComputeStream, 193, 10, StatusPtr, (const KernelContext*, void**))                   \
+  X(KernelInfoGetConstantInput_tensor, 249, 15, StatusPtr, (const KernelInfo*, size_t, int*, const Value**)) \
+  X(ShapeInferContext_GetInputTypeShape, 268, 17, StatusPtr,                                                 \
+    (const ShapeInferContext*, size_t, TensorTypeAndShapeInfo**))                                            \
+  X(ShapeInferContext_SetOutputTypeShape, 270, 17, StatusPtr,                                                \
+    (const ShapeInferContext*, size_t, const TensorTypeAndShapeInfo*))                                       \
+  X(SetSymbolicDimensions, 271, 17, StatusPtr, (TensorTypeAndShapeInfo*, const char**, size_t))              \
+  X(KernelContext_ParallelFor, 274, 17, StatusPtr,                                                           \
     (const KernelContext*, void (*)(void*, size_t), size_t, size_t, void*))
 
-#define LSTS_ORT_DECLARE(name, slot, since, result, arguments) \
-  constexpr size_t kSlot_##name = slot;                        \
+#define LSTS_ORT_DECLARE(name, slot, since, result, arguments)                           \
+  constexpr size_t kSlot_##name = slot;                                                  \
   static_assert(since <= kApiVersion, #name " is newer than the API version asked for"); \
   using Fn_##name = result(LSTS_ORT_CALL*) arguments;
 LSTS_ORT_SLOTS(LSTS_ORT_DECLARE)
@@ -90,8 +91,8 @@ LSTS_ORT_SLOTS(LSTS_ORT_DECLARE)
   (reinterpret_cast<::ortabi::Fn_##name>(reinterpret_cast<void* const*>(api)[::ortabi::kSlot_##name]))
 
 // A status is null or an error that the caller passes on.
-#define ORT_TRY(expression)                                          \
-  do {                                                               \
+#define ORT_TRY(expression)                                         \
+  do {                                                              \
     if (::ortabi::StatusPtr status_ = (expression)) return status_; \
   } while (0)
 

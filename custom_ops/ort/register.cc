@@ -39,8 +39,8 @@ extern "C" LSTS_ORT_EXPORT ortabi::StatusPtr LSTS_ORT_CALL RegisterCustomOps(ort
     std::fprintf(stderr, "%s\n", text.c_str());  // no way to make a status: the caller will find no op
     return nullptr;
   }
-  // One domain for each ONNX Runtime in the process, shared by all its sessions and never freed. Threads may register at
-  // the same time.
+  // One domain for each ONNX Runtime in the process, shared by all its sessions and never freed. Threads may register
+  // at the same time.
   static std::mutex mutex;
   static CustomOpDomain* domain = nullptr;
   static const Api* owner = nullptr;
