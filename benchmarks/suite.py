@@ -1,0 +1,128 @@
+"""The main tables, measured again on this machine: every step is an ``lsts-edge`` command in a process of its own."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from lsts_edge.errors import CheckFailed, FileUnwritable
+
+__all__ = ["SuiteOptions", "run_suite", "steps_of"]
+
+LITE_CHECKPOINT = Path(__file__).resolve().parent.parent / "examples" / "weights" / "lsts-lite.safetensors"
+
+
+@dataclass(frozen=True)
+class SuiteOptions:
+    """Where results go and what is at hand. ``quick`` runs few frames: to see that everything works, not to quote.
+
+    ``source`` is a clip for ``lsts-lite`` (the procedural one unless given); ``yolox``, ``nanodet`` and
+    ``annotations`` are the peers' files and the annotated video that accuracy is measured on.
+    """
+
+    output: Path
+    quick: bool = False
+    paper_size: bool = True
+    source: Path | None = None
+    yolox: Path | None = None
+    nanodet: Path | None = None
+    annotations: Path | None = None
+
+
+@dataclass(frozen=True)
+class Step:
+    """One command; ``result`` is the file it writes."""
+
+    name: str
+    words: tuple[str, ...]
+    result: Path | None = None
+
+
+def steps_of(options: SuiteOptions) -> list[Step]:
+    """The commands in order: bundles, sizes, the op, latency, comparisons, intervals, report."""
+    return list(_steps(options))
+
+
+def _steps(options: SuiteOptions) -> Iterator[Step]:
+    folder, bundles = options.output, options.output / "bundles"
+    source = (str(options.source),) if options.source else ()
+    checkpoint = str(LITE_CHECKPOINT) if LITE_CHECKPOINT.is_file() else "random"
+    forms = ("--lsts-form", "all", "--overwrite")
+    lite, r101 = str(bundles / "lsts-lite"), str(bundles / "lsts-r101")
+    results: list[Path] = []
+
+    def timed(name: str, *words: str) -> Step:
+        results.append(folder / f"{name}.json")
+        return Step(name, ("bench", *words, "--output", str(results[-1])), results[-1])
+
+    export = ("export", "--checkpoint", checkpoint, "--preset", "lsts-lite", "--output", lite, *forms)
+    yield Step("export lsts-lite", export)
+    few = ("--frames", "30", "--cold-starts", "1") if options.quick else ()
+    yield timed("latency-lite", "latency", lite, *source, *few)
+    yield timed("latency-lite-openvino", "latency", lite, *source, "--backend", "openvino", *few)
+    yield timed("latency-lite-30fps", "latency", lite, *source, "--pace", "30", "--cold-starts", "0", *few[:2])
+    peers = [("--yolox", options.yolox), ("--nanodet", options.nanodet), ("--annotations", options.annotations)]
+    given = [word for name, path in peers if path is not None for word in (name, str(path))]
+    engines = ("--engine", "onnxruntime", "--engine", "openvino", "--engine", "openvino:cpu:bf16")
+    segments = ("--segments", "2" if options.quick else "20")
+    yield timed("compare-lite", "compare", lite, *source, *engines, *segments, *given)
+    measured = ("--annotations", str(options.annotations)) if options.annotations else ()
+    yield timed("sweep-lite", "sweep", lite, *source, "--rounds", "1" if options.quick else "6", *measured)
+    yield timed("op", "op", *(("--runs", "3", "--slow-runs", "1") if options.quick else ()))
+    if options.paper_size:
+        random = ("export", "--checkpoint", "random", "--seed", "0", "--preset", "lsts-r101", "--output", r101)
+        yield Step("export lsts-r101", (*random, *forms, "--verify-frames", "12"))
+        few = ("--frames", "10" if options.quick else "60", "--warmup-frames", "10", "--cold-starts", "1")
+        yield timed("latency-r101", "latency", r101, *few)
+        segments = ("--segments", "1" if options.quick else "6")
+        shown = ("--form", "taps", "--form", "custom")
+        yield timed("compare-r101", "compare", r101, *engines, *shown, *segments)
+    page, markdown = folder / "report.html", folder / "report.md"
+    files = map(str, results)
+    yield Step("report", ("bench", "report", *files, "--output", str(page), "--markdown", str(markdown)), page)
+
+
+def run_suite(options: SuiteOptions, tell: Callable[[str], None]) -> Path:
+    """Run every step and return the report's path; what a step prints goes to ``suite.log`` beside the results.
+
+    Args:
+        options: what to run.
+        tell: told of each step when it starts and ends.
+
+    Raises:
+        CheckFailed: if a step fails; the steps before it have left their results.
+        FileUnwritable: if the folder cannot be made.
+    """
+    log = options.output / "suite.log"
+    try:
+        (options.output / "bundles").mkdir(parents=True, exist_ok=True)
+        log.write_text("", encoding="utf-8")
+    except OSError as error:
+        raise FileUnwritable(
+            f"results folder {options.output}", got=error.strerror, expected="a writable folder", fix="Choose another."
+        ) from error
+    steps = steps_of(options)
+    for number, step in enumerate(steps, 1):
+        tell(f"[{number}/{len(steps)}] {step.name}")
+        begin = time.perf_counter()
+        with log.open("a", encoding="utf-8") as out:
+            out.write(f"$ lsts-edge {' '.join(step.words)}\n")
+            out.flush()
+            command = [sys.executable, "-m", "lsts_edge", *step.words]
+            done = subprocess.run(command, stdout=out, stderr=subprocess.PIPE, text=True, check=False)
+            out.write(done.stderr)
+        if done.returncode != 0:
+            last = (done.stderr.strip().splitlines() or ["no message"])[-1]
+            raise CheckFailed(
+                f"step {step.name} of the suite", got=last[:300], expected="exit status 0", fix=f"See {log}."
+            )
+        tell(f"      done in {time.perf_counter() - begin:.0f} s")
+    shutil.rmtree(options.output / "bundles")
+    page = steps[-1].result
+    assert page is not None
+    return page
