@@ -37,6 +37,7 @@ __all__ = ["command"]
 @click.option("--backbone-rate", type=float, help="For parts that start from ImageNet.")
 @click.option("--train-low/--freeze-low", default=None, help="Train the part both paths share.")
 @click.option("--train-heavy/--freeze-heavy", default=None, help="Train the heavy path in the video phase too.")
+@click.option("--warm-start/--no-warm-start", default=None, help="Start the embeddings from the heavy features.")
 @click.option("--train-depthwise/--freeze-depthwise", default=None, help="Train depthwise kernels (slow on CPUs).")
 @click.option("--licence", default="not stated", show_default=True, help="Licence of the weights, put into the file.")
 @click.option("--resume", is_flag=True, help="Go on with an interrupted run of the same command.")

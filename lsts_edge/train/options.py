@@ -37,7 +37,9 @@ class TrainOptions:
         key_loss: weight of the keyframe's detection loss (released: 0, only the current frame counts).
         mimic: weight of the pull of a propagated frame's own feature towards what the heavy path gives.
         train_low: train the part shared by both paths.
-        train_heavy: in the video phase, train the heavy path too.
+        align: weight of the same pull on what LSTS brings along, at keyframes and propagated frames.
+        warm_start: start the embeddings from a whitening of heavy features (see ``warm_start``).
+        train_heavy: in the video phase, train the heavy path too; ``None``: only if there is no other phase.
         train_depthwise: train depthwise kernels (slow on CPUs).
         save_every: steps between two resume files.
     """
@@ -59,8 +61,10 @@ class TrainOptions:
     small_scale: float = 0.75
     key_loss: float = 0.5
     mimic: float = 1.0
+    align: float = 1.0
+    warm_start: bool = True
     train_low: bool = False
-    train_heavy: bool = False
+    train_heavy: bool | None = None
     train_depthwise: bool = False
     save_every: int = 100
     augmentation: Augmentation = field(default_factory=Augmentation)
@@ -73,11 +77,16 @@ class TrainOptions:
             _check(0.0 <= getattr(self, name) <= 1.0, name, getattr(self, name), "0..1")
         for name in ("learning_rate", "backbone_rate", "offset_factor"):
             _check(0.0 < getattr(self, name) < 1e4, name, getattr(self, name), "> 0")
-        for name in ("weight_decay", "key_loss", "mimic"):
+        for name in ("weight_decay", "key_loss", "mimic", "align"):
             _check(getattr(self, name) >= 0.0, name, getattr(self, name), ">= 0")
         _check(0.0 <= self.ema < 1.0, "ema", self.ema, "0 <= ema < 1")
         _check(0.25 <= self.small_scale <= 1.0, "small_scale", self.small_scale, "0.25..1")
         _check(self.warmup >= 0, "warmup", self.warmup, ">= 0")
+
+    @property
+    def heavy_in_video(self) -> bool:
+        """Whether the video phase trains the heavy path."""
+        return self.train_heavy if self.train_heavy is not None else self.detector_steps == 0
 
     @property
     def detector_steps(self) -> int:

@@ -22,12 +22,14 @@ from lsts_edge.train.fold import FoldedConv2d, fold_batch_norm, unfold_batch_nor
 from lsts_edge.train.losses import DetectionLoss, Truth
 from lsts_edge.train.options import TrainOptions
 from lsts_edge.train.store import ImageStore
+from lsts_edge.train.warm_start import warm_start_embeddings
 
 __all__ = ["Progress", "Trainer", "triplet_losses"]
 
 logger = logging.getLogger(__name__)
 
 _CLIP_NORM = 10.0
+_WARM_BATCHES = 4
 _SIZE_MULTIPLE = 32  # of the reduced input: both strides and the mosaic's halves stay whole
 
 
@@ -102,6 +104,8 @@ class Trainer:
             if self.optimizer is None or self.step == self.detector_steps:
                 if self.step and self.options.ema:  # what the video phase builds on is what will be saved
                     self.network.load_state_dict(self.average.state_dict())
+                if phase == "video" and self.options.warm_start:
+                    self._warm_start()
                 self.optimizer = self._make_optimizer(phase)
             losses = self._train_step(phase)
             for name, value in losses.items():
@@ -128,20 +132,8 @@ class Trainer:
         options = self.options
         assert self.optimizer is not None
         self._set_rates(phase)
-        frames = 1 if phase == "detector" else 3
         size = self._size(phase)
-        batch = draw_batch(
-            self.store,
-            self.weights,
-            options.batch if phase == "detector" else options.video_batch,
-            size,
-            options.augmentation,
-            self.generator,
-            frames=frames,
-            segment=self.preset.keyframe_interval,
-            pad_value=float(self.preset.input.pad_value),
-        )
-        batch.images = (batch.images - self.mean) / self.std
+        batch = self._draw(phase)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
             if phase == "detector":
                 losses = self._detector_losses(batch, size)
@@ -163,6 +155,23 @@ class Trainer:
         self._follow()
         return {"loss": float(total.detach())} | {name: float(value.detach()) for name, value in losses.items()}
 
+    def _draw(self, phase: str) -> Batch:
+        """The next normalised batch of a phase."""
+        options = self.options
+        batch = draw_batch(
+            self.store,
+            self.weights,
+            options.batch if phase == "detector" else options.video_batch,
+            self._size(phase),
+            options.augmentation,
+            self.generator,
+            frames=1 if phase == "detector" else 3,
+            segment=self.preset.keyframe_interval,
+            pad_value=float(self.preset.input.pad_value),
+        )
+        batch.images = (batch.images - self.mean) / self.std
+        return batch
+
     def _detector_losses(self, batch: Batch, size: tuple[int, int]) -> dict[str, torch.Tensor]:
         image = batch.images[:, -1].contiguous(memory_format=torch.channels_last)
         with torch.set_grad_enabled(self.options.train_low):
@@ -170,6 +179,15 @@ class Trainer:
         maps = self.network.head.maps(self.network.backbone.rest(low))
         truth = Truth.of(batch.boxes[:, -1], batch.labels[:, -1], batch.ignore[:, -1])
         return self.criterion(maps, truth, size, self.generator)
+
+    @torch.no_grad()
+    def _warm_start(self) -> None:
+        features = []
+        for _ in range(_WARM_BATCHES):
+            image = self._draw("video").images[:, -1].contiguous(memory_format=torch.channels_last)
+            features.append(self.network.heavy(image))
+        warm_start_embeddings(self.network, torch.cat(features))
+        self.average.load_state_dict(self.network.state_dict())
 
     def _size(self, phase: str) -> tuple[int, int]:
         full = (self.preset.input.height_px, self.preset.input.width_px)
@@ -216,11 +234,11 @@ class Trainer:
         if low:
             return "pretrained" if self.options.train_low else None
         if name.startswith("backbone."):
-            if phase == "video" and not self.options.train_heavy and self.detector_steps:
+            if phase == "video" and not self.options.heavy_in_video:
                 return None
             return "new" if name.startswith("backbone.feature.") else "pretrained"
         if name.startswith("head."):
-            return "new" if phase == "detector" or not self.detector_steps else "pretrained"
+            return "new" if phase == "detector" or self.options.heavy_in_video else "pretrained"
         if phase == "detector":
             return None
         return "offsets" if name == "lsts.offsets" else "new"
@@ -307,8 +325,8 @@ def triplet_losses(
     frames = frames.contiguous(memory_format=torch.channels_last)
     with torch.set_grad_enabled(options.train_low):
         low = network.backbone.low(frames)  # type: ignore[operator]
-    heavy = 3 * count if options.mimic else 2 * count
-    with torch.set_grad_enabled(options.train_heavy or not options.detector_steps):
+    heavy = 3 * count if options.mimic or options.align else 2 * count
+    with torch.set_grad_enabled(options.heavy_in_video):
         features = network.backbone.rest(low[:heavy])  # type: ignore[operator]
     old, new = features[:count], features[count : 2 * count]
     aligned = network.lsts_key(old, *network.embed_key(old, new))
@@ -329,7 +347,14 @@ def triplet_losses(
         keyframe = criterion(head.maps(task), truth, size, generator)  # type: ignore[operator]
         losses["key"] = options.key_loss * torch.stack(list(keyframe.values())).sum()
     if options.mimic:
-        goal = features[2 * count :].detach().float()
-        error = (high.float() - goal).square().mean() / goal.square().mean().clamp(min=1e-6)
-        losses["mimic"] = options.mimic * error
+        losses["mimic"] = options.mimic * _distance(high, features[2 * count :])
+    if options.align:
+        losses["align_key"] = 0.5 * options.align * _distance(aligned, new)
+        losses["align"] = options.align * _distance(moved, features[2 * count :])
     return losses
+
+
+def _distance(value: torch.Tensor, goal: torch.Tensor) -> torch.Tensor:
+    """Mean squared difference over the mean square of the goal, which takes no gradient."""
+    goal = goal.detach().float()
+    return (value.float() - goal).square().mean() / goal.square().mean().clamp(min=1e-6)
