@@ -49,11 +49,21 @@ class _Parts(nn.Module):
         super().__init__()
         self.network = network
         self.normalize = Normalize(network.preset.input)
+        self.register_buffer("reversed", torch.tensor((2, 1, 0)))
+        self.scaled = any(std != 1 for std in network.preset.input.std)
         self.parts = tuple(parts)
 
     def forward(self, *images: torch.Tensor) -> tuple[torch.Tensor, ...]:
         pairs = zip(self.parts, images, strict=True)
-        return tuple(getattr(self.network, part)(self.normalize(image)) for part, image in pairs)
+        return tuple(getattr(self.network, part)(self.normalized(image)) for part, image in pairs)
+
+    def normalized(self, image: torch.Tensor) -> torch.Tensor:
+        """What ``Normalize`` computes, but axes and channels are reordered while they are still bytes."""
+        planes = image.permute(0, 3, 1, 2)
+        if self.normalize.swap:
+            planes = planes.index_select(1, self.get_buffer("reversed"))
+        shifted = planes.to(torch.float32) - self.normalize.mean
+        return shifted / self.normalize.std if self.scaled else shifted
 
 
 def _trace(network: VideoNetwork, parts: dict[str, str]) -> ir.Model:
@@ -75,7 +85,7 @@ def _trace(network: VideoNetwork, parts: dict[str, str]) -> ir.Model:
     except torch.onnx.errors.OnnxExporterError as error:
         raise ExportError(
             "torch cannot write the network as ONNX",
-            got=re.sub(r"\s+", " ", str(error))[:300],
+            got=re.sub(r"\s+", " ", str(error.__cause__ or error))[:300],
             expected=f"layers that opset {OPSET} has",
             fix="Write the layer in plain convolutions and activations.",
         ) from error
@@ -93,14 +103,11 @@ def _cut(traced: ir.Model, part: str, output: str) -> onnx.ModelProto:
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
     """Torch's exporter tells of optional packages and of its own insides; none of it is news to the user."""
-    loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir", "torch.export")]
-    levels = [logger.level for logger in loggers]
+    before = logging.root.manager.disable
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        for logger in loggers:
-            logger.setLevel(logging.ERROR)
+        logging.disable(logging.WARNING)
         try:
             yield
         finally:
-            for logger, level in zip(loggers, levels, strict=True):
-                logger.setLevel(level)
+            logging.disable(before)

@@ -19,6 +19,7 @@ from lsts_edge.export.lsts_graph import LSTS_FORMS, lsts_graph, taps_within
 from lsts_edge.export.programs import programs_of
 from lsts_edge.manifest import (
     DetectionInfo,
+    DType,
     GraphInfo,
     InputInfo,
     KeyframeInfo,
@@ -41,7 +42,11 @@ __all__ = ["JOINED_MAX_PARAMETERS", "ExportedModel", "export_model"]
 JOINED_MAX_PARAMETERS = 16_000_000
 """Joined graphs repeat the weights of every stage: above this they are written only when asked for."""
 
-_DTYPES = {onnx.TensorProto.FLOAT: "float32", onnx.TensorProto.UINT8: "uint8", onnx.TensorProto.INT64: "int64"}
+_DTYPES: dict[int, DType] = {
+    onnx.TensorProto.FLOAT: "float32",
+    onnx.TensorProto.UINT8: "uint8",
+    onnx.TensorProto.INT64: "int64",
+}
 _LSTS_CURRENT_INPUT = {"lsts_key": "feature_embedding", "lsts_current": "high_embedding"}
 
 Graphs = dict[str, dict[str, onnx.ModelProto]]  # graph name -> form -> model
@@ -158,16 +163,15 @@ def _checked_forms(forms: Sequence[str]) -> tuple[str, ...]:
 def _constant_offsets(network: VideoNetwork) -> np.ndarray:
     """``(K, 2)`` float32: taps exist only while the offsets are one table that no input changes."""
     lsts = network.lsts
-    offsets = getattr(lsts, "offsets", None)
-    constant = isinstance(lsts, LstsAlignment) and isinstance(offsets, torch.Tensor) and offsets.ndim == 2
-    if not constant or not torch.isfinite(offsets).all():
+    offsets = lsts.offsets.detach().cpu().float() if isinstance(lsts, LstsAlignment) else None
+    if offsets is None or offsets.ndim != 2 or not torch.isfinite(offsets).all():
         raise ExportError(
             "LSTS offsets",
-            got="offsets that are computed, not stored" if not constant else "NaN or infinity",
+            got="offsets that are computed, not stored" if offsets is None else "NaN or infinity",
             expected="one finite (K, 2) table, a parameter of LstsAlignment",
             fix="Freeze the offsets before exporting.",
         )
-    return np.ascontiguousarray(offsets.detach().cpu().float().numpy())
+    return np.ascontiguousarray(offsets.numpy())
 
 
 def _lsts(name: str, form: str, offsets: np.ndarray, preset: ModelPreset) -> onnx.ModelProto:
@@ -222,4 +226,4 @@ def _graph_info(model: onnx.ModelProto, forms: dict[str, str], count: int, cost:
 def _tensor_info(value: onnx.ValueInfoProto) -> TensorInfo:
     kind = value.type.tensor_type
     shape = tuple(size.dim_param or size.dim_value for size in kind.shape.dim)
-    return TensorInfo(value.name, _DTYPES[kind.elem_type], shape)  # type: ignore[arg-type]
+    return TensorInfo(value.name, _DTYPES[kind.elem_type], shape)

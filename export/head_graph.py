@@ -14,7 +14,7 @@ from lsts_edge.model.rfcn import RfcnHead
 
 __all__ = ["head_graph"]
 
-_MIN_SIDE_TENTHS = 1  # a RoI's sides are at least 0.1 cell
+_PRODUCT_FLOATS = 4 << 20  # largest product of row masks and maps, 16 MB
 
 
 def head_graph(network: VideoNetwork, task_shape: tuple[int, int, int, int]) -> onnx.ModelProto:
@@ -94,7 +94,7 @@ class _Head:
         """``(H * W * A, 4)``, cell by cell, anchor by anchor."""
         y, x = np.meshgrid(np.arange(self.height), np.arange(self.width), indexing="ij")
         shifts = np.stack((x, y, x, y), axis=-1).astype(np.float32) * self.stride
-        return (shifts[:, :, None, :] + _array(self.head.anchors)).reshape(-1, 4)
+        return np.reshape(shifts[:, :, None, :] + _array(self.head.anchors), (-1, 4))
 
     def decoded(self, boxes: ir.Value, deltas: ir.Value, std: tuple[float, ...]) -> ir.Value:
         """Boxes moved by deltas and clipped to the image; widths are inclusive."""
@@ -127,18 +127,27 @@ class _Head:
         bins, classes = preset.bins, len(preset.classes) + 1
         depth = classes + 4
         maps = self.position_sensitive_maps(depth)  # (bins, H, depth * bins * W), row bins first
-        rows = self.mask(rois, 1, self.height)  # (bins, R, H)
-        columns = graph.op("Transpose", self.mask(rois, 0, self.width), perm=(1, 0, 2))
+        first, end = self.edges(rois)
+        rows = self.mask(first, end, 1)  # (bins, R, H)
+        columns = graph.op("Transpose", self.mask(first, end, 0), perm=(1, 0, 2))
         columns = graph.reshape(columns, -1, bins * self.width, 1)
+        # Row bins at a time: all of them while the product stays small, which is when a node's overhead counts.
+        product = preset.rpn_post_nms * depth * bins * self.width
+        step = max(1, min(bins, _PRODUCT_FLOATS // product))
+        parts = [min(step, bins - start) for start in range(0, bins, step)]
+        pairs = (
+            [(rows, maps)] if len(parts) == 1 else zip(*(graph.split(x, parts, 0) for x in (rows, maps)), strict=True)
+        )
         total: ir.Value | None = None
-        for row, plane in zip(graph.split(rows, (1,) * bins, 0), graph.split(maps, (1,) * bins, 0), strict=True):
+        for row, plane in pairs:
+            summed = graph.op("MatMul", row, plane)  # (step, R, depth * bins * W)
+            summed = graph.op("Reshape", summed, graph.ints(0, -1, depth, bins * self.width))
             summed = graph.op(
-                "MatMul", graph.op("Squeeze", row, graph.ints(0)), graph.op("Squeeze", plane, graph.ints(0))
-            )
-            summed = graph.op("MatMul", graph.reshape(summed, -1, depth, bins * self.width), columns)  # (R, depth, 1)
+                "ReduceSum", graph.op("MatMul", summed, columns), graph.ints(0, 3), keepdims=0
+            )  # (R, depth)
             total = summed if total is None else graph.op("Add", total, summed)
         assert total is not None
-        votes = graph.op("Mul", graph.op("Squeeze", total, graph.ints(2)), 1.0 / (bins * bins))
+        votes = graph.op("Mul", total, 1.0 / (bins * bins))
         logits, deltas = graph.split(votes, (classes, 4), 1)
         return logits, deltas
 
@@ -157,8 +166,8 @@ class _Head:
         maps = graph.op("Transpose", maps, perm=(0, 2, 1, 3))
         return graph.reshape(maps, bins, self.height, depth * bins * self.width)
 
-    def mask(self, rois: ir.Value, axis: int, cells: int) -> ir.Value:
-        """``(bins, R, cells)``: one over the number of a bin's cells in those cells, zero elsewhere.
+    def edges(self, rois: ir.Value) -> tuple[ir.Value, ir.Value]:
+        """First and one-past-last cell of each bin, ``(bins, R, 2)`` each, x before y, clipped to the map.
 
         Caffe's rule: corners rounded half up in pixels, the last pixel counts whole, sides at least 0.1 cell, a bin
         reaches from the first to the last cell it touches. In units of ``1 / (10 bins stride)`` cell all of it is
@@ -166,23 +175,28 @@ class _Head:
         crossing to the next cell.
         """
         graph, bins, stride = self.graph, self.preset.bins, self.stride
-        corner = [graph.slice(rois, (a,), (a + 1,), (1,)) for a in (axis, axis + 2)]
-        start, last = (graph.op("Floor", graph.op("Add", value, 0.5)) for value in corner)  # (R, 1) pixels
-        length = graph.op("Add", graph.op("Sub", last, start), 1.0)
-        side = graph.op("Max", graph.op("Mul", length, 10.0), float(_MIN_SIDE_TENTHS * stride))
-        begin = graph.op("Mul", start, 10.0 * bins)
+        low, high = graph.split(graph.op("Floor", graph.op("Add", rois, 0.5)), (2, 2), 1)  # pixels
+        length = graph.op("Add", graph.op("Sub", high, low), 1.0)
+        side = graph.op("Max", graph.op("Mul", length, 10.0), float(stride))
+        begin = graph.op("Mul", low, 10.0 * bins)
         unit = 10.0 * bins * stride
         index = np.arange(bins, dtype=np.float32).reshape(bins, 1, 1)
+        limit = graph.constant([float(self.width), float(self.height)])
 
         def edge(bin_index: np.ndarray, rounding: float) -> ir.Value:
-            place = graph.op("Add", graph.op("Mul", side, graph.constant(bin_index)), begin)  # (bins, R, 1)
+            place = graph.op("Add", graph.op("Mul", side, graph.constant(bin_index)), begin)
             cell = graph.op("Floor", graph.op("Div", graph.op("Add", place, rounding), unit))
-            return graph.op("Min", graph.op("Max", cell, 0.0), float(cells))
+            return graph.op("Min", graph.op("Max", cell, 0.0), limit)
 
-        first = edge(index, 0.5)
-        end = edge(index + 1, unit - 0.5)
+        return edge(index, 0.5), edge(index + 1, unit - 0.5)
+
+    def mask(self, first: ir.Value, end: ir.Value, axis: int) -> ir.Value:
+        """``(bins, R, cells)`` for x (0) or y (1): one over the number of a bin's cells in them, zero elsewhere."""
+        graph = self.graph
+        first, end = (graph.slice(edge, (axis,), (axis + 1,), (2,)) for edge in (first, end))
+        cells = (self.width, self.height)[axis]
         cell = graph.constant(np.arange(cells, dtype=np.float32).reshape(1, 1, cells))
-        inside = graph.op("And", graph.op("Not", graph.op("Less", cell, first)), graph.op("Less", cell, end))
+        inside = graph.op("And", graph.op("LessOrEqual", first, cell), graph.op("Less", cell, end))
         count = graph.op("Max", graph.op("Sub", end, first), 1.0)
         return graph.op("Div", graph.op("Cast", inside, to=int(ir.DataType.FLOAT)), count)
 
@@ -210,4 +224,4 @@ class _Head:
 
 def _array(tensor: torch.Tensor | None) -> np.ndarray:
     assert tensor is not None
-    return tensor.detach().cpu().float().numpy()
+    return np.asarray(tensor.detach().cpu().float().numpy())

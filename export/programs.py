@@ -38,6 +38,8 @@ def programs_of(preset: ModelPreset) -> Programs:
     """
     if preset.lsts is None:
         return Programs((), {"first": (_step("heavy", "image", "feature=task"), _head("task"))})
+    aggregate: tuple[Step, ...]
+    start: tuple[Step, ...]
     if preset.form == "paper":
         if preset.recursion != 1.0:
             raise ExportError(
@@ -47,8 +49,10 @@ def programs_of(preset: ModelPreset) -> Programs:
                 fix="Use form released, or recursion 1.",
             )
         memory = carried = "memory"
-        aggregate = (_step("aggregate_key", "feature aligned", "task=memory"),)
-        aggregate += (_step("aggregate_task", "memory feature", "task"),)
+        aggregate = (
+            _step("aggregate_key", "feature aligned", "task=memory"),
+            _step("aggregate_task", "memory feature", "task"),
+        )
         start = (_step("heavy", "image", "feature=memory"),)
     elif preset.recursion == 1.0:
         memory = carried = "task"

@@ -16,6 +16,7 @@ from lsts_edge.strict_json import canonical_json, decode, parse_json
 __all__ = [
     "MANIFEST_MAX_BYTES",
     "SCHEMA_VERSION",
+    "DType",
     "DetectionInfo",
     "FileInfo",
     "GraphInfo",

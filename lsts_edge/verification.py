@@ -322,8 +322,8 @@ def check_parity(report: ParityReport) -> None:
 
 
 def parity_interval(manifest: Manifest, frames: int) -> int:
-    """Keyframe interval of a check: the model's, but short enough for three keyframes."""
-    return max(1, min(manifest.keyframes.interval, -(-frames // 3)))
+    """Keyframe interval of a check: the model's, but short enough for three keyframes with others between."""
+    return min(manifest.keyframes.interval, max(2, -(-frames // 3)))
 
 
 def _torch_name(slot: str) -> str:

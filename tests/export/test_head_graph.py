@@ -91,7 +91,7 @@ def test_masks_cover_the_cells_that_the_rule_names(run: Run, tiny: ModelPreset, 
     high = np.minimum(low + np.concatenate((random.uniform(0, 300, 900), np.full(60, 111), np.arange(60))), last)
     high = high.astype(np.float32)
     rois = graph.input("rois", ("R", 4))
-    graph_out = graph.build({"mask": (head.mask(rois, 0, cells), (bins, "R", cells), "float32")})
+    graph_out = graph.build({"mask": (head.mask(*head.edges(rois), 0), (bins, "R", cells), "float32")})
     got = run(graph_out, {"rois": np.stack((low, low, high, high), 1)})["mask"].transpose(1, 0, 2)
     edges = bin_edges(torch.from_numpy(low), torch.from_numpy(high), 1 / 16, bins, cells).numpy()
     cell = np.arange(cells)
