@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-from collections.abc import Callable
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,11 +18,11 @@ from lsts_edge.benchmarks.conditions import ConditionsRecorder, reset_peak_rss
 from lsts_edge.benchmarks.energy import open_energy_meter
 from lsts_edge.benchmarks.frames import FrameTime, paced_misses, stage_split, summarize_frames
 from lsts_edge.benchmarks.results import bundle_facts, new_result
-from lsts_edge.benchmarks.video_loop import Clip, run_clip
+from lsts_edge.benchmarks.video_loop import Clip, Output, run_clip
 from lsts_edge.bundle import Bundle
 from lsts_edge.errors import OptionError
 from lsts_edge.manifest import Manifest, Step
-from lsts_edge.runtime import Detections, Detector
+from lsts_edge.runtime import Detections, Detector, Frame
 
 __all__ = ["LatencyOptions", "measure_latency"]
 
@@ -32,7 +35,7 @@ class LatencyOptions:
     """What is measured and how. ``None`` leaves the choice to the bundle or the engine.
 
     ``split_frames`` run once more with the subgraphs apart where the deployment joins them; ``pace_fps`` feeds
-    at camera rate in place of as fast as possible.
+    at camera rate in place of as fast as possible; ``write_video`` encodes H.264 into a temporary file.
     """
 
     frames: int = 300
@@ -42,6 +45,7 @@ class LatencyOptions:
     camera_fps: float = 30.0
     pace_fps: float | None = None
     draw: bool = True
+    write_video: bool = False
     backend: str = "onnxruntime"
     provider: str = "cpu"
     threads: int | None = None
@@ -95,19 +99,19 @@ def measure_latency(
         cold = cold_start(bundle_path, options.detector_options(), repeats=options.cold_starts, progress=told)
     clip = Clip(source)
     detector = Detector(bundle, **options.detector_options())
-    draw = _draw if options.draw else None
     reset_peak_rss()
     on_gpu = options.provider in ("cuda", "tensorrt")
     recorder = ConditionsRecorder(lambda: open_energy_meter(accelerator=on_gpu)).start()
-    frames = run_clip(
-        detector,
-        clip,
-        frames=options.frames,
-        warmup_frames=options.warmup_frames,
-        draw=draw,
-        pace_fps=options.pace_fps,
-        progress=_phase(progress, "frames"),
-    )
+    with _output(options) as output:
+        frames = run_clip(
+            detector,
+            clip,
+            frames=options.frames,
+            warmup_frames=options.warmup_frames,
+            output=output,
+            pace_fps=options.pace_fps,
+            progress=_phase(progress, "frames"),
+        )
     conditions = recorder.stop()
     in_all = options.frames + options.warmup_frames
     return new_result(
@@ -136,10 +140,33 @@ def measure_latency(
     )
 
 
-def _draw(frame: np.ndarray, found: Detections) -> object:
+def _draw(frame: np.ndarray, found: Detections) -> Mapping[str, float]:
     from lsts_edge.runtime.drawing import annotate
 
-    return annotate(frame, found)
+    begin = time.perf_counter_ns()
+    annotate(frame, found)
+    return {"draw": (time.perf_counter_ns() - begin) / 1e6}
+
+
+@contextlib.contextmanager
+def _output(options: LatencyOptions) -> Iterator[Output | None]:
+    """Draws boxes, or draws and writes a video that is thrown away, or does neither."""
+    if not options.write_video:
+        yield _draw if options.draw else None
+        return
+    from lsts_edge.runtime.sinks import VideoSink
+
+    with tempfile.TemporaryDirectory() as folder:
+        sink = VideoSink(Path(folder) / "out.mp4", rate_fps=options.camera_fps)
+
+        def write(frame: np.ndarray, found: Detections) -> Mapping[str, float]:
+            sink.write(Frame(frame, found.frame), found)
+            return sink.stage_ms
+
+        try:
+            yield write
+        finally:
+            sink.abandon()
 
 
 def _phase(progress: Progress | None, name: str) -> Callable[[int, int], None] | None:

@@ -78,7 +78,9 @@ def stage_plot(result: Mapping[str, Any]) -> str:
         parts = {name: part["p50_ms"] for name, part in stages.items() if name in ("decode", "preprocess")}
         graphs = apart.get(kind, data["by_kind"][kind])["graphs"]
         parts.update({name: part["p50_ms"] for name, part in graphs.items()})
-        parts.update({name: part["p50_ms"] for name, part in stages.items() if name in ("postprocess", "draw")})
+        parts.update(
+            {name: part["p50_ms"] for name, part in stages.items() if name in ("postprocess", "draw", "encode")}
+        )
         left = 0.0
         for name, value in parts.items():
             if name not in names:

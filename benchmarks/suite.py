@@ -66,6 +66,7 @@ def _steps(options: SuiteOptions) -> Iterator[Step]:
     yield timed("latency-lite", "latency", lite, *source, *few)
     yield timed("latency-lite-openvino", "latency", lite, *source, "--backend", "openvino", *few)
     yield timed("latency-lite-30fps", "latency", lite, *source, "--pace", "30", "--cold-starts", "0", *few[:2])
+    yield timed("latency-lite-video", "latency", lite, *source, "--write-video", "--cold-starts", "0", *few[:2])
     peers = [("--yolox", options.yolox), ("--nanodet", options.nanodet), ("--annotations", options.annotations)]
     given = [word for name, path in peers if path is not None for word in (name, str(path))]
     engines = ("--engine", "onnxruntime", "--engine", "openvino", "--engine", "openvino:cpu:bf16")
@@ -77,8 +78,8 @@ def _steps(options: SuiteOptions) -> Iterator[Step]:
     if options.paper_size:
         random = ("export", "--checkpoint", "random", "--seed", "0", "--preset", "lsts-r101", "--output", r101)
         yield Step("export lsts-r101", (*random, *forms, "--verify-frames", "12"))
-        few = ("--frames", "10" if options.quick else "60", "--warmup-frames", "10", "--cold-starts", "1")
-        yield timed("latency-r101", "latency", r101, *few)
+        frames = ("--frames", "10" if options.quick else "60", "--warmup-frames", "10", "--cold-starts", "1")
+        yield timed("latency-r101", "latency", r101, *frames)
         segments = ("--segments", "1" if options.quick else "6")
         shown = ("--form", "taps", "--form", "custom")
         yield timed("compare-r101", "compare", r101, *engines, *shown, *segments)

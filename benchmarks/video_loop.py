@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +18,8 @@ from lsts_edge.runtime.sources import open_source
 __all__ = ["Clip", "run_clip"]
 
 _OUTSIDE_MODEL = ("preprocess", "postprocess")
-Draw = Callable[[np.ndarray, Detections], object]
+Output = Callable[[np.ndarray, Detections], Mapping[str, float]]
+"""Takes a frame and what was found in it; returns its own milliseconds by stage (``draw``, ``encode``)."""
 
 
 class Clip:
@@ -62,7 +63,7 @@ def run_clip(
     *,
     frames: int,
     warmup_frames: int,
-    draw: Draw | None = None,
+    output: Output | None = None,
     pace_fps: float | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[FrameTime]:
@@ -77,7 +78,7 @@ def run_clip(
         clip: where frames come from.
         frames: frames to time, at least 1.
         warmup_frames: frames before, not timed.
-        draw: draws a frame's boxes; None leaves the stage out.
+        output: draws or writes a frame; None leaves that out.
         pace_fps: camera rate; None feeds as fast as the device goes.
         progress: told (done, all) after every frame.
 
@@ -98,13 +99,10 @@ def run_clip(
         before = done
         for image in _timed(itertools.islice(one_pass, in_all - done), done, origin_ns, pace_fps):
             found = detector.push(image.frame)
-            pushed_ns = time.perf_counter_ns()
-            if draw is not None:
-                draw(image.frame, found)
+            output_ms = output(image.frame, found) if output is not None else {}
             end_ns = time.perf_counter_ns()
             if done >= warmup_frames:
-                drawn_ms = (end_ns - pushed_ns) / 1e6 if draw is not None else None
-                times.append(_frame_time(done - warmup_frames, image, found, drawn_ms, end_ns))
+                times.append(_frame_time(done - warmup_frames, image, found, output_ms, end_ns))
             done += 1
             if progress is not None:
                 progress(done, in_all)
@@ -143,7 +141,9 @@ def _timed(frames: Iterator[np.ndarray], index: int, origin_ns: int, pace_fps: f
         yield _Arrival(frame, asked_ns, wait_ns / 1e6, (time.perf_counter_ns() - asked_ns) / 1e6)
 
 
-def _frame_time(index: int, image: _Arrival, found: Detections, drawn_ms: float | None, end_ns: int) -> FrameTime:
+def _frame_time(
+    index: int, image: _Arrival, found: Detections, output_ms: Mapping[str, float], end_ns: int
+) -> FrameTime:
     graphs = {name: value for name, value in found.timings_ms.items() if name not in _OUTSIDE_MODEL}
     model_ms = sum(graphs.values())
     stages = {
@@ -151,9 +151,8 @@ def _frame_time(index: int, image: _Arrival, found: Detections, drawn_ms: float 
         "preprocess": found.timings_ms.get("preprocess", 0.0),
         "model": model_ms,
         "postprocess": found.timings_ms.get("postprocess", 0.0),
+        **output_ms,
     }
-    if drawn_ms is not None:
-        stages["draw"] = drawn_ms
     return FrameTime(
         frame=index,
         kind=found.kind,

@@ -16,7 +16,7 @@ from lsts_edge.benchmarks.latency import LatencyOptions, measure_latency
 from lsts_edge.benchmarks.results import read_result
 from lsts_edge.benchmarks.video_loop import Clip, run_clip
 from lsts_edge.errors import BenchmarkResult, BundleError, OptionError
-from lsts_edge.runtime import Detector
+from lsts_edge.runtime import Detections, Detector
 from lsts_edge.runtime.session import Session, open_backend
 
 QUICK = LatencyOptions(frames=24, warmup_frames=4, cold_starts=0)
@@ -85,8 +85,12 @@ def test_a_planted_slow_graph_is_seen(hand_made_bundle: Path, clip: Clip) -> Non
 
 
 def test_a_planted_slow_stage_is_seen(hand_made_bundle: Path, clip: Clip) -> None:
+    def slow_drawing(frame: np.ndarray, found: Detections) -> dict[str, float]:
+        time.sleep(0.04)
+        return {"draw": 40.0}
+
     detector = Detector(hand_made_bundle)
-    frames = run_clip(detector, clip, frames=10, warmup_frames=2, draw=lambda frame, found: time.sleep(0.04))
+    frames = run_clip(detector, clip, frames=10, warmup_frames=2, output=slow_drawing)
     split = stage_split(by_kind(frames, "propagated"))
     assert max(split, key=lambda stage: split[stage]["share"]) == "draw"
     assert split["draw"]["p50_ms"] >= 40.0
@@ -124,6 +128,13 @@ def test_the_whole_result(hand_made_bundle: Path, tmp_path: Path) -> None:
     assert set(moved["host_to_device_and_back"].values()) == {0}
     assert seen[-1] == ("frames", 28, 28)
     assert str(hand_made_bundle) not in json.dumps(result)
+
+
+def test_writing_a_video_is_a_stage_and_leaves_nothing(hand_made_bundle: Path) -> None:
+    options = LatencyOptions(frames=6, warmup_frames=2, cold_starts=0, write_video=True)
+    stages = measure_latency(hand_made_bundle, None, options)["data"]["by_kind"]["propagated"]["stages"]
+    assert stages["encode"]["p50_ms"] > 0
+    assert stages["draw"]["p50_ms"] > 0
 
 
 def test_cold_start_in_fresh_processes(hand_made_bundle: Path) -> None:

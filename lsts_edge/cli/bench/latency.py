@@ -33,6 +33,7 @@ __all__ = ["command"]
 @click.option("--camera-fps", default=30.0, show_default=True, help="Rate that deadlines are counted against.")
 @click.option("--pace", "pace_fps", type=float, help="Feed frames at this rate, in place of as fast as possible.")
 @click.option("--draw/--no-draw", default=True, show_default=True, help="Draw the boxes, as part of end to end.")
+@click.option("--write-video", is_flag=True, help="Encode H.264 too, into a temporary file.")
 @click.option("--backend", default="onnxruntime", show_default=True, help="onnxruntime or openvino.")
 @click.option("--provider", default="cpu", show_default=True, help="cpu, cuda, tensorrt; openvino: cpu, gpu, auto.")
 @click.option("--threads", type=int, help="Threads inside an operator; the engine's choice unless given.")

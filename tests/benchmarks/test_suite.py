@@ -1,0 +1,60 @@
+"""The suite's steps are commands that exist, with options that exist, and a failing step says which it was."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+import pytest
+
+from lsts_edge.benchmarks.suite import SuiteOptions, run_suite, steps_of
+from lsts_edge.cli import command_line
+from lsts_edge.errors import CheckFailed, FileUnwritable
+
+
+def parse(words: tuple[str, ...]) -> None:
+    """Parse a command line without running it."""
+    group: click.Command = command_line
+    context = click.Context(group)
+    rest = list(words)
+    while isinstance(group, click.Group):
+        found = group.get_command(context, rest.pop(0))
+        assert found is not None, words
+        group = found
+    group.make_context("test", rest)
+
+
+@pytest.mark.parametrize("quick", [True, False])
+def test_every_step_is_a_command_that_exists(tmp_path: Path, quick: bool) -> None:
+    here = {name: tmp_path / name for name in ("source", "yolox", "nanodet", "annotations")}
+    steps = steps_of(SuiteOptions(tmp_path, quick=quick, **here))
+    for step in steps:
+        parse(step.words)
+    names = [step.name for step in steps]
+    assert {"latency-lite", "compare-lite", "sweep-lite", "op", "compare-r101", "report"} <= set(names)
+    report = steps[-1].words
+    assert all(str(step.result) in report for step in steps[:-1] if step.result is not None), "every result is reported"
+
+
+def test_a_wrong_option_would_be_seen() -> None:
+    with pytest.raises(click.UsageError):
+        parse(("bench", "latency", "bundle", "--no-such-option"))
+
+
+def test_paper_size_can_be_left_out(tmp_path: Path) -> None:
+    steps = steps_of(SuiteOptions(tmp_path, paper_size=False))
+    assert not any("r101" in step.name for step in steps)
+
+
+def test_a_failing_step_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    checkpoint = tmp_path / "damaged.safetensors"
+    checkpoint.write_bytes(b"no checkpoint")
+    monkeypatch.setattr("lsts_edge.benchmarks.suite.LITE_CHECKPOINT", checkpoint)
+    told: list[str] = []
+    with pytest.raises(CheckFailed, match="step export lsts-lite"):
+        run_suite(SuiteOptions(tmp_path / "out", quick=True), told.append)
+    assert told == [told[0]] and told[0].startswith("[1/")
+    assert "error[checkpoint" in (tmp_path / "out" / "suite.log").read_text()
+    (tmp_path / "file").write_text("")
+    with pytest.raises(FileUnwritable):
+        run_suite(SuiteOptions(tmp_path / "file"), told.append)
