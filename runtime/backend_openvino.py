@@ -65,7 +65,7 @@ class OpenVinoBackend:
         Raises:
             OptionError: if the precision is unknown.
             OpLibraryError: if the op is asked for and its library is missing or does not fit.
-            ProviderUnavailable: if OpenVINO sees no such device.
+            ProviderUnavailable: if OpenVINO sees no such device, or the device has no such precision.
         """
         if precision not in _PRECISIONS:
             expected = ", ".join(_PRECISIONS)
@@ -82,6 +82,7 @@ class OpenVinoBackend:
                 expected=wanted,
                 fix="Use --provider cpu, or install the device's driver.",
             )
+        self._refuse_other_precision(wanted, precision)
         self._config: dict[str, Any] = {
             "PERFORMANCE_HINT": "LATENCY",
             "INFERENCE_PRECISION_HINT": _PRECISIONS[precision],
@@ -92,6 +93,19 @@ class OpenVinoBackend:
             self._config["CACHE_DIR"] = str(cache_dir)
         if custom_op:
             self._add_custom_op(threads)
+
+    def _refuse_other_precision(self, device: str, precision: str) -> None:
+        """OpenVINO takes a precision the device lacks as a hint, and computes in float32 without a word."""
+        if precision == "fp32" or device == "AUTO":
+            return
+        able = self._core.get_property(device, "OPTIMIZATION_CAPABILITIES")
+        if precision.upper() not in able:
+            raise ProviderUnavailable(
+                f"precision {precision} of OpenVINO's {device} device",
+                got=", ".join(able),
+                expected=precision.upper(),
+                fix="Use --precision fp32, or a processor that has it (bf16: AVX-512 or AMX; fp16: AMX-FP16, Arm).",
+            )
 
     def _add_custom_op(self, threads: int | None) -> None:
         if self.provider != "cpu":

@@ -21,7 +21,7 @@ from lsts_edge.benchmarks.programs import ProgramRunner, prune
 from lsts_edge.benchmarks.video_loop import Clip
 from lsts_edge.bundle import Bundle, write_bundle
 from lsts_edge.clips import moving_clip
-from lsts_edge.errors import OptionError
+from lsts_edge.errors import OptionError, ProviderUnavailable
 from lsts_edge.manifest import WeightsInfo
 from lsts_edge.runtime import Pipeline
 from lsts_edge.runtime.preprocess import Geometry
@@ -203,6 +203,17 @@ def test_who_cannot_take_part_is_named(hand_made_bundle: Path) -> None:
         LineupOptions(methods=("guess",))
     with pytest.raises(OptionError, match="entries to compare"):
         run_comparison([], Clip(procedural_frames=1), RunSettings(), bundle={}, notes={}, left_out={})
+
+
+def test_a_precision_the_processor_lacks_is_no_silent_float32() -> None:
+    openvino = pytest.importorskip("openvino")
+    able = openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    for precision in ("bf16", "fp16"):
+        if precision.upper() in able:
+            assert open_backend("openvino", precision=precision).name == "openvino"
+        else:
+            with pytest.raises(ProviderUnavailable, match=precision):
+                open_backend("openvino", precision=precision)
 
 
 def test_command(tiny: Bundle, tmp_path: Path, lsts_edge_command: Callable[..., Any]) -> None:
