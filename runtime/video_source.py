@@ -57,12 +57,14 @@ class VideoSource(Source):
                 expected="a video file, image folder, camera or stream URL",
                 fix="Check the path; ffprobe tells what the file is.",
             ) from error
-        if not self._container.streams.video:
+        streams = self._container.streams.video
+        if not streams or streams[0].codec_context is None:
+            got = "no video stream" if not streams else "a codec that is not known"
             self._container.close()
             raise StreamUnreadable(
-                f"{name} has no video", got="no video stream", expected="one", fix="Give a file with a picture."
+                f"{name} has no video", got=got, expected="a stream that FFmpeg decodes", fix="Give another file."
             )
-        self._stream = self._container.streams.video[0]
+        self._stream = streams[0]
         self._stream.thread_type = "SLICE"  # each packet's frames at once, and the same damage every time
         rate = self._stream.average_rate
         self.rate_fps = float(rate) if rate and 0 < rate <= 1000 else None

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -41,6 +44,9 @@ UNREADABLE: dict[str, Callable[[Path], object]] = {
     "index cut off": lambda path: cut(write_video(path, small_clip(20)), 0.5),
     "zeros": lambda path: path.write_bytes(bytes(5000)),
     "sound only": sound_only,
+    "unknown codec": lambda path: path.write_bytes(
+        write_video(path, small_clip(3)).read_bytes().replace(b"avc1", b"zzzz")
+    ),
 }
 
 
@@ -113,6 +119,30 @@ def test_damaged_bytes_are_survived_and_never_remembered(
                 assert found.kind == "first"
                 assert found.reset_reason in ("decode-error", "time-gap", "size-change")
     assert noticed > 0, "the damage planted here must be noticed"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("suffix", ["ts", "mp4", "mkv", "avi"])
+@pytest.mark.parametrize("share", [0.001, 0.01, 0.05, 0.2])
+def test_a_hundred_kinds_of_damage_never_end_the_process(root: Path, tmp_path: Path, suffix: str, share: float) -> None:
+    """In a process of its own: a decoder that crashes must fail this test, not end it."""
+    sound = write_video(tmp_path / f"clip.{suffix}", small_clip(48))
+    program = (
+        "import sys; from pathlib import Path; from videos import damage\n"
+        "from lsts_edge.errors import StreamError; from lsts_edge.runtime import open_source\n"
+        "for seed in range(100):\n"
+        f"    broken = damage(Path(sys.argv[1]), Path(sys.argv[2]), share={share}, seed=seed)\n"
+        "    try:\n"
+        "        with open_source(broken) as source:\n"
+        "            print(seed, sum(1 for _ in source))\n"
+        "    except StreamError as error:\n"
+        "        print(seed, error.code)\n"
+    )
+    words = [sys.executable, "-c", program, str(sound), str(tmp_path / f"broken.{suffix}")]
+    environment = {**os.environ, "PYTHONPATH": f"{root}:{root / 'tests'}"}
+    done = subprocess.run(words, capture_output=True, text=True, env=environment, timeout=250)
+    assert done.returncode == 0, done.stderr
+    assert len(done.stdout.splitlines()) == 100
 
 
 def test_a_sound_stream_is_not_flagged(hand_made_bundle: Path, tmp_path: Path) -> None:
