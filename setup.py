@@ -82,14 +82,17 @@ class BuildOpLibrary(build_ext):
 
     def copy_extensions_to_source(self) -> None:
         """Editable installs: put what was built beside the sources."""
-        for name in self.get_outputs():
-            destination = ROOT / Path(name).resolve().relative_to(Path(self.build_lib).resolve())
-            destination.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(name, destination)
+        for ext in self.extensions:
+            folder = Path(self.get_ext_filename(ext.name)).parent
+            (ROOT / folder).mkdir(parents=True, exist_ok=True)
+            for name in (LIBRARY, BUILD_INFO):
+                (ROOT / folder / name).unlink(missing_ok=True)
+                if (Path(self.build_lib) / folder / name).exists():
+                    shutil.copyfile(Path(self.build_lib) / folder / name, ROOT / folder / name)
 
     def get_outputs(self) -> list[str]:
-        paths = [Path(self.get_ext_fullpath(ext.name)) for ext in self.extensions]
-        return [str(file) for path in paths for file in (path, path.parent / BUILD_INFO) if file.exists()]
+        folders = [Path(self.build_lib) / Path(self.get_ext_filename(ext.name)).parent for ext in self.extensions]
+        return [str(folder / name) for folder in folders for name in (LIBRARY, BUILD_INFO) if (folder / name).exists()]
 
     def get_output_mapping(self) -> dict[str, str]:
         return {}

@@ -58,6 +58,8 @@ def test_editable(editable: Path, tmp_path: Path) -> None:
     package = Path(report["modules"]["lsts_edge"]).resolve().parent
     _check(report, package.parent)
     assert not package.is_relative_to(editable.parent.parent), "an editable install must not copy"
+    note = package.parent / "custom_ops" / "_lib" / "_build_info.json"
+    assert json.loads(note.read_text())["status"] == "skipped", "the build's note belongs beside the sources"
 
 
 def test_wheel_elsewhere(with_wheel: Path, tmp_path: Path) -> None:
