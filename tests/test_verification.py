@@ -15,6 +15,7 @@ import pytest
 from export_bundles import change_weight, rewrite, tiny_variants
 
 from lsts_edge.bundle import Bundle
+from lsts_edge.cli import main
 from lsts_edge.errors import BundleError, CheckFailed, FileUnwritable, OptionError
 from lsts_edge.golden import GOLDEN_FILE, Golden
 from lsts_edge.manifest import WeightsInfo
@@ -173,6 +174,41 @@ def test_a_failing_verify_exits_with_one(bundle: Bundle, tmp_path: Path, lsts_ed
     assert "DIFFERENT" in done.stdout
     assert done.stderr.startswith("error[check-failed]: parity with outputs of torch")
     assert len(done.stderr.splitlines()) == 1
+
+
+def test_random_weights_are_rebuilt_and_run_live(bundle: Bundle, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as left:
+        main(["verify", str(bundle.path), "--frames", "4", "--lsts-form", "taps", "--no-joined"])
+    lines = capsys.readouterr().out.splitlines()
+    assert left.value.code == 0
+    assert "live" in lines[0] and lines[-1].startswith("the bundle matches torch") and len(lines) == 3
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        ("export --checkpoint random --output {tmp}/b", "option"),
+        ("export --checkpoint random --preset lsts-tiny --height 7 --output {tmp}/b", "option"),
+        ("export --checkpoint random --preset lsts-tiny --seed -1 --output {tmp}/b", "option"),
+        ("export --checkpoint random --preset lsts-tiny --verify-frames 0 --output {tmp}/b", "option"),
+        ("export --checkpoint random --preset lsts-tiny --output {bundle}", "file-unwritable"),
+        ("export --checkpoint {tmp}/none.safetensors --output {tmp}/b", "checkpoint"),
+        ("verify {tmp}/none", "bundle"),
+        ("verify {bundle} --recorded --checkpoint x", "option"),
+        ("verify {bundle} --recorded --video x.mp4", "option"),
+        ("verify {bundle} --recorded --frames 0", "option"),
+        ("verify {bundle} --recorded --lsts-form custom", "option"),
+        ("verify {bundle} --recorded --backend tvm", "option"),
+    ],
+)
+def test_bad_input_is_one_error(
+    bundle: Bundle, tmp_path: Path, capsys: pytest.CaptureFixture[str], words: str, code: str
+) -> None:
+    with pytest.raises(SystemExit) as left:
+        main(words.format(tmp=tmp_path, bundle=bundle.path).split())
+    assert left.value.code not in (0, None)
+    assert f"error[{code}]: " in capsys.readouterr().err.splitlines()[-1]
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_another_opencv_is_told_apart_from_a_wrong_bundle(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
