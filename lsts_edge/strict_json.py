@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import math
 import types
@@ -101,17 +102,11 @@ def _decode(kind: Any, data: Any, where: str) -> Any:
 def _decode_dataclass(kind: Any, data: Any, where: str) -> Any:
     if not isinstance(data, dict):
         raise _wrong(where, data, "an object")
-    hints = typing.get_type_hints(kind)
-    fields = {field.name: field for field in dataclasses.fields(kind)}
-    unknown = sorted(set(data) - set(fields))
-    required = {
-        name
-        for name, field in fields.items()
-        if field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
-    }
+    hints, required = _schema(kind)
+    unknown = sorted(set(data) - set(hints))
     missing = sorted(required - set(data))
     if unknown:
-        raise _wrong(where, f"the key {_shown(unknown[0])}", f"only {', '.join(sorted(fields))}", quote=False)
+        raise _wrong(where, f"the key {_shown(unknown[0])}", f"only {', '.join(sorted(hints))}", quote=False)
     if missing:
         raise _wrong(where, f"no {missing[0]}", f"the keys {', '.join(sorted(required))}", quote=False)
     values = {name: _decode(hints[name], value, f"{where}.{name}") for name, value in data.items()}
@@ -121,6 +116,16 @@ def _decode_dataclass(kind: Any, data: Any, where: str) -> Any:
         raise
     except LstsEdgeError as error:
         raise _wrong(where, error.got, f"{error.expected} ({error.problem})", quote=False) from error
+
+
+@functools.cache
+def _schema(kind: Any) -> tuple[dict[str, Any], frozenset[str]]:
+    """A dataclass's field types, and the names of those without a default."""
+    hints = typing.get_type_hints(kind)
+    fields = dataclasses.fields(kind)
+    missing = dataclasses.MISSING
+    required = frozenset(f.name for f in fields if f.default is missing and f.default_factory is missing)
+    return {field.name: hints[field.name] for field in fields}, required
 
 
 def _decode_union(kinds: tuple[Any, ...], data: Any, where: str) -> Any:
