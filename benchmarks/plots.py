@@ -250,15 +250,15 @@ def _plain_ticks(axis: Any) -> None:
 
 
 def _spread_labels(axes: Axes, points: Sequence[tuple[float, float, str]]) -> None:
-    """Write each point's name to its right, moved up just so far that no two lie on each other."""
+    """Write each point's name above it to the right, moved up just so far that no two lie on each other."""
     figure = axes.get_figure()
     assert figure is not None
     axes.margins(y=0.12)
     axes.autoscale_view(scalex=False)
     taken = -1e9
     for x, y, name in sorted(points, key=lambda point: point[1]):
-        up = float(axes.transData.transform((x, y))[1])
+        up = float(axes.transData.transform((x, y))[1]) + 8 * figure.dpi / 72
         taken = max(up, taken + 11 * figure.dpi / 72)
-        offset = (taken - up) * 72 / figure.dpi
+        offset = (taken - up) * 72 / figure.dpi  # points beyond the usual 8
         line = {"arrowstyle": "-", "color": _FAINT, "linewidth": 0.6} if offset > 4 else None
-        axes.annotate(name, (x, y), xytext=(9, offset), arrowprops=line, **_BESIDE)
+        axes.annotate(name, (x, y), xytext=(5, 8 + offset), arrowprops=line, **_BESIDE)

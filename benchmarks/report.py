@@ -31,7 +31,7 @@ Table = tuple[Sequence[str], Sequence[Sequence[str]]]
 _STYLE = """
 :root { --ink: #24292f; --faint: #d0d7de; --soft: #f6f8fa; --mark: #cf222e; --pale: #57606a }
 * { box-sizing: border-box }
-body { font: 15px/1.5 system-ui, sans-serif; color: var(--ink); max-width: 1060px; margin: auto; padding: 28px 20px }
+body { font: 15px/1.5 system-ui, sans-serif; color: var(--ink); max-width: 1200px; margin: auto; padding: 28px 20px }
 h1 { font-size: 26px; margin: 0 0 2px }
 h2 { font-size: 20px; margin: 44px 0 8px; border-bottom: 1px solid var(--faint) }
 h3 { font-size: 16px; margin: 26px 0 6px }
@@ -190,19 +190,22 @@ def _compare_section(result: Mapping[str, Any]) -> _Section:
     ]
     if any("accuracy" in row for row in result["data"]["rows"]):
         parts.append(_Figure(_ABOUT_ACCURACY, lambda: plots.pareto_plot(result)))
-        parts += _difference_lines(result)
+        parts += _difference_tables(result)
     parts += [f"Left out: {name}: {reason}" for name, reason in result["data"]["left_out"].items()]
     parts.append(("Methods", (("method", "what it does"), [list(pair) for pair in settings["methods"].items()])))
     return _Section(_title(result, "Side by side"), tuple(parts), _warnings(result))
 
 
-def _difference_lines(result: Mapping[str, Any]) -> Iterator[str]:
+def _difference_tables(result: Mapping[str, Any]) -> Iterator[tuple[str, Table]]:
+    """Accuracy against each other entry; entries with the very same detections are left out."""
     for ours, others in result["data"].get("accuracy_differences", {}).items():
-        told = [
-            f"{name} {100 * found['difference']:+.1f} ({100 * found['low']:+.1f} to {100 * found['high']:+.1f})"
+        rows = [
+            [name, *(f"{100 * found[key]:+.1f}" for key in ("difference", "low", "high"))]
             for name, found in others.items()
+            if any(found.values())
         ]
-        yield f"Class-agnostic AP50 of {ours} minus others', points, paired over sequences: {'; '.join(told)}."
+        caption = f"Class-agnostic AP50 of {ours} minus that of others, points, paired over sequences"
+        yield caption, (("other entry", "difference", "95 % from", "to"), rows)
 
 
 def _latency_section(result: Mapping[str, Any]) -> _Section:

@@ -143,7 +143,7 @@ def test_page_is_whole_and_says_what_the_results_say(tmp_path: Path) -> None:
     assert "Random weights: latency only" in page.text
     assert "10.25" in page.text or "10.3" in page.text
     assert "lsts custom: no library" in page.text
-    assert "+8.0 (+1.0 to +20.0)" in page.text
+    assert "+8.0+1.0+20.0" in page.text
     assert "does not name" in page.text and "77.2" in page.text, "the paper's rows, its hardware named"
     assert text.count("<svg") == 6, "bars, Pareto, distribution, timeline, stages, roofline"
 
