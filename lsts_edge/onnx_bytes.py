@@ -12,6 +12,7 @@ __all__ = ["check_onnx_bytes"]
 
 MAX_NODES = 50_000
 MAX_DEPTH = 8
+MAX_AXES = 16
 MAX_NAME_BYTES = 4096
 
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
@@ -100,6 +101,8 @@ def _check_tensor(tensor: memoryview, name: str) -> None:
             typed_bytes += len(value) + 1 if isinstance(value, memoryview) else 8
         elif number == 0 or wire not in (_VARINT, _FIXED64, _BYTES, _FIXED32):
             raise _refused(name, "an unknown field", "an ONNX tensor")
+    if len(dims) > MAX_AXES:
+        raise _refused(name, f"a tensor of {len(dims)} axes", f"at most {MAX_AXES}")
     elements = math.prod(dims)
     if raw_bytes is not None and raw_bytes != (elements * _ELEMENT_BITS.get(data_type, 0) + 7) // 8:
         raise _refused(name, f"a tensor of {raw_bytes} bytes with dimensions {dims[:8]}", "dimensions that fit")
