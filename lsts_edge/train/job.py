@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import shlex
 import sys
 from collections.abc import Callable, Mapping
@@ -83,7 +84,7 @@ def run_job(job: TrainJob, say: Callable[[str], None]) -> Path:
     )
     say(f"{len(store)} images of {len(store.names)} sequences, {preset.name} on {device}")
     network = build_network(preset, seed=options.seed)
-    start = _start(network, job.init)
+    start, earlier = _start(network, job.init)
     say(f"start: {start}")
     resume_file = output.with_name(output.name + ".resume")
     trainer = Trainer(network, store, options, device, report=lambda p: say(_line(p)), resume_file=resume_file)
@@ -96,6 +97,7 @@ def run_job(job: TrainJob, say: Callable[[str], None]) -> Path:
         "command": _command_line(job),
         "data": "; ".join(_describe(annotations) for annotations in sets),
         "start": start,
+        "earlier": earlier,
         "code_sha256": code,
         "lsts_edge": lsts_edge.__version__,
         "torch": torch.__version__,
@@ -141,23 +143,27 @@ def _device(name: str) -> torch.device:
     return device
 
 
-def _start(network: VideoNetwork, init: str | None) -> str:
-    """Fill the network as asked; ``None`` means ImageNet for EfficientNet-Lite and nothing for the others."""
+def _start(network: VideoNetwork, init: str | None) -> tuple[str, str]:
+    """Fill the network as asked; ``None`` means ImageNet for EfficientNet-Lite and nothing for the others.
+
+    Returns:
+        One line about the start, and what an earlier checkpoint says of its own training (JSON).
+    """
     lite = network.preset.backbone.name.startswith("efficientnet-lite")
     if init is None:
         init = "imagenet" if lite else "none"
     if init == "none":
-        return "untrained"
+        return "untrained", ""
     if init == "imagenet":
         load_imagenet_backbone(network)
-        return f"ImageNet {network.preset.backbone.name}"
+        return f"ImageNet {network.preset.backbone.name}", ""
     path = Path(init)
     if path.suffix == ".safetensors":
         loaded, info = load_checkpoint(path, network.preset)
         network.load_state_dict(loaded.state_dict())
-        return f"checkpoint {info.file} sha256 {info.sha256}"
+        return f"checkpoint {info.file} sha256 {info.sha256}", json.dumps(dict(info.metadata), sort_keys=True)
     load_imagenet_backbone(network, path)
-    return f"backbone file {path.name}"
+    return f"backbone file {path.name}", ""
 
 
 def _command_line(job: TrainJob) -> str:
