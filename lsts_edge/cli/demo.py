@@ -32,7 +32,14 @@ _PROCEDURAL_FRAMES = 250
     ),
 )
 @click.option("--output", type=click.Path(path_type=Path), default="demo", show_default=True, help="Folder to fill.")
-@click.option("--clip", default="cockatoo", show_default=True, help="cockatoo, bikes, procedural, or a video's path.")
+@click.option(
+    "--clip",
+    "clips",
+    multiple=True,
+    default=("cockatoo", "bikes"),
+    show_default=True,
+    help="cockatoo, bikes, procedural, or a video's path; may be repeated.",
+)
 @click.option("--checkpoint", help="Weights to export, or 'random' [default: examples/weights/lsts-lite.safetensors].")
 @click.option("--preset", help="Model of a random checkpoint [default: lsts-lite].")
 @click.option("--keyframe-interval", type=int, help="Frames from one keyframe to the next [default: the bundle's].")
@@ -43,31 +50,48 @@ _PROCEDURAL_FRAMES = 250
 @json_option
 def command(
     output: Path,
-    clip: str,
+    clips: tuple[str, ...],
     checkpoint: str | None,
     preset: str | None,
     max_frames: int | None,
     as_json: bool,
     **options: Any,
 ) -> None:
-    """Export the project's trained weights, verify the bundle, run it over a clip and show what it found.
+    """Export the project's trained weights, verify the bundle, run it over clips and show what it found.
 
-    Fills the output folder with bundle/, out.mp4, out.jsonl and contact_sheet.png. A bundle made before from the
-    same weights by the same version is used again.
+    Fills the output folder with bundle/, out.mp4, out.jsonl and contact_sheet.png; a second clip's three files go
+    to a folder of its name in there. A bundle made before from the same weights by the same version is used again.
     """
-    from lsts_edge.cli.run import run_with_progress, summary_to_dict
+    _make_folder(output)
+    bundle = _bundle(output / "bundle", checkpoint, preset)
+    for clip in clips:
+        folder = output if clip == clips[0] else output / Path(clip).stem
+        _make_folder(folder)
+        received = _show(bundle, clip, folder, max_frames, as_json, options)
+        if received is not None:
+            sys.exit(128 + received)
+
+
+def _make_folder(path: Path) -> None:
     from lsts_edge.errors import FileUnwritable
+
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise FileUnwritable(
+            f"folder {path}", got=error.strerror, expected="a folder that can be made", fix="Choose another --output."
+        ) from error
+
+
+def _show(
+    bundle: Bundle, clip: str, output: Path, max_frames: int | None, as_json: bool, options: dict[str, Any]
+) -> int | None:
+    """Run the bundle over one clip; returns the signal that stopped it, if one did."""
+    from lsts_edge.cli.run import run_with_progress, summary_to_dict
     from lsts_edge.runtime.contact_sheet import ContactSheetSink
     from lsts_edge.runtime.detector import Detector
     from lsts_edge.runtime.sinks import JsonLinesSink, VideoSink
 
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise FileUnwritable(
-            f"folder {output}", got=error.strerror, expected="a folder that can be made", fix="Choose another --output."
-        ) from error
-    bundle = _bundle(output / "bundle", checkpoint, preset)
     source, title = _source(clip)
     with Detector(bundle, **options) as detector, source:
         interval = options["keyframe_interval"] or bundle.manifest.keyframes.interval
@@ -100,8 +124,7 @@ def command(
         click.echo(json.dumps(data))
     else:
         _print_summary(data, summary, output)
-    if received is not None:
-        sys.exit(128 + received)
+    return received
 
 
 def _say(line: str) -> None:
