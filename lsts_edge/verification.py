@@ -19,7 +19,7 @@ from lsts_edge.manifest import Manifest, ParityInfo
 from lsts_edge.parity import NEAR_FRACTION, TENSOR_TOLERANCE, Boxes, ParityTotals, match_boxes
 from lsts_edge.runtime.pipeline import Kind, Pipeline
 from lsts_edge.runtime.preprocess import Preprocessor
-from lsts_edge.runtime.session import open_backend
+from lsts_edge.runtime.session import Backend, Session, open_backend
 
 if TYPE_CHECKING:
     from lsts_edge.model.network import VideoNetwork
@@ -251,7 +251,7 @@ def verify_bundle(
     if threads is None and sum(graph.parameters for graph in manifest.graphs.values()) < _FEW_PARAMETERS:
         threads = 1
     # Several pipelines and torch take turns here: threads that spin while they wait would slow the others.
-    engine = open_backend(backend, provider, threads=threads, custom_op="custom" in chosen, spinning=False)
+    engine = _LoadsOnce(open_backend(backend, provider, threads=threads, custom_op="custom" in chosen, spinning=False))
     runs = [
         (Pipeline(bundle, engine, lsts_form=form, joined=use), ProgramParity(form, use, ParityTotals()))
         for form in chosen
@@ -324,6 +324,21 @@ def check_parity(report: ParityReport) -> None:
 def parity_interval(manifest: Manifest, frames: int) -> int:
     """Keyframe interval of a check: the model's, but short enough for three keyframes with others between."""
     return min(manifest.keyframes.interval, max(2, -(-frames // 3)))
+
+
+class _LoadsOnce:
+    """A backend that gives one session for the same bytes: the program sets share most of their graphs."""
+
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
+        self._sessions: dict[bytes, Session] = {}
+        self.name, self.provider, self.version = backend.name, backend.provider, backend.version
+
+    def load(self, model: bytes, name: str) -> Session:
+        key = hashlib.sha256(model).digest()
+        if key not in self._sessions:
+            self._sessions[key] = self._backend.load(model, name)
+        return self._sessions[key]
 
 
 def _torch_name(slot: str) -> str:
