@@ -158,3 +158,12 @@ def test_drawing_copes_with_any_size(size: tuple[int, int]) -> None:
     height, width = size
     drawn = annotate(np.zeros((*size, 3), np.uint8), result(0, [[0, 0, width - 1, height - 1]], "propagated"))
     assert drawn.shape == (*size, 3)
+
+
+def test_in_a_crowd_the_best_labels_stay_readable() -> None:
+    """Ten boxes at one place: the label of the best is drawn as if it were alone."""
+    picture = np.full((240, 320, 3), 90, np.uint8)
+    crowd = annotate(picture, result(0, [[60, 80, 200, 180]] * 10), tag=False)
+    alone = annotate(picture, result(0, [[60, 80, 200, 180]]), tag=False)
+    np.testing.assert_array_equal(crowd[50:78, 60:140], alone[50:78, 60:140])
+    assert (alone[50:78, 60:140] != 90).any()

@@ -1,0 +1,60 @@
+"""A network stream that breaks off or falls silent: its frames come, then one error, soon."""
+
+from __future__ import annotations
+
+import socket
+import struct
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from lsts_edge.errors import StreamError
+from lsts_edge.runtime import Detector, open_source, video_source
+from videos import small_clip, write_video
+
+
+@contextmanager
+def server(content: bytes, *, reset: bool) -> Iterator[str]:
+    """Sends ``content`` to one client, then resets the connection or says nothing more."""
+    listening = socket.create_server(("127.0.0.1", 0))
+    done = threading.Event()
+
+    def serve() -> None:
+        connection, _ = listening.accept()
+        with connection:
+            connection.sendall(content)
+            time.sleep(0.5)  # the client has read it all
+            if reset:
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            else:
+                done.wait(30)
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    try:
+        yield f"tcp://127.0.0.1:{listening.getsockname()[1]}"
+    finally:
+        done.set()
+        thread.join()
+        listening.close()
+
+
+@pytest.mark.parametrize("reset", [True, False])
+def test_frames_come_and_then_one_error(
+    hand_made_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reset: bool
+) -> None:
+    monkeypatch.setattr(video_source, "_READ_TIMEOUT_S", 2.0)
+    content = write_video(tmp_path / "clip.ts", small_clip(300)).read_bytes()
+    frames = 0
+    with server(content, reset=reset) as url:
+        begin = time.monotonic()
+        with pytest.raises(StreamError, match="broke off"):
+            for _ in Detector(hand_made_bundle).run(open_source(url, drop_oldest=False)):
+                frames += 1
+        assert time.monotonic() - begin < 20
+    assert 200 < frames <= 300
+    assert not any("reader of" in thread.name for thread in threading.enumerate())
