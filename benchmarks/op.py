@@ -203,7 +203,7 @@ def _measure_size(
             }
         )
     order = {key: place for place, key in enumerate((form, engine) for form in FORMS for engine in ENGINES)}
-    rows.sort(key=lambda row: order[row["form"], row["engine"]])
+    rows.sort(key=lambda row: order[str(row["form"]), str(row["engine"])])
     floor = _floor(size, plan.count, threads, peaks)
     summary_of_size = {
         **vars(size),
@@ -282,7 +282,7 @@ def _onnxruntime_call(model: bytes, form: str, inputs: _Inputs, threads: int) ->
         options.register_custom_ops_library(str(path))
     session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     feeds = inputs.feeds
-    return lambda: session.run(None, feeds)[0]  # type: ignore[no-any-return]
+    return lambda: session.run(None, feeds)[0]
 
 
 def _openvino_call(model: bytes, form: str, inputs: _Inputs, threads: int) -> Call:

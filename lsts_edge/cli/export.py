@@ -139,7 +139,8 @@ def _table(manifest: Manifest) -> Iterator[str]:
     for name in dict.fromkeys(step.graph for steps in programs for step in steps):
         graph = manifest.graphs[name]
         for index, (form, file) in enumerate(graph.forms.items()):
-            yield f"{_row(name, graph) if index == 0 else '':<48} {form:<10} {_megabytes(manifest.files[file].bytes):>10}"
+            row = _row(name, graph) if index == 0 else ""
+            yield f"{row:<48} {form:<10} {_megabytes(manifest.files[file].bytes):>10}"
 
 
 def _row(name: str, graph: GraphInfo) -> str:
