@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["command"]
 
+_PROCEDURAL = "the procedural clip"
 _PROCEDURAL_FRAMES = 250
 
 
@@ -64,10 +65,15 @@ def command(
     """
     _make_folder(output)
     bundle = _bundle(output / "bundle", checkpoint, preset)
+    shown: list[str] = []
     for clip in clips:
-        folder = output if clip == clips[0] else output / Path(clip).stem
+        source, title = _source(clip)
+        if title == _PROCEDURAL and title in shown:
+            continue  # without a network, once is enough
+        folder = output if not shown else output / Path(clip).stem
         _make_folder(folder)
-        received = _show(bundle, clip, folder, max_frames, as_json, options)
+        shown.append(title)
+        received = _show(bundle, source, title, folder, max_frames, as_json, options)
         if received is not None:
             sys.exit(128 + received)
 
@@ -84,7 +90,13 @@ def _make_folder(path: Path) -> None:
 
 
 def _show(
-    bundle: Bundle, clip: str, output: Path, max_frames: int | None, as_json: bool, options: dict[str, Any]
+    bundle: Bundle,
+    source: Source,
+    title: str,
+    output: Path,
+    max_frames: int | None,
+    as_json: bool,
+    options: dict[str, Any],
 ) -> int | None:
     """Run the bundle over one clip; returns the signal that stopped it, if one did."""
     from lsts_edge.cli.run import run_with_progress, summary_to_dict
@@ -92,7 +104,6 @@ def _show(
     from lsts_edge.runtime.detector import Detector
     from lsts_edge.runtime.sinks import JsonLinesSink, VideoSink
 
-    source, title = _source(clip)
     with Detector(bundle, **options) as detector, source:
         interval = options["keyframe_interval"] or bundle.manifest.keyframes.interval
         count = min(filter(None, (source.frame_count, max_frames)), default=100)
@@ -146,9 +157,9 @@ def _source(clip: str) -> tuple[Source, str]:
             _say(f"{error}\nshowing the procedural clip instead: moving shapes, nothing the weights were trained for")
     elif clip != "procedural":
         return open_source(clip), Path(clip).name
-    source = ArraySource(moving_clip(_PROCEDURAL_FRAMES), name="the procedural clip")
+    source = ArraySource(moving_clip(_PROCEDURAL_FRAMES), name=_PROCEDURAL)
     source.frame_count = _PROCEDURAL_FRAMES
-    return source, "the procedural clip"
+    return source, _PROCEDURAL
 
 
 def _bundle(path: Path, checkpoint: str | None, preset: str | None) -> Bundle:
