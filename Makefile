@@ -47,6 +47,6 @@ $(READY): setup.cfg setup.py pyproject.toml constraints.txt $(OP_SOURCES)
 	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "error: Python 3.11 or newer is needed, found '$(PYTHON)'; set PYTHON=/path/to/python3.11"; exit 1; }
 	@test -x $(BIN)/python || { echo "==> creating $(VENV) with $(PYTHON)"; "$(PYTHON)" -m venv $(VENV); }
-	@echo "==> installing lsts-edge and the packages of constraints.txt into $(VENV), and building the op library"
+	@echo "==> installing the packages of constraints.txt into $(VENV) and building the op library (minutes, once)"
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
 	@touch $@
