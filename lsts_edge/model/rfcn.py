@@ -61,11 +61,15 @@ class RfcnHead(nn.Module):
         last = task[:, task.shape[1] - self.preset.rfcn_channels :]
         return HeadMaps(self.rpn_score(first), self.rpn_box(first), self.class_maps(last), self.box_maps(last))
 
-    def anchor_scores(self, maps: HeadMaps) -> torch.Tensor:
-        """``(N, H * W * A)`` probability that an anchor holds an object."""
+    def anchor_margins(self, maps: HeadMaps) -> torch.Tensor:
+        """``(N, H * W * A)`` object minus background logit: ranks as ``anchor_scores``, also where those are all 1."""
         batch, _, height, width = maps.rpn_logits.shape
         pair = maps.rpn_logits.view(batch, 2, -1, height, width)
-        return (pair[:, 1] - pair[:, 0]).sigmoid().permute(0, 2, 3, 1).reshape(batch, -1)
+        return (pair[:, 1] - pair[:, 0]).permute(0, 2, 3, 1).reshape(batch, -1)
+
+    def anchor_scores(self, maps: HeadMaps) -> torch.Tensor:
+        """``(N, H * W * A)`` probability that an anchor holds an object."""
+        return self.anchor_margins(maps).sigmoid()
 
     def anchor_deltas(self, maps: HeadMaps) -> torch.Tensor:
         """``(N, H * W * A, 4)`` deltas, still divided by ``rpn_box_std``."""
@@ -94,7 +98,8 @@ class RfcnHead(nn.Module):
             ``(R, 5)``: image of the batch, then xyxy in pixels; images in order, best first.
         """
         preset = self.preset
-        scores = self.anchor_scores(maps)
+        # Many probabilities are exactly 1 in float32, and which ones differs from engine to engine.
+        scores = self.anchor_margins(maps)
         deltas = self.anchor_deltas(maps) * scores.new_tensor(preset.rpn_box_std)
         boxes = clip_boxes(decode_boxes(self.all_anchors(maps), deltas), height_px, width_px)
         rois = []
