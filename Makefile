@@ -35,9 +35,8 @@ format: $(READY)  ## rewrite the Python sources in the house format
 	$(BIN)/ruff check --fix-only .
 	$(BIN)/ruff format .
 
-bench: $(READY)  ## measure this machine; results go to benchmarks/results/
-	$(BIN)/lsts-edge bench params $(ARGS)
-	$(BIN)/lsts-edge bench latency $(ARGS)
+bench: $(READY)  ## measure this machine (about 40 minutes, nothing else running); results and report in runs/bench/
+	$(BIN)/lsts-edge bench suite $(ARGS)
 
 clean:  ## remove everything that make built, .venv too
 	rm -rf $(VENV) build dist *.egg-info demo .cache .mypy_cache .ruff_cache .pytest_cache custom_ops/_lib
