@@ -1,15 +1,12 @@
 #include "call.h"
 
 namespace lsts {
-namespace {
 
-std::string text(const Shape& shape) {
+std::string text_of(const Shape& shape) {
   std::string out = "(";
   for (size_t i = 0; i < shape.rank; ++i) out += (i ? ", " : "") + std::to_string(shape.dims[i]);
   return out + ")";
 }
-
-}  // namespace
 
 std::string read_shapes(const Shape& memory_embedding, const Shape& current_embedding, const Shape& memory_feature,
                         const Shape& offsets, int64_t locations, Call* call) {
@@ -23,12 +20,12 @@ std::string read_shapes(const Shape& memory_embedding, const Shape& current_embe
            offsets.dims[0] == locations && offsets.dims[1] == 2;
   }
   if (!fits)
-    return "LSTS: inputs do not fit each other: got memory_embedding " + text(f) + ", current_embedding " + text(g) +
-           ", memory_feature " + text(m) + ", offsets " + text(offsets) +
+    return "LSTS: inputs do not fit each other: got memory_embedding " + text_of(f) + ", current_embedding " +
+           text_of(g) + ", memory_feature " + text_of(m) + ", offsets " + text_of(offsets) +
            ", expected (N, E, H, W), (N, E, H, W), (N, C, H, W), (" + std::to_string(locations) +
            ", 2). Give embeddings and feature of one map.";
   if (f.dims[2] > kMaxSideCells || f.dims[3] > kMaxSideCells)
-    return "LSTS: map is too large: got " + text(m) + ", expected sides up to " + std::to_string(kMaxSideCells) +
+    return "LSTS: map is too large: got " + text_of(m) + ", expected sides up to " + std::to_string(kMaxSideCells) +
            ". Split the map.";
   call->n = f.dims[0], call->e = f.dims[1], call->h = f.dims[2], call->w = f.dims[3], call->c = m.dims[1];
   return "";

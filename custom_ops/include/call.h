@@ -24,6 +24,9 @@ struct Shape {
   size_t rank;
 };
 
+// "(2, 9, 13, 11)", for messages.
+std::string text_of(const Shape& shape);
+
 // Fills the sizes of `call` from the shapes of the four inputs. Returns an empty string, or a text with what was got,
 // what was expected and what to do.
 std::string read_shapes(const Shape& memory_embedding, const Shape& current_embedding, const Shape& memory_feature,

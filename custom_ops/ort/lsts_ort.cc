@@ -113,8 +113,8 @@ StatusPtr read_plan(const Api* api, const KernelInfo* info, Plan* plan) {
   ORT_TRY(read_tensor(api, value, &offsets));
   if (offsets.type != kFloat || offsets.dims.size() != 2 || offsets.dims[1] != 2)
     return refuse(api, kInvalidArgument,
-                  "LSTS: offsets (input 3): got element type " + std::to_string(offsets.type) + " and rank " +
-                      std::to_string(offsets.dims.size()) + ", expected float32 (K, 2). Export the graph again.");
+                  "LSTS: offsets (input 3): got element type " + std::to_string(offsets.type) + " and shape " +
+                      text_of(offsets.shape()) + ", expected 1 (float32) and (K, 2). Export the graph again.");
   const std::string wrong = make_plan(static_cast<const float*>(offsets.data), offsets.dims[0], normalization, plan);
   return wrong.empty() ? nullptr : refuse(api, kInvalidArgument, wrong);
 }
@@ -288,7 +288,6 @@ StatusPtr set_output(const Api* api, ShapeInferContext* context, size_t index, E
   return ORT(api, ShapeInferContext_SetOutputTypeShape)(context, index, info.get());
 }
 
-template <DType kDType>
 StatusPtr LSTS_ORT_CALL infer_shape(const CustomOp* op, ShapeInferContext* context) {
   const Api* api = reinterpret_cast<const OpWithApi*>(op)->api;
   return guarded(api, [&]() -> StatusPtr {
@@ -296,16 +295,14 @@ StatusPtr LSTS_ORT_CALL infer_shape(const CustomOp* op, ShapeInferContext* conte
     ORT_TRY(ORT(api, ShapeInferContext_GetInputTypeShape)(context, kFeature, &feature));
     std::vector<int64_t> dims;
     ORT_TRY(read_dims(api, feature, &dims));
-    if (dims.empty()) return nullptr;  // rank unknown
-    if (dims.size() != 4)
-      return refuse(api, kInvalidArgument,
-                    "LSTS: memory_feature (input 2): got rank " + std::to_string(dims.size()) +
-                        ", expected 4: (N, C, H, W). Export the graph again.");
+    if (dims.size() != 4) return nullptr;  // unknown, or wrong: the call will tell
+    ElementType type = kUndefined;  // the node's own: ONNX Runtime asks the first op of the name, whatever its type
+    ORT_TRY(ORT(api, GetTensorElementType)(feature, &type));
     std::vector<const char*> names(4, "");
     ORT_TRY(ORT(api, GetSymbolicDimensions)(feature, names.data(), names.size()));
     for (size_t i = 0; i < 4; ++i)  // an unnamed open size cannot be passed on: ONNX Runtime would store it as -1
       if (dims[i] < 0 && (names[i] == nullptr || *names[i] == '\0')) return nullptr;
-    ORT_TRY(set_output(api, context, 0, kDType == DType::kFloat16 ? kFloat16 : kFloat, dims, names));
+    ORT_TRY(set_output(api, context, 0, type, dims, names));
     dims[1] = 1, names[1] = "";
     forget(api, set_output(api, context, 1, kFloat, dims, names));  // refused where the node has one output
     return nullptr;
@@ -333,7 +330,7 @@ OpWithApi make_op() {
   op.GetVariadicInputHomogeneity = [](const CustomOp*) { return 1; };
   op.GetVariadicOutputMinArity = [](const CustomOp*) { return 1; };
   op.GetVariadicOutputHomogeneity = [](const CustomOp*) { return 1; };
-  op.InferOutputShapeFn = infer_shape<kDType>;
+  op.InferOutputShapeFn = infer_shape;
   op.GetStartVersion = [](const CustomOp*) { return 1; };
   op.GetEndVersion = [](const CustomOp*) { return 1; };
   if constexpr (kProvider == Provider::kCpu) {

@@ -1,0 +1,63 @@
+"""The CPU kernels on the table of awkward cases without Python in between: sanitizers, and ARM under an emulator."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from op_builds import build_driver, require_tools
+from op_cases import awkward_cases, hostile_cases, write_cases
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("cases") / "cases.bin"
+    write_cases(path, [*awkward_cases(), *hostile_cases()])
+    return path
+
+
+def run_table(*command: object) -> str:
+    environment = {**os.environ, "UBSAN_OPTIONS": "print_stacktrace=1"}
+    done = subprocess.run([*map(str, command)], capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, (done.stdout + done.stderr)[-4000:]
+    last = done.stdout.splitlines()[-1]
+    assert last.endswith(" 0 failures"), last
+    return last
+
+
+def test_no_sanitizer_complains(table: Path, tmp_path: Path) -> None:
+    """AddressSanitizer and UndefinedBehaviorSanitizer over every CPU kernel of this machine."""
+    require_tools("c++")
+    probe = tmp_path / "probe.cc"
+    probe.write_text("int main() {}\n")
+    words = ["c++", "-fsanitize=address,undefined", str(probe), "-o", str(tmp_path / "probe")]
+    if subprocess.run(words, capture_output=True).returncode != 0:
+        pytest.skip("this compiler has no sanitizers")
+    run_table(build_driver("sanitize", "-DLSTS_SANITIZE=ON"), table)
+
+
+def test_a_planted_overrun_is_caught(table: Path, tmp_path: Path) -> None:
+    """The driver sees a file that promises more than the buffers hold, so a green run means something."""
+    program = build_driver("plain")
+    cut = tmp_path / "cut.bin"
+    cut.write_bytes(table.read_bytes()[:100_000])
+    done = subprocess.run([str(program), str(cut)], capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "ends early" in done.stderr
+
+
+def test_neon_kernel_under_an_emulator(table: Path, tmp_path: Path) -> None:
+    emulator = next((name for name in ("qemu-aarch64", "qemu-aarch64-static") if shutil.which(name)), None)
+    if emulator is None:
+        pytest.skip("not installed: qemu-aarch64 (package qemu-user)")
+    require_tools("aarch64-linux-gnu-g++")
+    program = build_driver(
+        "neon",
+        "-DCMAKE_SYSTEM_NAME=Linux",
+        "-DCMAKE_SYSTEM_PROCESSOR=aarch64",
+        "-DCMAKE_CXX_COMPILER=aarch64-linux-gnu-g++",
+    )
+    assert "kernels neon portable" in run_table(emulator, "-L", "/usr/aarch64-linux-gnu", program, table)
