@@ -76,7 +76,8 @@ class Detector:
             provider: ``cpu``, ``cuda``, ``tensorrt``; with OpenVINO ``cpu``, ``gpu``, ``auto``.
             keyframe_interval: frames from one keyframe to the next; None takes the bundle's.
             score_threshold: boxes scoring less are left out, 0 to 1.
-            lsts_form: ``taps``, ``custom`` or ``gridsample``; None takes the bundle's default.
+            lsts_form: ``taps``, ``custom``, ``gridsample``, or ``auto``, which measures them on this device once;
+                None takes the bundle's default.
             threads: threads inside an operator; None leaves it to the engine.
             joined: run the joined graphs; None does so where the bundle has them.
             precision: OpenVINO's inference precision: ``fp32``, ``bf16``, ``fp16``.

@@ -13,6 +13,7 @@ import numpy as np
 from lsts_edge.bundle import Bundle
 from lsts_edge.errors import OptionError, ShapeError, StateError
 from lsts_edge.manifest import Manifest, Step
+from lsts_edge.runtime.form_choice import choose_form
 from lsts_edge.runtime.session import Backend, Session, open_backend
 
 __all__ = ["Kind", "Pipeline"]
@@ -70,7 +71,8 @@ class Pipeline:
             backend: ``onnxruntime``, ``openvino``, or a backend already open.
             provider: the backend's provider; the one asked for is the one used.
             threads: threads inside an operator; None leaves it to the engine.
-            lsts_form: ``taps``, ``custom`` or ``gridsample``; None takes the bundle's default.
+            lsts_form: ``taps``, ``custom``, ``gridsample``, or ``auto``, which measures them on this device once;
+                None takes the bundle's default.
             joined: run the joined graphs; None does so where the bundle has them.
             precision: OpenVINO's inference precision.
             cache_dir: where the engine may keep compiled graphs.
@@ -81,6 +83,11 @@ class Pipeline:
             DigestMismatch: if a file changed since the bundle was opened.
         """
         manifest = bundle.manifest
+        if lsts_form == "auto":
+            if not isinstance(backend, str):
+                fix = "Name the form, or the backend."
+                raise OptionError("LSTS form auto", got="a backend already open", expected="its name", fix=fix)
+            lsts_form = choose_form(bundle, backend, provider, threads=threads, precision=precision).form
         form = _choose_form(manifest, lsts_form)
         use_joined = bool(manifest.joined) if joined is None else joined
         if use_joined and not manifest.joined:

@@ -40,7 +40,7 @@ __all__ = ["command", "run_with_progress", "summary_to_dict"]
 @click.option("--backend", default="onnxruntime", show_default=True, help="onnxruntime or openvino.")
 @click.option("--provider", default="cpu", show_default=True, help="cpu, cuda, tensorrt; OpenVINO: cpu, gpu, auto.")
 @click.option("--threads", type=int, help="Threads inside an operator [default: the engine's choice].")
-@click.option("--lsts-form", help="taps, custom or gridsample [default: the bundle's].")
+@click.option("--lsts-form", help="taps, custom, gridsample, or auto: measured once [default: the bundle's].")
 @click.option("--max-frames", type=int, help="Stop after so many frames.")
 @click.option("--expect-digest", metavar="SHA256", help="Refuse the bundle unless this is its digest.")
 @json_option

@@ -18,6 +18,8 @@ from lsts_edge.model import random_network
 from lsts_edge.presets import get_preset
 from lsts_edge.runtime import form_choice
 from lsts_edge.runtime.form_choice import cache_folder, choose_form
+from lsts_edge.runtime.pipeline import Pipeline
+from lsts_edge.runtime.session import open_backend
 
 WEIGHTS = WeightsInfo("random", "none", "random weights", seed=0)
 
@@ -114,6 +116,18 @@ def test_a_cache_that_cannot_be_written_costs_no_more_than_time(
     choice = choose_form(bundle, threads=1, folder=blocked, rounds=1)
     assert choice.form in ("taps", "custom")
     assert "is not kept" in caplog.text
+
+
+def test_the_pipeline_takes_the_measured_form(bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    needs_library()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    choose_form(bundle, threads=1, rounds=1)
+    (kept,) = (tmp_path / "lsts-edge" / "forms").iterdir()
+    for times, form in (({"taps": 2.0, "custom": 1.0}, "custom"), ({"taps": 1.0, "custom": 2.0}, "taps")):
+        kept.write_text(json.dumps({"schema": 1, "times_ms": times}))
+        assert Pipeline(bundle, threads=1, lsts_form="auto").lsts_form == form
+    with pytest.raises(OptionError, match="already open"):
+        Pipeline(bundle, open_backend(), lsts_form="auto")
 
 
 def test_the_cache_is_the_user_s(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
