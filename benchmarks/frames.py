@@ -131,6 +131,12 @@ def stage_split(frames: Sequence[FrameTime], parts: str = "stages_ms") -> dict[s
     }
 
 
+def _overhead_ms(frame: FrameTime) -> float:
+    """The runtime's own part: end to end without the sessions, the decoder, the drawing and the encoder."""
+    outside = sum(frame.stages_ms.get(stage, 0.0) for stage in ("decode", "draw", "encode"))
+    return frame.end_to_end_ms - frame.model_ms - outside
+
+
 def summarize_frames(frames: Sequence[FrameTime], camera_fps: float) -> dict[str, Any]:
     """Everything a reader asks of a run, by kind of frame and over all, model-only and end-to-end side by side.
 
@@ -156,7 +162,7 @@ def summarize_frames(frames: Sequence[FrameTime], camera_fps: float) -> dict[str
         "all": {
             "model": {**summarize(model).to_dict(), "fps": round(frames_per_second(model), 3)},
             "end_to_end": {**summarize(whole).to_dict(), "fps": round(frames_per_second(whole), 3)},
-            "overhead": summarize([frame.end_to_end_ms - frame.model_ms for frame in frames]).to_dict(),
+            "overhead": summarize([_overhead_ms(frame) for frame in frames]).to_dict(),
         },
         "jitter": {"model": jitter(model), "end_to_end": jitter(whole)},
         "deadlines": deadline_misses(whole, camera_fps),

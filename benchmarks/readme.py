@@ -9,6 +9,7 @@ from typing import Any
 
 from lsts_edge.benchmarks import plots
 from lsts_edge.benchmarks.machine import device_name
+from lsts_edge.benchmarks.report_tables import latency_label
 from lsts_edge.benchmarks.results import require_one_device
 from lsts_edge.benchmarks.tables import markdown_table, number
 from lsts_edge.errors import BenchmarkResult, FileUnwritable
@@ -132,13 +133,22 @@ def _table(result: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
 
 
 def _latency_table(results: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[list[str]]]:
-    header = ["end to end", "clip", "fps", "p50 ms", "p99 ms", "outside sessions ms", "cold start ms", "resident MiB"]
+    header = [
+        "end to end",
+        "clip",
+        "fps",
+        "p50 ms",
+        "p99 ms",
+        "runtime outside sessions ms",
+        "cold start ms",
+        "resident MiB",
+    ]
     lines = []
     for result in results:
         whole, cold = result["data"]["all"], result["data"]["cold_start"]
         lines.append(
             [
-                f"{result['bundle']['name']}, {result['settings']['backend']} {result['settings']['precision']}",
+                f"{result['bundle']['name']}, {latency_label(result)}",
                 result["settings"]["clip"],
                 number(whole["end_to_end"]["fps"]),
                 number(whole["end_to_end"]["p50_ms"]),

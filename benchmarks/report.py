@@ -16,6 +16,7 @@ from lsts_edge.benchmarks.machine import device_name
 from lsts_edge.benchmarks.paper import PAPER_HARDWARE, PAPER_PER_FRAME_FPS, paper_table
 from lsts_edge.benchmarks.report_tables import (
     facts,
+    latency_label,
     latency_tables,
     op_table,
     summary_sentence,
@@ -219,7 +220,7 @@ def _latency_section(result: Mapping[str, Any]) -> _Section:
         ("Subgraphs", graphs),
         ("Also measured", others),
     )
-    return _Section(_title(result, "Latency"), parts, _warnings(result))
+    return _Section(_title(result, f"Latency, {latency_label(result)}"), parts, _warnings(result))
 
 
 def _sweep_section(result: Mapping[str, Any]) -> _Section:

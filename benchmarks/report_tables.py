@@ -8,7 +8,7 @@ from typing import Any
 from lsts_edge.benchmarks.machine import device_name
 from lsts_edge.benchmarks.tables import number
 
-__all__ = ["facts", "latency_tables", "op_table", "summary_sentence", "sweep_table"]
+__all__ = ["facts", "latency_label", "latency_tables", "op_table", "summary_sentence", "sweep_table"]
 
 Table = tuple[list[str], list[list[str]]]
 _PERCENTILES = ("p50", "p90", "p95", "p99", "max")
@@ -113,10 +113,19 @@ def summary_sentence(result: Mapping[str, Any]) -> str | None:
         if "propagated" in kinds:
             parts.append(f"a propagated frame {number(kinds['propagated']['model']['p50_ms'])} ms (p50, model only)")
         fps = data["all"]["end_to_end"]["fps"]
-        return f"{bundle['name']}: {', '.join(parts)}; {fps:.1f} frames per second end to end."
+        return f"{bundle['name']}, {latency_label(result)}: {', '.join(parts)}; {fps:.1f} frames per second end to end."
     if result["kind"] == "compare":
         return _compare_sentence(result)
     return None
+
+
+def latency_label(result: Mapping[str, Any]) -> str:
+    """Engine, precision, and what was out of the ordinary."""
+    settings = result["settings"]
+    label = f"{settings['backend']} {settings['precision']}"
+    if settings.get("pace_fps"):
+        label += f", fed at {settings['pace_fps']:g} fps"
+    return label + (", video written" if settings.get("write_video") else "")
 
 
 def _compare_sentence(result: Mapping[str, Any]) -> str | None:
@@ -148,7 +157,7 @@ def _others(result: Mapping[str, Any]) -> list[list[str]]:
     rows = [
         ["frames per second, model only", number(data["all"]["model"]["fps"])],
         ["frames per second, end to end", number(data["all"]["end_to_end"]["fps"])],
-        ["outside sessions, p50 ms", number(data["all"]["overhead"]["p50_ms"])],
+        ["runtime outside sessions (no decode, draw, encode), p50 ms", number(data["all"]["overhead"]["p50_ms"])],
         [f"deadlines at {deadlines['camera_fps']:g} fps", late],
         ["jitter, p99 - p50 ms", number(jitter["p99_minus_p50_ms"])],
         ["processor time per frame, ms", number(per_frame["cpu_time_ms"])],
