@@ -215,7 +215,11 @@ def _list_files(root: Path) -> set[str]:
 def _read_plain(root: Path, name: str, limit_bytes: int, *, exact: bool = False) -> bytes:
     """Read a plain, singly linked file from one descriptor; no link on the way is followed."""
     *folders, last = name.split("/")
-    directory = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        directory = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError as error:
+        fix = "Allow reading it."
+        raise BundleError(f"bundle {root}", got=error.strerror, expected="a readable directory", fix=fix) from error
     try:
         for folder in folders:
             inner = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)

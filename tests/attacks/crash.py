@@ -117,6 +117,26 @@ def forbidden() -> dict[str, object]:
         return {"code": code, "text": text, "left": os.listdir(folder)}
 
 
+def unreadable() -> dict[str, object]:
+    """Open a bundle as a user who may not read its folder."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        write_well(folder / "bundle", 1.0)
+        (folder / "bundle").chmod(0)
+        code, text = "accepted", ""
+        if os.geteuid() == 0:
+            os.seteuid(NOBODY)
+        try:
+            Bundle.open(folder / "bundle")
+        except LstsEdgeError as error:
+            code, text = error.code, str(error)
+        finally:
+            os.seteuid(os.getuid())
+            (folder / "bundle").chmod(0o755)
+        return {"code": code, "text": text}
+
+
 def _state(path: Path, digests: dict[str, str]) -> str:
     if not path.exists():
         return "nothing"
@@ -128,8 +148,8 @@ def _state(path: Path, digests: dict[str, str]) -> str:
 
 if __name__ == "__main__":
     mode = sys.argv[1]
-    if mode == "forbidden":
-        print(json.dumps(forbidden()))
+    if mode in ("forbidden", "unreadable"):
+        print(json.dumps(forbidden() if mode == "forbidden" else unreadable()))
         sys.exit()
     where, number = Path(sys.argv[2]), int(sys.argv[3])
     if mode == "full":

@@ -55,3 +55,9 @@ def test_folder_that_may_not_be_written() -> None:
     assert outcome["code"] == "file-unwritable"
     assert "Permission denied" in outcome["text"]
     assert outcome["left"] == []
+
+
+def test_bundle_that_may_not_be_read() -> None:
+    outcome = in_new_process("attacks.crash", "unreadable")
+    assert outcome["code"] == "bundle"
+    assert "Permission denied" in outcome["text"]
