@@ -1,6 +1,9 @@
+// usage: table_driver CASES [overrun | overread]
+//
 // Runs a table of cases (written by tests/op_cases.py) through every CPU kernel of this machine, with no Python in
 // between: for sanitizers, and for CPUs that only an emulator has. Prints one line for each failure and a last line
-// with what was run; exits with 1 after a failure, with 2 where the file cannot be read.
+// with what was run; exits with 1 after a failure, with 2 where the file cannot be read. The second word plants a fault
+// that must be seen: an output or an input that is one element too short.
 #include <cmath>
 #include <cstdint>
 #include <cstdio>
@@ -62,7 +65,8 @@ float value_at(const void* data, size_t i, bool half) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  if (argc != 2) return std::fprintf(stderr, "usage: table_driver CASES\n"), 2;
+  if (argc < 2) return std::fprintf(stderr, "usage: table_driver CASES [overrun | overread]\n"), 2;
+  const std::string planted = argc > 2 ? argv[2] : "";
   Reader reader{std::fopen(argv[1], "rb")};
   if (reader.file == nullptr) return std::fprintf(stderr, "cannot open %s\n", argv[1]), 2;
   if (std::string(reader.read<char>(8).data(), 8) != "LSTSCASE") return std::fprintf(stderr, "no file of cases\n"), 2;
@@ -84,7 +88,9 @@ int main(int argc, char** argv) {
     const std::vector<char> text = reader.read<char>(static_cast<size_t>(size[8]));
     const std::string name(text.begin(), text.end());
     const std::vector<float> offsets = reader.read<float>(static_cast<size_t>(2 * k));
-    const std::vector<char> f = reader.read<char>(cells * e * bytes), g = reader.read<char>(cells * e * bytes);
+    std::vector<char> f = reader.read<char>(cells * e * bytes);
+    const std::vector<char> g = reader.read<char>(cells * e * bytes);
+    if (planted == "overread") f.resize(f.size() - bytes), f.shrink_to_fit();
     const std::vector<char> feature = reader.read<char>(cells * c * bytes);
     const std::vector<double> aligned = reader.read<double>(cells * c), peak = reader.read<double>(cells);
     const std::vector<double> allowed = reader.read<double>(cells);
@@ -104,7 +110,7 @@ int main(int argc, char** argv) {
           fail(kernel, threads, message);
           continue;
         }
-        Guarded out(cells * c * bytes), peaks(cells * sizeof(float));
+        Guarded out(cells * c * bytes - (planted == "overrun" ? bytes : 0)), peaks(cells * sizeof(float));
         const lsts::Call call{f.data(),
                               g.data(),
                               feature.data(),

@@ -28,28 +28,39 @@ def run_table(*command: object) -> str:
     return last
 
 
-def test_no_sanitizer_complains(table: Path, tmp_path: Path) -> None:
-    """AddressSanitizer and UndefinedBehaviorSanitizer over every CPU kernel of this machine."""
+@pytest.fixture(scope="module")
+def sanitized(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The driver with AddressSanitizer and UndefinedBehaviorSanitizer."""
     require_tools("c++")
-    probe = tmp_path / "probe.cc"
-    probe.write_text("int main() {}\n")
-    words = ["c++", "-fsanitize=address,undefined", str(probe), "-o", str(tmp_path / "probe")]
+    folder = tmp_path_factory.mktemp("probe")
+    (folder / "probe.cc").write_text("int main() {}\n")
+    words = ["c++", "-fsanitize=address,undefined", str(folder / "probe.cc"), "-o", str(folder / "probe")]
     if subprocess.run(words, capture_output=True).returncode != 0:
         pytest.skip("this compiler has no sanitizers")
-    run_table(build_driver("sanitize", "-DLSTS_SANITIZE=ON"), table)
+    return build_driver("sanitize", "-DLSTS_SANITIZE=ON")
 
 
-def test_a_planted_overrun_is_caught(table: Path, tmp_path: Path) -> None:
-    """The driver sees a file that promises more than the buffers hold, so a green run means something."""
-    program = build_driver("plain")
+def test_no_sanitizer_complains(sanitized: Path, table: Path) -> None:
+    run_table(sanitized, table)
+
+
+@pytest.mark.parametrize(
+    ("fault", "words"), [("overrun", "wrote outside its buffers"), ("overread", "heap-buffer-overflow")]
+)
+def test_a_planted_fault_is_seen(sanitized: Path, table: Path, fault: str, words: str) -> None:
+    done = subprocess.run([str(sanitized), str(table), fault], capture_output=True, text=True)
+    assert done.returncode != 0
+    assert words in done.stdout + done.stderr
+
+
+def test_a_file_that_ends_early_is_no_success(sanitized: Path, table: Path, tmp_path: Path) -> None:
     cut = tmp_path / "cut.bin"
     cut.write_bytes(table.read_bytes()[:100_000])
-    done = subprocess.run([str(program), str(cut)], capture_output=True, text=True)
-    assert done.returncode == 2
-    assert "ends early" in done.stderr
+    done = subprocess.run([str(sanitized), str(cut)], capture_output=True, text=True)
+    assert done.returncode == 2 and "ends early" in done.stderr
 
 
-def test_neon_kernel_under_an_emulator(table: Path, tmp_path: Path) -> None:
+def test_neon_kernel_under_an_emulator(table: Path) -> None:
     emulator = next((name for name in ("qemu-aarch64", "qemu-aarch64-static") if shutil.which(name)), None)
     if emulator is None:
         pytest.skip("not installed: qemu-aarch64 (package qemu-user)")
