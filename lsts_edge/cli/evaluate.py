@@ -23,7 +23,7 @@ __all__ = ["command"]
     short_help="Measure the accuracy of a bundle or checkpoint.",
     epilog=examples(
         "lsts-edge evaluate demo/bundle vid/val.json",
-        "lsts-edge evaluate examples/weights/lsts_lite.safetensors vid/val.json --per-frame --json",
+        "lsts-edge evaluate examples/weights/lsts-lite.safetensors vid/val.json --per-frame --json",
         "lsts-edge evaluate demo/bundle vid/val.json --keyframe-interval 5 --class-agnostic",
     ),
 )

@@ -26,7 +26,7 @@ ALL_FORMS = ("taps", "custom", "gridsample")
     "export",
     short_help="Turn a checkpoint into a bundle of ONNX subgraphs.",
     epilog=examples(
-        "lsts-edge export --checkpoint examples/weights/lsts_lite.safetensors --output demo/bundle",
+        "lsts-edge export --checkpoint examples/weights/lsts-lite.safetensors --output demo/bundle",
         "lsts-edge export --checkpoint random --seed 0 --preset lsts-r101 --output /tmp/r101",
         "lsts-edge export --checkpoint mine.safetensors --output b --lsts-form all --verify-video street.mp4",
     ),

@@ -27,7 +27,7 @@ __all__ = ["command"]
     epilog=examples(
         "lsts-edge verify demo/bundle",
         "lsts-edge verify demo/bundle --backend openvino",
-        "lsts-edge verify demo/bundle --checkpoint examples/weights/lsts_lite.safetensors --video street.mp4",
+        "lsts-edge verify demo/bundle --checkpoint examples/weights/lsts-lite.safetensors --video street.mp4",
     ),
 )
 @click.argument("bundle", type=click.Path())
