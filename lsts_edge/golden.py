@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lsts_edge.errors import BundleError
-from lsts_edge.parity import Boxes, tensor_error
+from lsts_edge.parity import Boxes, Doubt, tensor_error
 
 __all__ = ["GOLDEN_FILE", "Golden", "GoldenRecorder", "TensorSample"]
 
@@ -54,15 +54,17 @@ class GoldenRecorder:
         self._kinds: list[str] = []
         self._images: list[str] = []
         self._boxes: list[Boxes] = []
+        self._doubts: list[Doubt] = []
         self._index: dict[str, npt.NDArray[np.int64]] = {}
         self._rows: dict[str, list[tuple[int, float, Array]]] = {}
 
-    def add(self, kind: str, image_sha256: str, slots: Mapping[str, Array], boxes: Boxes) -> None:
-        """Record one frame: its kind, its image's digest, a sample of each tensor, its boxes."""
+    def add(self, kind: str, image_sha256: str, slots: Mapping[str, Array], boxes: Boxes, doubt: Doubt) -> None:
+        """Record one frame: its kind, its image's digest, a sample of each tensor, its boxes and their doubt."""
         frame = len(self._kinds)
         self._kinds.append(kind)
         self._images.append(image_sha256)
         self._boxes.append(boxes)
+        self._doubts.append(doubt)
         for name, tensor in slots.items():
             flat = tensor.reshape(-1)
             if name not in self._index:
@@ -77,10 +79,9 @@ class GoldenRecorder:
             "clip": np.array(self._clip, np.int64),
             "kinds": np.array(self._kinds),
             "image_sha256": np.array(self._images),
-            "counts": np.array([len(boxes.scores) for boxes in self._boxes], np.int64),
-            "boxes": np.concatenate([boxes.xyxy for boxes in self._boxes]).astype(np.float32),
-            "scores": np.concatenate([boxes.scores for boxes in self._boxes]).astype(np.float32),
-            "labels": np.concatenate([boxes.labels for boxes in self._boxes]).astype(np.int64),
+            **_packed("", self._boxes),
+            "fragile": np.concatenate([doubt.fragile for doubt in self._doubts]),
+            **_packed("extra_", [doubt.extra for doubt in self._doubts]),
         }
         for name, rows in self._rows.items():
             arrays[f"index.{name}"] = self._index[name]
@@ -120,8 +121,7 @@ class Golden:
             self.height_px, self.width_px, self.seed = (int(value) for value in self._arrays["clip"])
             self.kinds = [str(kind) for kind in self._arrays["kinds"]]
             self.image_sha256 = [str(digest) for digest in self._arrays["image_sha256"]]
-            ends = np.cumsum(self._arrays["counts"])
-            self._parts = [slice(int(a), int(b)) for a, b in zip((0, *ends[:-1]), ends, strict=True)]
+            self._parts, self._extra_parts = (self._slices(name) for name in ("counts", "extra_counts"))
             self._slots = [name.removeprefix("index.") for name in self._arrays if name.startswith("index.")]
         except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile) as error:
             raise BundleError(
@@ -130,8 +130,11 @@ class Golden:
 
     def boxes(self, frame: int) -> Boxes:
         """The reference's detections of a frame."""
-        part = self._parts[frame]
-        return Boxes(self._arrays["boxes"][part], self._arrays["scores"][part], self._arrays["labels"][part])
+        return self._unpacked("", self._parts[frame])
+
+    def doubt(self, frame: int) -> Doubt:
+        """Where the reference's answer for a frame hung on a rounding."""
+        return Doubt(self._arrays["fragile"][self._parts[frame]], self._unpacked("extra_", self._extra_parts[frame]))
 
     def tensors(self, frame: int) -> dict[str, TensorSample]:
         """Samples of the tensors recorded for a frame."""
@@ -142,3 +145,19 @@ class Golden:
                 values, scale = self._arrays[f"values.{slot}"][row[0]], float(self._arrays[f"scales.{slot}"][row[0]])
                 samples[slot] = TensorSample(values, scale, self._arrays[f"index.{slot}"])
         return samples
+
+    def _slices(self, counts: str) -> list[slice]:
+        ends = np.cumsum(self._arrays[counts])
+        return [slice(int(a), int(b)) for a, b in zip((0, *ends[:-1]), ends, strict=True)]
+
+    def _unpacked(self, prefix: str, part: slice) -> Boxes:
+        return Boxes(*(self._arrays[prefix + name][part] for name in ("boxes", "scores", "labels")))
+
+
+def _packed(prefix: str, frames: list[Boxes]) -> dict[str, Array]:
+    return {
+        f"{prefix}counts": np.array([len(boxes.scores) for boxes in frames], np.int64),
+        f"{prefix}boxes": np.concatenate([boxes.xyxy for boxes in frames]).astype(np.float32),
+        f"{prefix}scores": np.concatenate([boxes.scores for boxes in frames]).astype(np.float32),
+        f"{prefix}labels": np.concatenate([boxes.labels for boxes in frames]).astype(np.int64),
+    }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,7 +15,9 @@ __all__ = [
     "TENSOR_TOLERANCE",
     "BoxMatch",
     "Boxes",
+    "Doubt",
     "ParityTotals",
+    "doubt_of",
     "match_boxes",
     "tensor_error",
 ]
@@ -45,6 +48,19 @@ class BoxMatch:
     boxes: int
     unmatched: int
     near_threshold: int
+
+
+@dataclass(frozen=True)
+class Doubt:
+    """Where the reference's own answer hangs on a rounding.
+
+    Attributes:
+        fragile: ``(D,)`` bool, for each of its boxes: lost when its feature changes a little.
+        extra: boxes that it then gives instead.
+    """
+
+    fragile: npt.NDArray[np.bool_]
+    extra: Boxes
 
 
 @dataclass
@@ -95,57 +111,77 @@ def tensor_error(got: npt.NDArray[Any], wanted: npt.NDArray[Any], scale: float) 
     return difference / (scale if scale > 0 else 1.0)
 
 
-def match_boxes(wanted: Boxes, got: Boxes, *, nms_iou: float, max_detections: int) -> BoxMatch:
+def match_boxes(
+    wanted: Boxes, got: Boxes, *, nms_iou: float, max_detections: int, doubt: Callable[[], Doubt] | None = None
+) -> BoxMatch:
     """Pair the boxes that score at least ``SCORE_FLOOR``: same class, IoU >= 0.99, score within 1e-3.
 
-    A box without a partner counts as near a threshold, not as wrong, when its score is within 1e-3 of the floor or of
-    the score at which the list was cut, or its IoU with a box of its class in the other list is within 1e-3 of the
-    suppression limit: there a rounding decides.
+    A box without a partner counts as near a threshold, not as wrong, where a rounding decides: its score is within
+    1e-3 of the floor or of the score at which the list was cut, its IoU with a box of its class in the other list is
+    within 1e-3 of the suppression limit, or the reference's own answer changes there when its task feature changes by
+    less than the tensor tolerance (``doubt``: proposals are rounded to pixels, ranked and suppressed on the way).
 
     Args:
         wanted: the reference.
         got: what is checked.
         nms_iou: suppression limit of the head.
         max_detections: length at which the head cuts its list.
+        doubt: asked only when a box has no partner.
     """
-    lists = (_at_least(wanted, SCORE_FLOOR - SCORE_TOLERANCE), _at_least(got, SCORE_FLOOR - SCORE_TOLERANCE))
-    first, second = lists
-    overlap = _overlaps(first.xyxy, second.xyxy)
-    close = np.abs(first.scores[:, None].astype(np.float64) - second.scores[None, :]) <= SCORE_TOLERANCE
-    fits = (overlap >= MIN_IOU) & close & (first.labels[:, None] == second.labels[None, :])
-    taken = np.zeros(len(second.scores), bool)
-    alone_first = []
-    for index in range(len(first.scores)):
+    alone_wanted, alone_got = _alone(wanted, got)
+    unmatched = near = 0
+    doubtful = doubt() if doubt is not None and len(alone_wanted) + len(alone_got) else None
+    strange = None if doubtful is None else _alone(got, doubtful.extra)[0]
+    for mine, other, alone in ((wanted, got, alone_wanted), (got, wanted, alone_got)):
+        cut = other.scores.min() if len(other.scores) >= max_detections else None
+        for index in alone:
+            score = float(mine.scores[index])
+            if score < SCORE_FLOOR:
+                continue
+            same = other.labels == mine.labels[index]
+            limits = np.abs(_overlaps(mine.xyxy[index : index + 1], other.xyxy[same]) - nms_iou)
+            is_near = score - SCORE_FLOOR <= SCORE_TOLERANCE
+            is_near |= cut is not None and score - cut <= SCORE_TOLERANCE
+            is_near |= bool((limits <= SCORE_TOLERANCE).any())
+            if doubtful is not None and strange is not None:
+                is_near |= bool(doubtful.fragile[index]) if mine is wanted else index not in strange
+            near += is_near
+            unmatched += not is_near
+    return BoxMatch(int((wanted.scores >= SCORE_FLOOR).sum()), unmatched, near)
+
+
+def doubt_of(boxes: Boxes, others: Iterable[Boxes]) -> Doubt:
+    """What changes between the reference's boxes and those it gives for slightly other features."""
+    fragile = np.zeros(len(boxes.scores), bool)
+    extra = [Boxes(np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros(0, np.int64))]
+    for other in others:
+        lost, new = _alone(boxes, other)
+        fragile[lost] = True
+        extra.append(Boxes(other.xyxy[new], other.scores[new], other.labels[new]))
+    columns = zip(*((part.xyxy, part.scores, part.labels) for part in extra), strict=True)
+    return Doubt(fragile, Boxes(*(np.concatenate(column) for column in columns)))
+
+
+def _alone(first: Boxes, second: Boxes) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Indices of boxes without a partner in the other list, of those not clearly below the floor."""
+    rows, columns = (np.flatnonzero(boxes.scores >= SCORE_FLOOR - SCORE_TOLERANCE) for boxes in (first, second))
+    overlap = _overlaps(first.xyxy[rows], second.xyxy[columns])
+    close = np.abs(first.scores[rows, None].astype(np.float64) - second.scores[None, columns]) <= SCORE_TOLERANCE
+    fits = (overlap >= MIN_IOU) & close & (first.labels[rows, None] == second.labels[None, columns])
+    taken = np.zeros(len(columns), bool)
+    alone = []
+    for index in range(len(rows)):
         candidates = np.flatnonzero(fits[index] & ~taken)
         if len(candidates):
             taken[candidates[np.argmax(overlap[index, candidates])]] = True
         else:
-            alone_first.append(index)
-    unmatched = near = 0
-    for mine, other, alone in ((first, second, alone_first), (second, first, np.flatnonzero(~taken).tolist())):
-        cut = other.scores.min() if len(other.scores) >= max_detections else None
-        for index in alone:
-            score = float(mine.scores[index])
-            same = other.labels == mine.labels[index]
-            limits = np.abs(_overlaps(mine.xyxy[index : index + 1], other.xyxy[same]) - nms_iou)
-            if score < SCORE_FLOOR:
-                continue
-            at_floor = score - SCORE_FLOOR <= SCORE_TOLERANCE
-            at_cut = cut is not None and score - cut <= SCORE_TOLERANCE
-            if at_floor or at_cut or bool((limits <= SCORE_TOLERANCE).any()):
-                near += 1
-            else:
-                unmatched += 1
-    return BoxMatch(int((wanted.scores >= SCORE_FLOOR).sum()), unmatched, near)
-
-
-def _at_least(boxes: Boxes, score: float) -> Boxes:
-    kept = boxes.scores >= score
-    return Boxes(boxes.xyxy[kept].astype(np.float64), boxes.scores[kept], boxes.labels[kept])
+            alone.append(index)
+    return rows[alone], columns[~taken]
 
 
 def _overlaps(a: npt.NDArray[Any], b: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
     """IoU with inclusive widths, ``(len(a), len(b))``."""
+    a, b = a.astype(np.float64), b.astype(np.float64)
     low = np.maximum(a[:, None, :2], b[None, :, :2])
     high = np.minimum(a[:, None, 2:], b[None, :, 2:])
     inter = np.clip(high - low + 1, 0, None).prod(axis=2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -16,7 +17,7 @@ from lsts_edge.clips import moving_clip
 from lsts_edge.errors import BundleError, CheckFailed, OpLibraryError, OptionError
 from lsts_edge.golden import GOLDEN_FILE, Golden, GoldenRecorder, TensorSample
 from lsts_edge.manifest import Manifest, ParityInfo
-from lsts_edge.parity import NEAR_FRACTION, TENSOR_TOLERANCE, Boxes, ParityTotals, match_boxes
+from lsts_edge.parity import NEAR_FRACTION, TENSOR_TOLERANCE, Boxes, Doubt, ParityTotals, doubt_of, match_boxes
 from lsts_edge.runtime.pipeline import Kind, Pipeline
 from lsts_edge.runtime.preprocess import Preprocessor
 from lsts_edge.runtime.session import Backend, Session, open_backend
@@ -50,12 +51,13 @@ Array = npt.NDArray[Any]
 
 @dataclass(frozen=True)
 class FrameTruth:
-    """What the reference says about one frame: its network image, kind, tensors by torch's slot name, and boxes."""
+    """What the reference says about one frame: image, kind, tensors by torch's slot name, boxes and their doubt."""
 
     image: Array
     kind: Kind
     tensors: Mapping[str, TensorSample]
     boxes: Boxes
+    doubt: Callable[[], Doubt]
 
 
 class Reference(Protocol):
@@ -147,16 +149,22 @@ class TorchReference:
 
     def frames(self) -> Iterator[FrameTruth]:
         """Step through the clip; every entry of every tensor is compared."""
-        from lsts_edge.model.reference import reference_steps
+        from lsts_edge.model.reference import nearby_detections, reference_steps
 
         for image, kind, arrays in reference_steps(self._network, self._images, self._interval):
             boxes = Boxes(*(arrays.pop(name) for name in _DETECTIONS))
+            task = arrays["task"]
+
+            @functools.cache
+            def doubt(boxes: Boxes = boxes, task: Array = task) -> Doubt:
+                return doubt_of(boxes, (Boxes(*found) for found in nearby_detections(self._network, task)))
+
             if self._recorder is not None:
-                self._recorder.add(kind, _digest(image), arrays, boxes)
+                self._recorder.add(kind, _digest(image), arrays, boxes, doubt())
             tensors = {
                 name: TensorSample(array, float(np.abs(array).max(initial=0.0))) for name, array in arrays.items()
             }
-            yield FrameTruth(image, kind, tensors, boxes)
+            yield FrameTruth(image, kind, tensors, boxes, doubt)
 
 
 class RecordedReference:
@@ -203,7 +211,8 @@ class RecordedReference:
                     fix="Use the OpenCV that the bundle was exported with, or verify with --checkpoint.",
                 )
             kind: Kind = golden.kinds[index]  # type: ignore[assignment]
-            yield FrameTruth(image, kind, golden.tensors(index), golden.boxes(index))
+            doubt = functools.partial(golden.doubt, index)
+            yield FrameTruth(image, kind, golden.tensors(index), golden.boxes(index), doubt)
 
 
 def clip_images(frames: int, height_px: int, width_px: int, seed: int = CLIP_SEED) -> Iterator[Array]:
@@ -272,6 +281,7 @@ def verify_bundle(
                 Boxes(*(slots[name] for name in _DETECTIONS)),
                 nms_iou=manifest.preset.head.nms_iou,
                 max_detections=manifest.detection.max_detections,
+                doubt=truth.doubt,
             )
             parity.totals.add_boxes(match)
     return ParityReport(reference.description, f"{backend} {engine.version}", tuple(p for _, p in runs))

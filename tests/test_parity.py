@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from lsts_edge.parity import Boxes, ParityTotals, match_boxes, tensor_error
+from lsts_edge.parity import Boxes, ParityTotals, doubt_of, match_boxes, tensor_error
 
 
 def _boxes(*rows: tuple[float, float, float, float, float, int]) -> Boxes:
@@ -86,3 +86,19 @@ def test_totals() -> None:
     totals.near_threshold = 0
     totals.add_tensor("task", 1, float("nan"))
     assert not totals.passed and totals.worst == "task in frame 1"
+
+
+def test_a_box_that_the_reference_itself_may_lose() -> None:
+    """What torch gives for a feature within tolerance counts as near a threshold; anything else is wrong."""
+    moved = (10, 10, 50, 62, 0.93, 1)
+    doubt = doubt_of(_boxes(B, A), [_boxes(A, B), _boxes(moved, B)])
+    assert doubt.fragile.tolist() == [False, True]
+    assert doubt.extra.scores.tolist() == pytest.approx([0.93])
+
+    def match(got: Boxes) -> tuple[int, int, int]:
+        found = match_boxes(_boxes(B, A), got, nms_iou=0.3, max_detections=100, doubt=lambda: doubt)
+        return found.boxes, found.unmatched, found.near_threshold
+
+    assert match(_boxes(moved, B)) == (2, 0, 2)
+    assert match(_boxes((10, 10, 50, 66, 0.93, 1), B)) == (2, 1, 1)  # another box than the one in doubt
+    assert match(_boxes(A)) == (2, 1, 0)  # B is not in doubt

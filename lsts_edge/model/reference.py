@@ -12,7 +12,7 @@ import torch
 from lsts_edge.model.loop import VideoLoop
 from lsts_edge.model.network import Normalize, VideoNetwork
 
-__all__ = ["reference_steps", "torch_version"]
+__all__ = ["nearby_detections", "reference_steps", "torch_version"]
 
 Kind = Literal["first", "keyframe", "propagated"]
 
@@ -43,6 +43,26 @@ def reference_steps(
         with torch.inference_mode(), _threads(1 if few else torch.get_num_threads()):
             slots = loop.step(normalize(torch.from_numpy(image.copy())), kind != "propagated")
         yield image, kind, {name: tensor.numpy() for name, tensor in slots.items()}
+
+
+def nearby_detections(network: VideoNetwork, task: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Detections for task features that differ by less than an engine may: they show where a rounding decides.
+
+    Args:
+        network: in evaluation mode, on the CPU.
+        task: ``(1, C, h, w)`` task feature.
+
+    Yields:
+        Boxes, scores and labels for noise of at most 5e-6 and 5e-5 of the largest magnitude, two draws each.
+    """
+    generator = torch.Generator().manual_seed(0)
+    feature = torch.from_numpy(task)
+    scale = float(feature.abs().max())
+    for size in (5e-6, 5e-6, 5e-5, 5e-5):
+        noise = torch.rand(feature.shape, generator=generator) * 2 - 1
+        with torch.inference_mode():
+            boxes, scores, labels = network.detect(feature + noise * (size * scale))
+        yield boxes.numpy(), scores.numpy(), labels.numpy()
 
 
 @contextmanager
