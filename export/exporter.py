@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from importlib.metadata import version
 
 import numpy as np
 import onnx
@@ -16,6 +18,7 @@ from lsts_edge.export.conv_graphs import conv_graphs, feature_shape
 from lsts_edge.export.head_graph import head_graph
 from lsts_edge.export.join import JOINED_NAMES, join
 from lsts_edge.export.lsts_graph import LSTS_FORMS, lsts_graph, taps_within
+from lsts_edge.export.openvino_ir import FORMS_WITHOUT_IR, openvino_ir
 from lsts_edge.export.programs import programs_of
 from lsts_edge.manifest import (
     DetectionInfo,
@@ -29,6 +32,7 @@ from lsts_edge.manifest import (
     Step,
     TensorInfo,
     WeightsInfo,
+    ir_weights,
 )
 from lsts_edge.model.counts import multiply_adds, parameters, total_parameters
 from lsts_edge.model.lsts import LstsAlignment
@@ -71,6 +75,7 @@ def export_model(
     *,
     forms: Sequence[str] = ("taps",),
     joined: bool | None = None,
+    openvino: bool = False,
     progress: Callable[[str], None] = lambda step: None,
 ) -> ExportedModel:
     """Write every subgraph of a network, in float32 at its preset's input size.
@@ -80,10 +85,11 @@ def export_model(
         weights: where the weights come from, for the manifest.
         forms: LSTS forms; the first is the bundle's default.
         joined: also write one graph per kind of frame; None does so below ``JOINED_MAX_PARAMETERS``.
+        openvino: write OpenVINO IR beside the ONNX files, for every form but ``custom``.
         progress: told of each step as it starts.
 
     Raises:
-        ExportError: if a part of the network has no ONNX form.
+        ExportError: if a part of the network has no ONNX form, or no IR where that is asked for.
     """
     preset = network.preset
     if preset.input.resize == "shorter-side":
@@ -94,6 +100,13 @@ def export_model(
             fix="Choose a preset with another rule.",
         )
     forms = _checked_forms(forms) if preset.lsts is not None else ()
+    if openvino and forms and set(forms) <= set(FORMS_WITHOUT_IR):
+        raise ExportError(
+            "OpenVINO IR of the LSTS graphs",
+            got=f"form {', '.join(forms)} only, whose operator is not OpenVINO's",
+            expected="a form of standard operators",
+            fix="Add --lsts-form taps.",
+        )
     progress("tracing the convolutions")
     graphs: Graphs = {name: {"default": model} for name, model in conv_graphs(network).items()}
     lsts = None
@@ -124,6 +137,12 @@ def export_model(
         names = {form: f"{name}.onnx" if form == "default" else f"{name}.{form}.onnx" for form in models}
         files |= {names[form]: model.SerializeToString(deterministic=True) for form, model in models.items()}
         infos[name] = _graph_info(next(iter(models.values())), names, counts.get(name, 0), costs.get(name, 0))
+    if openvino:
+        progress("converting to OpenVINO IR")
+        infos = {name: _with_ir(name, info, files) for name, info in infos.items()}
+    tools = {"lsts_edge": __version__, "torch": torch.__version__, "onnx": onnx.__version__}
+    if openvino:
+        tools["openvino"] = version("openvino")
     size, head = preset.input, preset.head
     written = {
         step.outputs[tensor.name]: tensor
@@ -133,7 +152,7 @@ def export_model(
     }
     manifest = Manifest(
         name=preset.name,
-        tools={"lsts_edge": __version__, "torch": torch.__version__, "onnx": onnx.__version__},
+        tools=tools,
         weights=weights,
         preset=preset,
         input=InputInfo(size.height_px, size.width_px, size.resize, size.pad_value),
@@ -221,6 +240,16 @@ def _graph_info(model: onnx.ModelProto, forms: dict[str, str], count: int, cost:
         parameters=count,
         multiply_adds=cost,
     )
+
+
+def _with_ir(name: str, info: GraphInfo, files: dict[str, bytes]) -> GraphInfo:
+    """Add the IR of a graph's forms to the files, and to what is known of the graph."""
+    ir = {}
+    for form, file in info.forms.items():
+        if form not in FORMS_WITHOUT_IR:
+            ir[form] = xml = file.removesuffix(".onnx") + ".xml"
+            files[xml], files[ir_weights(xml)] = openvino_ir(files[file], name)
+    return dataclasses.replace(info, ir=ir)
 
 
 def _tensor_info(value: onnx.ValueInfoProto) -> TensorInfo:

@@ -14,6 +14,7 @@ from lsts_edge.errors import FileUnwritable, OptionError
 from lsts_edge.golden import GOLDEN_FILE, GoldenRecorder
 from lsts_edge.manifest import FileInfo, Manifest, WeightsInfo
 from lsts_edge.presets import get_preset
+from lsts_edge.runtime.session import open_backend
 from lsts_edge.verification import (
     CLIP_FRAMES,
     CLIP_SEED,
@@ -102,6 +103,7 @@ def publish(
     *,
     forms: Sequence[str] = ("taps",),
     joined: bool | None = None,
+    openvino: bool = False,
     overwrite: bool = False,
     frames: int = CLIP_FRAMES,
     video: str | Path | None = None,
@@ -115,6 +117,7 @@ def publish(
         output: the bundle's directory.
         forms: LSTS forms, the default one first.
         joined: write joined graphs; None decides by size.
+        openvino: write OpenVINO IR too, and compare it in OpenVINO.
         overwrite: replace a bundle that is there.
         frames: length of the comparison, at least 1.
         video: compare on the first frames of this video too; the built-in clip is always compared and recorded.
@@ -122,8 +125,9 @@ def publish(
 
     Raises:
         CheckFailed: if the graphs and torch disagree; nothing is written.
-        ExportError: if a part has no ONNX form.
+        ExportError: if a part has no ONNX form, or no IR where that is asked for.
         FileUnwritable: if the path is taken or cannot be written.
+        ProviderMissing: if IR is asked for and OpenVINO is not installed.
     """
     from lsts_edge.export.exporter import export_model
 
@@ -134,9 +138,11 @@ def publish(
         raise FileUnwritable(
             f"bundle {root}", got="a bundle there", expected="a free path", fix="Choose another, or add --overwrite."
         )
+    if openvino:
+        open_backend("openvino")  # told now, not after the export
     seconds: dict[str, float] = {}
     begin = time.perf_counter()
-    exported = export_model(network, weights, forms=forms, joined=joined, progress=progress)
+    exported = export_model(network, weights, forms=forms, joined=joined, openvino=openvino, progress=progress)
     seconds["export"] = time.perf_counter() - begin
 
     begin = time.perf_counter()
@@ -150,6 +156,13 @@ def publish(
     progress(f"comparing {frames} frames with torch")
     reports = [verify_bundle(draft, TorchReference(network, images, interval, recorder), forms=checked)]
     check_parity(reports[0])
+    ir_reports: list[ParityReport] = []
+    if openvino:
+        progress(f"comparing {frames} frames of the IR with torch")
+        reference = TorchReference(network, clip_images(frames, size.height_px, size.width_px), interval)
+        ir_forms = tuple(form for form in checked or () if form != "custom") or None
+        ir_reports.append(verify_bundle(draft, reference, backend="openvino", forms=ir_forms))
+        check_parity(ir_reports[0])
     if video is not None:
         from lsts_edge.runtime.sources import open_source
 
@@ -163,18 +176,19 @@ def publish(
     begin = time.perf_counter()
     progress("writing the bundle")
     default_form = None if manifest.lsts is None else manifest.lsts.default_form
-    infos = [report.to_info(default_form) for report in reports]
+    infos, ir_infos = ([report.to_info(default_form) for report in found] for found in (reports, ir_reports))
     parity = dataclasses.replace(
         infos[0],
         frames=sum(info.frames for info in infos),
         boxes=sum(info.boxes for info in infos),
         near_threshold=sum(info.near_threshold for info in infos),
-        max_tensor_error=max(info.max_tensor_error for info in infos),
+        max_tensor_error=max(info.max_tensor_error for info in (*infos, *ir_infos)),
+        backend=", ".join(dict.fromkeys(info.backend for info in (*infos, *ir_infos))),
     )
     files: dict[str, bytes | Path] = {**exported.files, GOLDEN_FILE: recorder.to_bytes()}
     bundle = write_bundle(root, dataclasses.replace(manifest, parity=parity), files, overwrite=overwrite)
     seconds["write"] = time.perf_counter() - begin
-    return Published(bundle, tuple(reports), seconds)
+    return Published(bundle, (*reports, *ir_reports), seconds)
 
 
 def _with_sizes(manifest: Manifest, files: Mapping[str, bytes]) -> Manifest:

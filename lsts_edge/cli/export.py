@@ -28,6 +28,7 @@ ALL_FORMS = ("taps", "custom", "gridsample")
     epilog=examples(
         "lsts-edge export --checkpoint examples/weights/lsts-lite.safetensors --output demo/bundle",
         "lsts-edge export --checkpoint random --seed 0 --preset lsts-r101 --output /tmp/r101",
+        "lsts-edge export --checkpoint mine.safetensors --output b --format openvino",
         "lsts-edge export --checkpoint mine.safetensors --output b --lsts-form all --verify-video street.mp4",
     ),
 )
@@ -45,6 +46,13 @@ ALL_FORMS = ("taps", "custom", "gridsample")
     type=click.Choice([*ALL_FORMS, "all"]),
     help="May be repeated; the first is the default form [default: taps].",
 )
+@click.option(
+    "--format",
+    "formats",
+    multiple=True,
+    type=click.Choice(["onnx", "openvino"]),
+    help="openvino: write OpenVINO IR beside the ONNX files, which are always written. May be repeated.",
+)
 @click.option("--overwrite", is_flag=True, help="Replace a bundle that is there.")
 @click.option("--verify-video", type=click.Path(), help="Compare on this video too, besides the built-in clip.")
 @click.option("--verify-frames", type=int, default=30, show_default=True, help="Frames to compare with torch.")
@@ -58,6 +66,7 @@ def command(
     width: int | None,
     joined: bool | None,
     forms: tuple[str, ...],
+    formats: tuple[str, ...],
     overwrite: bool,
     verify_video: str | None,
     verify_frames: int,
@@ -86,6 +95,7 @@ def command(
         output,
         forms=chosen,
         joined=joined,
+        openvino="openvino" in formats,
         overwrite=overwrite,
         frames=verify_frames,
         video=verify_video,
@@ -123,6 +133,7 @@ def export_lines(published: Published) -> Iterator[str]:
         for program in report.programs:
             totals = program.totals
             which = f"{program.form + ', ' if program.form else ''}{'joined' if program.joined else 'split'}"
+            which += ", IR in OpenVINO" if report.backend.startswith("openvino") else ""
             yield (
                 f"parity ({which}): tensor error {totals.max_tensor_error:.1e} over {totals.frames} frames, "
                 f"{totals.boxes} boxes, {totals.unmatched} unmatched, {totals.near_threshold} near a threshold"
@@ -134,13 +145,15 @@ def export_lines(published: Published) -> Iterator[str]:
 
 
 def _table(manifest: Manifest) -> Iterator[str]:
-    yield f"{'graph':<18} {'parameters':>12} {'multiply-adds':>16} {'form':<10} {'size':>10}"
+    ir_title = f" {'IR':>10}" if any(graph.ir for graph in manifest.graphs.values()) else ""
+    yield f"{'graph':<18} {'parameters':>12} {'multiply-adds':>16} {'form':<10} {'size':>10}{ir_title}"
     programs = (*manifest.programs.values(), *manifest.joined.values())
     for name in dict.fromkeys(step.graph for steps in programs for step in steps):
         graph = manifest.graphs[name]
         for index, (form, file) in enumerate(graph.forms.items()):
             row = _row(name, graph) if index == 0 else ""
-            yield f"{row:<48} {form:<10} {_megabytes(manifest.files[file].bytes):>10}"
+            ir = f" {_megabytes(manifest.ir_bytes(name, form)):>10}" if form in graph.ir else ""
+            yield f"{row:<48} {form:<10} {_megabytes(manifest.files[file].bytes):>10}{ir}"
 
 
 def _row(name: str, graph: GraphInfo) -> str:
