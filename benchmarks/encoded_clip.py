@@ -11,7 +11,7 @@ from lsts_edge.clips import moving_clip
 from lsts_edge.errors import OptionError
 from lsts_edge.runtime import Detections, Frame
 
-__all__ = ["encode_clip", "parse_size"]
+__all__ = ["clip_name", "encode_clip", "parse_size"]
 
 _FRAMES = 120
 _RATE_FPS = 30.0
@@ -31,6 +31,11 @@ def parse_size(text: str) -> tuple[int, int]:
     return height, width
 
 
+def clip_name(height_px: int, width_px: int) -> str:
+    """File name of the clip at a size."""
+    return f"procedural-{width_px}x{height_px}.mp4"
+
+
 def encode_clip(folder: Path, height_px: int, width_px: int) -> Path:
     """Write 120 frames of the procedural clip into ``folder`` and return the file's path.
 
@@ -39,7 +44,7 @@ def encode_clip(folder: Path, height_px: int, width_px: int) -> Path:
     """
     from lsts_edge.runtime.sinks import VideoSink
 
-    path = folder / f"procedural-{width_px}x{height_px}.mp4"
+    path = folder / clip_name(height_px, width_px)
     sink = VideoSink(path, rate_fps=_RATE_FPS)
     try:
         for index, image in enumerate(moving_clip(_FRAMES, height_px, width_px)):
