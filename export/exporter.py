@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import onnx
@@ -37,7 +37,7 @@ from lsts_edge.opspec import LSTS
 from lsts_edge.presets import ModelPreset
 from lsts_edge.taps import tap_plan
 
-__all__ = ["JOINED_MAX_PARAMETERS", "ExportedModel", "export_model"]
+__all__ = ["JOINED_MAX_PARAMETERS", "ExportedModel", "export_model", "with_int8"]
 
 JOINED_MAX_PARAMETERS = 16_000_000
 """Joined graphs repeat the weights of every stage: above this they are written only when asked for."""
@@ -148,6 +148,33 @@ def export_model(
         parity=None,
     )
     return ExportedModel(manifest, files)
+
+
+def with_int8(exported: ExportedModel, models: Mapping[str, onnx.ModelProto]) -> ExportedModel:
+    """The same export with some of its split graphs in int8; joined graphs are made again from them.
+
+    Args:
+        exported: in float32.
+        models: graph name -> its int8 form, with the same inputs and outputs.
+    """
+    manifest = exported.manifest
+    files, infos = dict(exported.files), dict(manifest.graphs)
+    for name, model in models.items():
+        files[infos[name].forms["default"]] = model.SerializeToString(deterministic=True)
+        infos[name] = replace(infos[name], precision="int8")
+    joined_names = {step.graph for steps in manifest.joined.values() for step in steps}
+    graphs: Graphs = {
+        name: {form: onnx.ModelProto.FromString(files[file]) for form, file in info.forms.items()}
+        for name, info in (infos.items() if joined_names else ())
+        if name not in joined_names
+    }
+    for kind, (step,) in manifest.joined.items():
+        name, steps = step.graph, manifest.programs[kind]
+        if any(part.graph in models for part in steps):
+            made, _ = _joined(name, steps, graphs, [slot.name for slot in manifest.state])
+            files |= {infos[name].forms[form]: m.SerializeToString(deterministic=True) for form, m in made.items()}
+            infos[name] = replace(infos[name], precision="int8")
+    return ExportedModel(replace(manifest, graphs=infos), files)
 
 
 def _checked_forms(forms: Sequence[str]) -> tuple[str, ...]:
