@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from lsts_edge.benchmarks.peers import coco_to_groups
 from lsts_edge.errors import AnnotationError
 from lsts_edge.evaluation.annotations import COCO_GROUPS, AnnotationSet, read_annotations
 from lsts_edge.evaluation.coco import measure
-from lsts_edge.evaluation.metrics import ImageDetections, Matches, as_one_class, mean_ap, sequence_matches
+from lsts_edge.evaluation.metrics import ImageDetections, Matches, as_one_class, paired_difference, sequence_matches
 
 __all__ = ["SHARED_GROUPS", "AccuracyMeter", "paired_difference"]
 
@@ -105,25 +105,6 @@ class AccuracyMeter:
                 if progress is not None:
                     progress(len(found), len(self._truth.images))
         return found
-
-
-def paired_difference(
-    first: Sequence[Sequence[Matches]], second: Sequence[Sequence[Matches]], resamples: int = 1000, seed: int = 0
-) -> dict[str, float]:
-    """``first`` minus ``second`` in mean AP, with a 95 % interval: both are scored on the same drawn sequences.
-
-    Args:
-        first: per sequence, per class.
-        second: the same sequences in the same order.
-        resamples: of the bootstrap.
-        seed: of the draws.
-    """
-    random = np.random.RandomState(seed)
-    draws = random.randint(0, len(first), (resamples, len(first)))
-    values = np.array([mean_ap([first[i] for i in draw]) - mean_ap([second[i] for i in draw]) for draw in draws])
-    low, high = np.nanpercentile(values, (2.5, 97.5))
-    point = mean_ap(first) - mean_ap(second)
-    return {"difference": round(point, 4), "low": round(float(low), 4), "high": round(float(high), 4)}
 
 
 def _one_class(annotations: AnnotationSet) -> AnnotationSet:

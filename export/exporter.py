@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 
 import numpy as np
@@ -41,7 +40,7 @@ from lsts_edge.opspec import LSTS
 from lsts_edge.presets import ModelPreset
 from lsts_edge.taps import tap_plan
 
-__all__ = ["JOINED_MAX_PARAMETERS", "ExportedModel", "export_model"]
+__all__ = ["JOINED_MAX_PARAMETERS", "ExportedModel", "export_model", "require_ir_form", "with_int8", "with_ir"]
 
 JOINED_MAX_PARAMETERS = 16_000_000
 """Joined graphs repeat the weights of every stage: above this they are written only when asked for."""
@@ -75,7 +74,6 @@ def export_model(
     *,
     forms: Sequence[str] = ("taps",),
     joined: bool | None = None,
-    openvino: bool = False,
     progress: Callable[[str], None] = lambda step: None,
 ) -> ExportedModel:
     """Write every subgraph of a network, in float32 at its preset's input size.
@@ -85,11 +83,10 @@ def export_model(
         weights: where the weights come from, for the manifest.
         forms: LSTS forms; the first is the bundle's default.
         joined: also write one graph per kind of frame; None does so below ``JOINED_MAX_PARAMETERS``.
-        openvino: write OpenVINO IR beside the ONNX files, for every form but ``custom``.
         progress: told of each step as it starts.
 
     Raises:
-        ExportError: if a part of the network has no ONNX form, or no IR where that is asked for.
+        ExportError: if a part of the network has no ONNX form.
     """
     preset = network.preset
     if preset.input.resize == "shorter-side":
@@ -100,13 +97,6 @@ def export_model(
             fix="Choose a preset with another rule.",
         )
     forms = _checked_forms(forms) if preset.lsts is not None else ()
-    if openvino and forms and set(forms) <= set(FORMS_WITHOUT_IR):
-        raise ExportError(
-            "OpenVINO IR of the LSTS graphs",
-            got=f"form {', '.join(forms)} only, whose operator is not OpenVINO's",
-            expected="a form of standard operators",
-            fix="Add --lsts-form taps.",
-        )
     progress("tracing the convolutions")
     graphs: Graphs = {name: {"default": model} for name, model in conv_graphs(network).items()}
     lsts = None
@@ -137,12 +127,7 @@ def export_model(
         names = {form: f"{name}.onnx" if form == "default" else f"{name}.{form}.onnx" for form in models}
         files |= {names[form]: model.SerializeToString(deterministic=True) for form, model in models.items()}
         infos[name] = _graph_info(next(iter(models.values())), names, counts.get(name, 0), costs.get(name, 0))
-    if openvino:
-        progress("converting to OpenVINO IR")
-        infos = {name: _with_ir(name, info, files) for name, info in infos.items()}
     tools = {"lsts_edge": __version__, "torch": torch.__version__, "onnx": onnx.__version__}
-    if openvino:
-        tools["openvino"] = version("openvino")
     size, head = preset.input, preset.head
     written = {
         step.outputs[tensor.name]: tensor
@@ -167,6 +152,70 @@ def export_model(
         parity=None,
     )
     return ExportedModel(manifest, files)
+
+
+def with_int8(exported: ExportedModel, models: Mapping[str, onnx.ModelProto]) -> ExportedModel:
+    """The same export with some of its split graphs in int8; joined graphs are made again from them.
+
+    Args:
+        exported: in float32.
+        models: graph name -> its int8 form, with the same inputs and outputs.
+    """
+    manifest = exported.manifest
+    files, infos = dict(exported.files), dict(manifest.graphs)
+    for name, model in models.items():
+        files[infos[name].forms["default"]] = model.SerializeToString(deterministic=True)
+        infos[name] = replace(infos[name], precision="int8")
+    joined_names = {step.graph for steps in manifest.joined.values() for step in steps}
+    graphs: Graphs = {
+        name: {form: onnx.ModelProto.FromString(files[file]) for form, file in info.forms.items()}
+        for name, info in (infos.items() if joined_names else ())
+        if name not in joined_names
+    }
+    for kind, (step,) in manifest.joined.items():
+        name, steps = step.graph, manifest.programs[kind]
+        if any(part.graph in models for part in steps):
+            made, _ = _joined(name, steps, graphs, [slot.name for slot in manifest.state])
+            files |= {infos[name].forms[form]: m.SerializeToString(deterministic=True) for form, m in made.items()}
+            infos[name] = replace(infos[name], precision="int8")
+    return ExportedModel(replace(manifest, graphs=infos), files)
+
+
+def with_ir(exported: ExportedModel) -> ExportedModel:
+    """The same export with OpenVINO IR beside the ONNX file of every form but ``custom``.
+
+    Raises:
+        ExportError: if OpenVINO does not convert a graph.
+    """
+    manifest, files = exported.manifest, dict(exported.files)
+    infos = {}
+    for name, info in manifest.graphs.items():
+        ir = {
+            form: file.removesuffix(".onnx") + ".xml"
+            for form, file in info.forms.items()
+            if form not in FORMS_WITHOUT_IR
+        }
+        for form, xml in ir.items():
+            onnx_bytes = files[info.forms[form]]
+            files[xml], files[ir_weights(xml)] = openvino_ir(onnx_bytes, name, folded=info.precision != "int8")
+        infos[name] = replace(info, ir=ir)
+    tools = {**manifest.tools, "openvino": version("openvino")}
+    return ExportedModel(replace(manifest, graphs=infos, tools=tools), files)
+
+
+def require_ir_form(forms: Sequence[str]) -> None:
+    """Refuse LSTS forms of which none has an IR.
+
+    Raises:
+        ExportError: if there are forms, and all are ``custom``.
+    """
+    if forms and set(forms) <= set(FORMS_WITHOUT_IR):
+        raise ExportError(
+            "OpenVINO IR of the LSTS graphs",
+            got=f"form {', '.join(forms)} only, whose operator is not OpenVINO's",
+            expected="a form of standard operators",
+            fix="Add --lsts-form taps.",
+        )
 
 
 def _checked_forms(forms: Sequence[str]) -> tuple[str, ...]:
@@ -240,16 +289,6 @@ def _graph_info(model: onnx.ModelProto, forms: dict[str, str], count: int, cost:
         parameters=count,
         multiply_adds=cost,
     )
-
-
-def _with_ir(name: str, info: GraphInfo, files: dict[str, bytes]) -> GraphInfo:
-    """Add the IR of a graph's forms to the files, and to what is known of the graph."""
-    ir = {}
-    for form, file in info.forms.items():
-        if form not in FORMS_WITHOUT_IR:
-            ir[form] = xml = file.removesuffix(".onnx") + ".xml"
-            files[xml], files[ir_weights(xml)] = openvino_ir(files[file], name)
-    return dataclasses.replace(info, ir=ir)
 
 
 def _tensor_info(value: onnx.ValueInfoProto) -> TensorInfo:

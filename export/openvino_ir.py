@@ -18,12 +18,13 @@ FORMS_WITHOUT_IR = ("custom",)
 _NOTES = re.compile(rb"[ \t]*<rt_info>.*?</rt_info>[ \t]*\n", re.DOTALL)
 
 
-def openvino_ir(model: bytes, name: str) -> tuple[bytes, bytes]:
+def openvino_ir(model: bytes, name: str, *, folded: bool = True) -> tuple[bytes, bytes]:
     """Convert a serialised ONNX model.
 
     Args:
         model: standard operators only.
         name: of the graph, for messages.
+        folded: work out what is constant. Not in an int8 graph: its weights would become float32 again.
 
     Returns:
         The contents of the ``.xml`` and the ``.bin`` file.
@@ -42,7 +43,8 @@ def openvino_ir(model: bytes, name: str) -> tuple[bytes, bytes]:
             # The name of an operation that the graph has none for counts on from conversion to conversion.
             if operation.get_friendly_name() == operation.get_name():
                 operation.set_friendly_name(f"{operation.get_type_name()}_{place}")
-        folding.run_passes(graph)
+        if folded:
+            folding.run_passes(graph)
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "graph.xml"
             openvino.save_model(graph, path, compress_to_fp16=False)  # it halves the weights unless told not to

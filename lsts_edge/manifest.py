@@ -25,6 +25,8 @@ __all__ = [
     "LstsInfo",
     "Manifest",
     "ParityInfo",
+    "PrecisionChoice",
+    "PrecisionInfo",
     "StateInfo",
     "Step",
     "TensorInfo",
@@ -37,6 +39,7 @@ MANIFEST_MAX_BYTES = 1 << 20
 MAX_FILES = 256
 MAX_FILE_BYTES = (1 << 31) - 1  # protobuf's own limit for one message
 MAX_ELEMENTS = 1 << 31
+MAX_INT8_TOLERANCE = 0.25
 MAX_IR_XML_BYTES = 8 << 20  # walked in Python before the engine reads it
 FILE_SUFFIXES = (".onnx", ".xml", ".bin", ".npz", ".json", ".txt", ".md")
 DETECTION_SLOTS = ("boxes", "scores", "labels")
@@ -180,7 +183,11 @@ class DetectionInfo:
 
 @dataclass(frozen=True)
 class ParityInfo:
-    """What was measured against torch before the bundle was published."""
+    """What was measured before the bundle was published.
+
+    ``reference`` is what the recording holds: torch's outputs or, in a bundle with int8 graphs, those of its own split
+    programs on ``backend``; their float32 graphs have matched torch before.
+    """
 
     tensor_tolerance: float
     frames: int
@@ -190,6 +197,84 @@ class ParityInfo:
     near_threshold: int
     backend: str
     form: str
+    reference: Literal["torch", "int8-programs"] = "torch"
+
+    def __post_init__(self) -> None:
+        limit = 1e-4 if self.reference == "torch" else MAX_INT8_TOLERANCE
+        _check(0 < self.tensor_tolerance <= limit, "parity.tensor_tolerance", self.tensor_tolerance, f"0..{limit}")
+
+
+@dataclass(frozen=True)
+class PrecisionChoice:
+    """One row of the table that precisions were chosen from; AP50 in 0..1, drops in AP50 points, both None ungated.
+
+    ``drop_upper_points`` is the upper end of the paired 95 % interval over the gate's sequences.
+    """
+
+    int8_graphs: tuple[str, ...]
+    ap50: float | None
+    drop_points: float | None
+    drop_upper_points: float | None
+    keyframe_ms: float
+    propagated_ms: float
+    passed: bool
+    chosen: bool
+
+    def __post_init__(self) -> None:
+        for what, value, low, high in (
+            ("ap50", self.ap50, 0.0, 1.0),
+            ("drop_points", self.drop_points, -100.0, 100.0),
+            ("drop_upper_points", self.drop_upper_points, -100.0, 100.0),
+            ("keyframe_ms", self.keyframe_ms, 0.0, 1e7),
+            ("propagated_ms", self.propagated_ms, 0.0, 1e7),
+        ):
+            _check(value is None or low <= value <= high, f"precision: {what}", value, f"{low:g}..{high:g}")
+        _check(self.passed or not self.chosen, "precision: choice", "one that did not pass", "one that passed")
+
+
+@dataclass(frozen=True)
+class PrecisionInfo:
+    """How the precision of each graph was chosen.
+
+    Attributes:
+        mode: what the export was asked for.
+        calibration: file and sequences that the ranges were measured on.
+        calibration_frames: frames of it.
+        gate: file that AP50 was measured on; None if it was not.
+        gate_sequences: its sequences.
+        gate_held_out: whether the checkpoint states that it was not trained on them.
+        max_drop_points: limit of the drop, in AP50 points.
+        max_upper_points: limit of the upper end of the drop's interval.
+        engine: that AP50 and times were measured on; times are those of the split graphs.
+        torch_tensor_error: largest error of any tensor against torch, state carried.
+        choices: the table.
+    """
+
+    mode: Literal["int8", "auto"]
+    calibration: str
+    calibration_frames: int
+    gate: str | None
+    gate_sequences: tuple[str, ...]
+    gate_held_out: bool
+    max_drop_points: float
+    max_upper_points: float
+    engine: str
+    torch_tensor_error: float
+    choices: tuple[PrecisionChoice, ...]
+
+    def __post_init__(self) -> None:
+        _check(1 <= self.calibration_frames <= 10**9, "precision.calibration_frames", self.calibration_frames, "from 1")
+        for what in ("max_drop_points", "max_upper_points"):
+            _check(0 <= getattr(self, what) <= 100, f"precision.{what}", getattr(self, what), "0..100")
+        _check(0 <= self.torch_tensor_error <= 1e6, "precision.torch_tensor_error", self.torch_tensor_error, "0..1e6")
+        _check(1 <= len(self.choices) <= 64, "precision.choices", len(self.choices), "1..64 rows")
+        chosen = sum(choice.chosen for choice in self.choices)
+        _check(chosen == 1, "precision.choices", f"{chosen} chosen rows", "one")
+
+    @property
+    def chosen(self) -> PrecisionChoice:
+        """The row that the bundle was written with."""
+        return next(choice for choice in self.choices if choice.chosen)
 
 
 @dataclass(frozen=True)
@@ -228,6 +313,7 @@ class Manifest:
     parity: ParityInfo | None
     files: Mapping[str, FileInfo] = field(default_factory=dict)
     schema: int = SCHEMA_VERSION
+    precision: PrecisionInfo | None = None
 
     def __post_init__(self) -> None:
         _check(bool(self.classes), "classes", "none", "at least one class")
@@ -236,6 +322,13 @@ class Manifest:
         for label, programs in (("programs", self.programs), ("joined", self.joined)):
             if programs or label == "programs":
                 _check_programs(label, programs, self.graphs, self.state)
+        if self.precision is not None:
+            split = {step.graph for steps in self.programs.values() for step in steps}
+            int8 = sorted(name for name in split if self.graphs[name].precision == "int8")
+            stated = sorted(self.precision.chosen.int8_graphs)
+            _check(
+                stated == int8, "precision: chosen int8 graphs", stated[:8], f"those whose precision is int8: {int8}"
+            )
         if self.files:
             _check_files(self.files, self.graphs)
 

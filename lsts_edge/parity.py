@@ -10,15 +10,19 @@ import numpy as np
 import numpy.typing as npt
 
 __all__ = [
+    "EXACT",
+    "INT8",
     "NEAR_FRACTION",
     "SCORE_FLOOR",
     "TENSOR_TOLERANCE",
     "BoxMatch",
     "Boxes",
     "Doubt",
+    "Limits",
     "ParityTotals",
     "doubt_of",
     "match_boxes",
+    "match_loosely",
     "tensor_error",
 ]
 
@@ -30,6 +34,32 @@ NEAR_FRACTION = 0.01
 """At most this part of the boxes may differ because they lie within ``SCORE_TOLERANCE`` of a threshold."""
 
 Floats = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What may differ.
+
+    Attributes:
+        tensor_error: largest error of a tensor.
+        unmatched_fraction: part of the boxes that may be without a partner.
+        loose: compare strong boxes by ``match_loosely``, not all of them exactly.
+    """
+
+    tensor_error: float = TENSOR_TOLERANCE
+    unmatched_fraction: float = 0.0
+    loose: bool = False
+
+
+EXACT = Limits()
+"""Between float32 graphs and torch."""
+
+INT8 = Limits(tensor_error=0.15, unmatched_fraction=0.1, loose=True)
+"""Between int8 graphs on two engines: each rounds its own way, by one step of 255, in every layer."""
+
+STRONG_SCORE = 0.3
+LOOSE_IOU = 0.5
+LOOSE_SCORE_TOLERANCE = 0.2
 
 
 @dataclass(frozen=True)
@@ -79,6 +109,7 @@ class ParityTotals:
     max_tensor_error: float = 0.0
     worst: str = ""
     tensor_errors: dict[str, float] = field(default_factory=dict)
+    limits: Limits = EXACT
 
     def add_tensor(self, slot: str, frame: int, error: float) -> None:
         """Count one tensor of one frame; an error that is no number counts as infinite."""
@@ -96,8 +127,10 @@ class ParityTotals:
     @property
     def passed(self) -> bool:
         """Whether everything measured is within the definition's limits."""
-        same_boxes = self.unmatched == 0 and self.near_threshold <= NEAR_FRACTION * self.boxes
-        return self.frames > 0 and same_boxes and self.max_tensor_error <= TENSOR_TOLERANCE
+        limits = self.limits
+        same_boxes = self.unmatched <= limits.unmatched_fraction * self.boxes
+        same_boxes &= self.near_threshold <= NEAR_FRACTION * self.boxes
+        return self.frames > 0 and same_boxes and self.max_tensor_error <= limits.tensor_error
 
 
 def tensor_error(got: npt.NDArray[Any], wanted: npt.NDArray[Any], scale: float) -> float:
@@ -148,6 +181,22 @@ def match_boxes(
             near += is_near
             unmatched += not is_near
     return BoxMatch(int((wanted.scores >= SCORE_FLOOR).sum()), unmatched, near)
+
+
+def match_loosely(wanted: Boxes, got: Boxes) -> BoxMatch:
+    """Strong boxes of either list need one in the other: same class, IoU >= 0.5, score within 0.2.
+
+    ``boxes`` counts the strong boxes of both lists, for a box too many is as wrong as one too few.
+    """
+    boxes = unmatched = 0
+    for mine, other in ((wanted, got), (got, wanted)):
+        strong = np.flatnonzero(mine.scores >= STRONG_SCORE)
+        close = np.abs(mine.scores[strong, None].astype(np.float64) - other.scores[None]) <= LOOSE_SCORE_TOLERANCE
+        fits = close & (mine.labels[strong, None] == other.labels[None])
+        fits &= _overlaps(mine.xyxy[strong], other.xyxy) >= LOOSE_IOU
+        boxes += len(strong)
+        unmatched += int((~fits.any(axis=1)).sum())
+    return BoxMatch(boxes, unmatched, 0)
 
 
 def doubt_of(boxes: Boxes, others: Iterable[Boxes]) -> Doubt:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib.util
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,14 +11,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lsts_edge.bundle import Bundle, write_bundle
-from lsts_edge.errors import FileUnwritable, OptionError
+from lsts_edge.draft import DraftBundle
+from lsts_edge.errors import CheckFailed, FileUnwritable, OptionError
 from lsts_edge.golden import GOLDEN_FILE, GoldenRecorder
-from lsts_edge.manifest import FileInfo, Manifest, WeightsInfo
+from lsts_edge.manifest import WeightsInfo
 from lsts_edge.presets import get_preset
 from lsts_edge.runtime.session import open_backend
 from lsts_edge.verification import (
     CLIP_FRAMES,
     CLIP_SEED,
+    EngineReference,
     ParityReport,
     TorchReference,
     check_parity,
@@ -29,7 +32,9 @@ from lsts_edge.verification import (
 )
 
 if TYPE_CHECKING:
+    from lsts_edge.export.exporter import ExportedModel
     from lsts_edge.model.network import VideoNetwork
+    from lsts_edge.precision import PrecisionPlan
 
 __all__ = ["RANDOM", "Published", "load_network", "publish"]
 
@@ -44,17 +49,6 @@ class Published:
     bundle: Bundle
     reports: tuple[ParityReport, ...]
     seconds: Mapping[str, float]
-
-
-@dataclass(frozen=True)
-class _Unwritten(Bundle):
-    """A bundle in memory: nothing is on disk before it has passed."""
-
-    contents: Mapping[str, bytes] = dataclasses.field(default_factory=dict)
-
-    def read(self, name: str) -> bytes:
-        """The bytes that will be written."""
-        return self.contents[name]
 
 
 def load_network(
@@ -107,9 +101,13 @@ def publish(
     overwrite: bool = False,
     frames: int = CLIP_FRAMES,
     video: str | Path | None = None,
+    precision: PrecisionPlan | None = None,
     progress: Callable[[str], None] = lambda step: None,
 ) -> Published:
     """Export a network, compare every program with torch, and write the bundle if all agree.
+
+    With a plan for int8, the float32 graphs must agree first; then the plan's limits decide, and the recording holds
+    what the int8 programs give.
 
     Args:
         network: in evaluation mode, on the CPU.
@@ -121,15 +119,16 @@ def publish(
         overwrite: replace a bundle that is there.
         frames: length of the comparison, at least 1.
         video: compare on the first frames of this video too; the built-in clip is always compared and recorded.
+        precision: calibration and gate of int8; None keeps float32.
         progress: told of each step as it starts.
 
     Raises:
-        CheckFailed: if the graphs and torch disagree; nothing is written.
+        CheckFailed: if the graphs and torch disagree, or AP50 falls below the plan's floor; nothing is written.
         ExportError: if a part has no ONNX form, or no IR where that is asked for.
         FileUnwritable: if the path is taken or cannot be written.
         ProviderMissing: if IR is asked for and OpenVINO is not installed.
     """
-    from lsts_edge.export.exporter import export_model
+    from lsts_edge.export.exporter import export_model, require_ir_form, with_ir
 
     if frames < 1:
         raise OptionError("frames to compare", got=frames, expected="at least 1", fix="Give a positive number.")
@@ -140,14 +139,15 @@ def publish(
         )
     if openvino:
         open_backend("openvino")  # told now, not after the export
+        require_ir_form(forms if network.preset.lsts is not None else ())
     seconds: dict[str, float] = {}
     begin = time.perf_counter()
-    exported = export_model(network, weights, forms=forms, joined=joined, openvino=openvino, progress=progress)
+    exported = export_model(network, weights, forms=forms, joined=joined, progress=progress)
     seconds["export"] = time.perf_counter() - begin
 
     begin = time.perf_counter()
     manifest = exported.manifest
-    draft = _Unwritten(root, _with_sizes(manifest, exported.files), "", exported.files)
+    draft = DraftBundle.of(root, manifest, exported.files)
     checked = comparable_forms(manifest, progress)
     size = manifest.input
     recorder = GoldenRecorder(size.height_px, size.width_px, CLIP_SEED)
@@ -156,13 +156,6 @@ def publish(
     progress(f"comparing {frames} frames with torch")
     reports = [verify_bundle(draft, TorchReference(network, images, interval, recorder), forms=checked)]
     check_parity(reports[0])
-    ir_reports: list[ParityReport] = []
-    if openvino:
-        progress(f"comparing {frames} frames of the IR with torch")
-        reference = TorchReference(network, clip_images(frames, size.height_px, size.width_px), interval)
-        ir_forms = tuple(form for form in checked or () if form != "custom") or None
-        ir_reports.append(verify_bundle(draft, reference, backend="openvino", forms=ir_forms))
-        check_parity(ir_reports[0])
     if video is not None:
         from lsts_edge.runtime.sources import open_source
 
@@ -172,6 +165,35 @@ def publish(
             reports.append(verify_bundle(draft, TorchReference(network, images, interval), forms=checked))
         check_parity(reports[1])
     seconds["verify"] = time.perf_counter() - begin
+
+    begin = time.perf_counter()
+    if precision is not None:
+        from lsts_edge.precision import choose_precision
+
+        exported, info = choose_precision(
+            exported, precision, form=None if checked is None else checked[0], told=progress
+        )
+        exported = dataclasses.replace(exported, manifest=dataclasses.replace(exported.manifest, precision=info))
+    if openvino:
+        progress("converting to OpenVINO IR")
+        exported = with_ir(exported)
+    manifest = exported.manifest
+    ir_reports: list[ParityReport] = []
+    if manifest.precision is not None and manifest.precision.chosen.int8_graphs:
+        recorder = GoldenRecorder(size.height_px, size.width_px, CLIP_SEED)
+        progress(f"recording {frames} frames of the int8 graphs, and comparing engines and torch")
+        reports, error = _int8_parity(network, exported, root, frames, checked, recorder)
+        info = dataclasses.replace(manifest.precision, torch_tensor_error=error)
+        manifest = dataclasses.replace(manifest, precision=info)
+    elif openvino:
+        progress(f"comparing {frames} frames of the IR with torch")
+        draft = DraftBundle.of(root, manifest, exported.files)
+        reference = TorchReference(network, clip_images(frames, size.height_px, size.width_px), interval)
+        ir_forms = tuple(form for form in checked or () if form != "custom") or None
+        ir_reports.append(verify_bundle(draft, reference, backend="openvino", forms=ir_forms))
+        check_parity(ir_reports[0])
+    if precision is not None or openvino:
+        seconds["precision and IR"] = time.perf_counter() - begin
 
     begin = time.perf_counter()
     progress("writing the bundle")
@@ -191,6 +213,31 @@ def publish(
     return Published(bundle, (*reports, *ir_reports), seconds)
 
 
-def _with_sizes(manifest: Manifest, files: Mapping[str, bytes]) -> Manifest:
-    infos = {name: FileInfo("0" * 64, len(content)) for name, content in files.items()}
-    return dataclasses.replace(manifest, files=infos)
+def _int8_parity(
+    network: VideoNetwork,
+    exported: ExportedModel,
+    root: Path,
+    frames: int,
+    forms: tuple[str, ...] | None,
+    recorder: GoldenRecorder,
+) -> tuple[list[ParityReport], float]:
+    """Record the int8 programs, compare every engine here with them, and measure how far they are from torch."""
+    manifest = exported.manifest
+    draft = DraftBundle.of(root, manifest, exported.files)
+    size, interval = manifest.input, parity_interval(manifest, frames)
+    images = list(clip_images(frames, size.height_px, size.width_px))
+    form = None if forms is None else forms[0]
+    reports = [verify_bundle(draft, EngineReference(draft, images, interval, form, recorder), forms=forms)]
+    if importlib.util.find_spec("openvino") is not None:
+        again = EngineReference(draft, images, interval, form)
+        reports.append(verify_bundle(draft, again, backend="openvino", forms=None if form is None else (form,)))
+    for report in reports:
+        check_parity(report)
+    first = None if form is None else (form,)
+    live = verify_bundle(draft, TorchReference(network, images, interval), forms=first, joined=(False,))
+    error = live.programs[0].totals.max_tensor_error
+    if not error < 1e6:
+        raise CheckFailed(
+            "int8 graphs", got=f"tensor error {error}", expected="finite tensors", fix="Calibrate on other clips."
+        )
+    return reports, float(f"{error:.3g}")

@@ -6,15 +6,18 @@ import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import click
 
 from lsts_edge.cli.group import examples, json_option
+from lsts_edge.cli.precision_table import precision_lines
 from lsts_edge.errors import OptionError
 from lsts_edge.manifest import GraphInfo, Manifest
 
 if TYPE_CHECKING:
+    from lsts_edge.model.network import VideoNetwork
+    from lsts_edge.precision import PrecisionPlan
     from lsts_edge.publishing import Published
 
 __all__ = ["command", "export_lines"]
@@ -30,6 +33,8 @@ ALL_FORMS = ("taps", "custom", "gridsample")
         "lsts-edge export --checkpoint random --seed 0 --preset lsts-r101 --output /tmp/r101",
         "lsts-edge export --checkpoint mine.safetensors --output b --format openvino",
         "lsts-edge export --checkpoint mine.safetensors --output b --lsts-form all --verify-video street.mp4",
+        "lsts-edge export --checkpoint mine.safetensors --output b --precision auto --calibrate vid/train.json "
+        "--gate-sequences swing,tennis",
     ),
 )
 @click.option("--checkpoint", required=True, metavar="FILE|random", help="A checkpoint, or random weights.")
@@ -56,6 +61,18 @@ ALL_FORMS = ("taps", "custom", "gridsample")
 @click.option("--overwrite", is_flag=True, help="Replace a bundle that is there.")
 @click.option("--verify-video", type=click.Path(), help="Compare on this video too, besides the built-in clip.")
 @click.option("--verify-frames", type=int, default=30, show_default=True, help="Frames to compare with torch.")
+@click.option(
+    "--precision",
+    type=click.Choice(["fp32", "int8", "auto"]),
+    default="fp32",
+    show_default=True,
+    help="int8: all graphs but LSTS and head; auto: those that save time and pass the gate.",
+)
+@click.option("--calibrate", type=click.Path(path_type=Path), help="Annotations (.json) or a video, for int8's ranges.")
+@click.option("--calibrate-sequences", default="", metavar="NAMES", help="Only these, separated by commas.")
+@click.option("--gate", type=click.Path(path_type=Path), help="Annotations to measure AP50 on [default: --calibrate].")
+@click.option("--gate-sequences", default="", metavar="NAMES", help="Only these [default: the checkpoint's held out].")
+@click.option("--max-ap-drop", type=float, help="Largest drop in AP50 points [default: 0.5].")
 @json_option
 def command(
     checkpoint: str,
@@ -70,6 +87,12 @@ def command(
     overwrite: bool,
     verify_video: str | None,
     verify_frames: int,
+    precision: Literal["fp32", "int8", "auto"],
+    calibrate: Path | None,
+    calibrate_sequences: str,
+    gate: Path | None,
+    gate_sequences: str,
+    max_ap_drop: float | None,
     as_json: bool,
 ) -> None:
     """Export a checkpoint, compare every program with torch over video, and write the bundle if all agree.
@@ -88,6 +111,7 @@ def command(
         raise OptionError("--seed", got=seed, expected="0..2147483647", fix="Give a number in this range.")
     progress(f"loading {checkpoint}")
     network, weights = load_network(checkpoint, preset=preset, seed=seed, height_px=height, width_px=width)
+    plan = _plan(checkpoint, network, precision, calibrate, calibrate_sequences, gate, gate_sequences, max_ap_drop)
     chosen = ALL_FORMS if "all" in forms else forms or ALL_FORMS[:1]
     published = publish(
         network,
@@ -99,6 +123,7 @@ def command(
         overwrite=overwrite,
         frames=verify_frames,
         video=verify_video,
+        precision=plan,
         progress=progress,
     )
     if as_json:
@@ -114,6 +139,40 @@ def command(
         return
     for line in export_lines(published):
         click.echo(line)
+
+
+def _plan(
+    checkpoint: str,
+    network: VideoNetwork,
+    mode: Literal["fp32", "int8", "auto"],
+    calibrate: Path | None,
+    calibrate_sequences: str,
+    gate: Path | None,
+    gate_sequences: str,
+    max_ap_drop: float | None,
+) -> PrecisionPlan | None:
+    if mode == "fp32":
+        if calibrate or calibrate_sequences or gate or gate_sequences or max_ap_drop is not None:
+            fix = "Add --precision auto or int8, or leave the others out."
+            raise OptionError("options", got="a calibration or gate for fp32", expected="none", fix=fix)
+        return None
+    from lsts_edge.model.checkpoint import held_out_sequences
+    from lsts_edge.precision import MAX_DROP_POINTS, plan_precision
+
+    return plan_precision(
+        mode,
+        tuple(network.preset.head.classes),
+        calibrate=calibrate,
+        calibrate_sequences=_names(calibrate_sequences),
+        gate=gate,
+        gate_sequences=_names(gate_sequences),
+        held_out=held_out_sequences(checkpoint),
+        max_drop_points=MAX_DROP_POINTS if max_ap_drop is None else max_ap_drop,
+    )
+
+
+def _names(words: str) -> tuple[str, ...]:
+    return tuple(name for name in words.split(",") if name)
 
 
 def export_lines(published: Published) -> Iterator[str]:
@@ -133,11 +192,18 @@ def export_lines(published: Published) -> Iterator[str]:
         for program in report.programs:
             totals = program.totals
             which = f"{program.form + ', ' if program.form else ''}{'joined' if program.joined else 'split'}"
-            which += ", IR in OpenVINO" if report.backend.startswith("openvino") else ""
+            if report.limits.loose:
+                which += f", {report.backend}"
+            elif report.backend.startswith("openvino"):
+                which += ", IR in OpenVINO"
             yield (
                 f"parity ({which}): tensor error {totals.max_tensor_error:.1e} over {totals.frames} frames, "
                 f"{totals.boxes} boxes, {totals.unmatched} unmatched, {totals.near_threshold} near a threshold"
             )
+    if manifest.precision is not None:
+        yield ""
+        yield from precision_lines(manifest.precision)
+        yield ""
     seconds = ", ".join(f"{name} {value:.1f} s" for name, value in published.seconds.items())
     yield f"time: {seconds}"
     total = sum(info.bytes for info in manifest.files.values())

@@ -9,6 +9,7 @@ import click
 
 from lsts_edge.bundle import Bundle
 from lsts_edge.cli.group import examples, json_option
+from lsts_edge.cli.precision_table import precision_lines
 from lsts_edge.manifest import Manifest
 
 __all__ = ["command"]
@@ -43,6 +44,9 @@ def _lines(bundle: Bundle) -> Iterator[str]:
     yield from _description(manifest)
     yield ""
     yield from _graph_table(manifest)
+    if manifest.precision is not None:
+        yield ""
+        yield from precision_lines(manifest.precision)
     total = sum(info.bytes for info in manifest.files.values())
     yield ""
     yield f"{len(manifest.files)} files, {_bytes(total)}, all as the manifest says"
@@ -69,9 +73,11 @@ def _description(manifest: Manifest) -> Iterator[str]:
     if parity is None:
         yield "parity      not measured"
     else:
+        against = "" if parity.reference == "torch" else "int8 with its recording, "
         yield (
-            f"parity      max tensor error {parity.max_tensor_error:.1e} (at most {parity.tensor_tolerance:.0e}) over "
-            f"{parity.frames} frames; {parity.boxes} boxes, {parity.unmatched} unmatched, "
+            f"parity      {against}max tensor error {parity.max_tensor_error:.1e} "
+            f"(at most {parity.tensor_tolerance:.0e}) over {parity.frames} frames; "
+            f"{parity.boxes} boxes, {parity.unmatched} unmatched, "
             f"{parity.near_threshold} near a threshold; {parity.backend}, {parity.form}"
         )
     yield f"tools       {', '.join(f'{name} {version}' for name, version in sorted(manifest.tools.items()))}"
@@ -82,7 +88,9 @@ def _graph_table(manifest: Manifest) -> Iterator[str]:
     in_order = dict.fromkeys([step.graph for steps in programs for step in steps] + list(manifest.graphs))
     has_ir = any(graph.ir for graph in manifest.graphs.values())
     sizes = ("size", "IR size") if has_ir else ("size",)
-    rows: list[tuple[str, ...]] = [("graph", "parameters", "multiply-adds", *sizes, "forms", "inputs -> outputs")]
+    rows: list[tuple[str, ...]] = [
+        ("graph", "parameters", "multiply-adds", *sizes, "precision", "forms", "inputs -> outputs")
+    ]
     rows.extend(_graph_row(manifest, name, has_ir) for name in in_order)
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     for row in rows:
@@ -104,6 +112,7 @@ def _graph_row(manifest: Manifest, name: str, has_ir: bool) -> tuple[str, ...]:
         f"{graph.multiply_adds:,}",
         _bytes(size),
         *((_bytes(ir_size) if ir_size else "-",) if has_ir else ()),
+        graph.precision,
         ", ".join(graph.forms),
         f"{inputs} -> {outputs}",
     )

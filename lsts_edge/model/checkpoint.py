@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import os
 import pickle
+import shlex
 import tempfile
 import zipfile
 from collections.abc import Mapping
@@ -25,7 +27,14 @@ from lsts_edge.model.mxnet_params import read_params
 from lsts_edge.model.network import VideoNetwork
 from lsts_edge.presets import ModelPreset, get_preset, preset_from_dict
 
-__all__ = ["CheckpointInfo", "load_checkpoint", "load_state", "read_torch_file", "save_checkpoint"]
+__all__ = [
+    "CheckpointInfo",
+    "held_out_sequences",
+    "load_checkpoint",
+    "load_state",
+    "read_torch_file",
+    "save_checkpoint",
+]
 
 FORMAT = "lsts-edge-1"
 _FLOATS = (torch.float32, torch.float16, torch.bfloat16)
@@ -51,6 +60,31 @@ class CheckpointInfo:
     licence: str = "not stated"
     description: str = ""
     metadata: Mapping[str, str] = field(default_factory=dict)
+
+
+def held_out_sequences(path: str | os.PathLike[str]) -> tuple[str, ...]:
+    """Sequences that a checkpoint of ours states it was never trained on: held out in every stage of its training.
+
+    Empty for other files, and where a stage does not state its command.
+    """
+    path = Path(path)
+    if path.suffix != ".safetensors" or not path.is_file():
+        return ()
+    metadata: object = _read_safetensors(path)[1]
+    common: set[str] | None = None
+    for _ in range(16):  # stages; a file could state itself without end
+        if not isinstance(metadata, dict) or not metadata.get("command"):
+            break
+        try:
+            words = shlex.split(str(metadata["command"]))
+            metadata = json.loads(str(metadata.get("earlier") or "{}"))
+        except ValueError:
+            return ()
+        values = [word.partition("=")[2] for word in words if word.startswith("--hold-out=")]
+        values += [after for word, after in itertools.pairwise(words) if word == "--hold-out"]
+        names = {name for value in values for name in value.split(",") if name}
+        common = names if common is None else common & names
+    return tuple(sorted(common or ()))
 
 
 def load_checkpoint(

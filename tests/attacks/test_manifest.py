@@ -43,6 +43,30 @@ def _graph_file(name: str) -> Change:
     return change
 
 
+def _parity(**other: object) -> Change:
+    honest = {
+        "tensor_tolerance": 1e-4, "frames": 3, "max_tensor_error": 1e-6, "boxes": 5, "unmatched": 0,
+        "near_threshold": 0, "backend": "onnxruntime 1", "form": "default",
+    }  # fmt: skip
+    return _set("parity", honest | other)
+
+
+def _choice(**other: object) -> dict[str, object]:
+    return {
+        "int8_graphs": [], "ap50": 0.5, "drop_points": 0.0, "drop_upper_points": 0.0, "keyframe_ms": 2.0,
+        "propagated_ms": 1.0, "passed": True, "chosen": True,
+    } | other  # fmt: skip
+
+
+def _precision(**other: object) -> Change:
+    honest = {
+        "mode": "auto", "calibration": "a.json: a", "calibration_frames": 9, "gate": "a.json", "gate_sequences": ["b"],
+        "gate_held_out": True, "max_drop_points": 0.5, "max_upper_points": 2.0, "engine": "onnxruntime 1",
+        "torch_tensor_error": 0.0, "choices": [_choice()],
+    }  # fmt: skip
+    return _set("precision", honest | other)
+
+
 CHANGES: dict[str, Change] = {
     "schema-2": _set("schema", 2),
     "schema-text": _set("schema", "1"),
@@ -99,6 +123,22 @@ CHANGES: dict[str, Change] = {
     "files-10000": lambda data: data["files"].update(
         {f"f{i}.txt": {"sha256": "0" * 64, "bytes": 0} for i in range(9000)}
     ),
+    "tolerance-of-torch": _parity(tensor_tolerance=0.5),
+    "tolerance-of-int8": _parity(tensor_tolerance=1e30, reference="int8-programs"),
+    "tolerance-negative": _parity(tensor_tolerance=-1.0),
+    "reference-code": _parity(reference="os.system"),
+    "precision-text": _set("precision", "int8"),
+    "precision-of-graph": _set("graphs/heavy/precision", "int1"),
+    "precision-unknown-key": _precision(code="import os"),
+    "precision-graphs-differ": _precision(choices=[_choice(int8_graphs=["heavy"])]),
+    "precision-none-chosen": _precision(choices=[_choice(chosen=False)]),
+    "precision-two-chosen": _precision(choices=[_choice(), _choice()]),
+    "precision-chosen-refused": _precision(choices=[_choice(passed=False)]),
+    "precision-many-choices": _precision(choices=[_choice(), *[_choice(chosen=False)] * 4000]),
+    "precision-ap50-huge": _precision(choices=[_choice(ap50=1e300)]),
+    "precision-time-negative": _precision(choices=[_choice(keyframe_ms=-1.0)]),
+    "precision-frames": _precision(calibration_frames=1 << 70),
+    "precision-gate-escapes": _precision(gate="\x1b[2Jall fine"),
     "graph-parent": _graph_file("../heavy.onnx"),
     "graph-absolute": _graph_file("/heavy.onnx"),
     "graph-manifest": _set("graphs/heavy/forms/default", "manifest.json"),
@@ -139,6 +179,8 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     for name, rewrite in REWRITES.items():
         forge(folder / name, rewrite=rewrite)
     forge(folder / "planted-honest")
+    forge(folder / "planted-parity", change=_parity())
+    forge(folder / "planted-precision", change=_precision())
     return measure(folder)
 
 
@@ -159,4 +201,5 @@ def test_counts_and_the_reason_is_the_content(report: dict[str, Any]) -> None:
 
 def test_planted_fault_the_honest_forgery_is_accepted(report: dict[str, Any]) -> None:
     """Were it refused, the forging would be at fault and the refusals above would say nothing."""
-    assert report["planted-honest"]["code"] == "accepted"
+    for name in ("honest", "parity", "precision"):
+        assert report[f"planted-{name}"]["code"] == "accepted", report[f"planted-{name}"]

@@ -1,0 +1,128 @@
+"""Static int8 quantisation of one subgraph: QDQ, uint8 activations, int8 weights per channel, from recorded inputs."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+import onnx
+
+from lsts_edge.errors import ExportError
+from lsts_edge.export.graph import finished
+
+__all__ = ["QUANTIZABLE", "quantized"]
+
+Feeds = Mapping[str, np.ndarray]
+
+_CONVOLUTIONS = ("Conv", "Relu", "Clip")
+_BACKBONE = (*_CONVOLUTIONS, "Add", "MaxPool")
+# Outside the backbone additions blend, normalise and move boxes: those stay in float32, as softmax and LSTS do.
+QUANTIZABLE: Mapping[str, tuple[str, ...]] = {
+    "heavy": _BACKBONE,
+    "light": _BACKBONE,
+    "embed_key": _CONVOLUTIONS,
+    "embed_memory": _CONVOLUTIONS,
+    "embed_current": _CONVOLUTIONS,
+    "aggregate_key": _CONVOLUTIONS,
+    "aggregate_task": _CONVOLUTIONS,
+    "aggregate_current": _CONVOLUTIONS,
+    "head": ("Conv",),
+}
+"""Graph -> operators that may become int8; LSTS graphs are not here and are never touched."""
+
+
+def quantized(name: str, model: bytes, feeds: Sequence[Feeds], *, keep: Sequence[str] = ()) -> onnx.ModelProto:
+    """The graph with its convolutions (and, in the backbone, residual additions) in int8.
+
+    Ranges are the smallest and largest value that each tensor takes over ``feeds``. Weights are symmetric. Inputs and
+    outputs keep their types, so that programs need not know.
+
+    Args:
+        name: of the subgraph; tells which operators may be quantised.
+        model: the float32 graph, serialised.
+        feeds: inputs as the graph meets them in use, at least one; the memory that is carried among them.
+        keep: names of nodes to leave in float32.
+
+    Raises:
+        ExportError: if the graph must stay in float32, has nothing to quantise, or there are no feeds.
+    """
+    if name not in QUANTIZABLE or not feeds:
+        raise ExportError(
+            f"graph {name} in int8",
+            got="no recorded inputs" if name in QUANTIZABLE else "a graph that stays in float32",
+            expected=f"inputs for one of {', '.join(QUANTIZABLE)}",
+            fix="Calibrate on a clip with keyframes and propagated frames.",
+        )
+    from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
+
+    written = io.BytesIO()
+    given = onnx.ModelProto.FromString(model)
+    name_in_file, opsets = given.graph.name, list(given.opset_import)
+    _name_nodes(given)
+    with _quiet():
+        quantize_static(
+            given,
+            written,
+            _Reader(feeds),
+            quant_format=QuantFormat.QDQ,
+            op_types_to_quantize=list(QUANTIZABLE[name]),
+            per_channel=True,
+            activation_type=QuantType.QUInt8,
+            weight_type=QuantType.QInt8,
+            calibrate_method=CalibrationMethod.MinMax,
+            nodes_to_exclude=list(keep),
+            extra_options={"ActivationSymmetric": False, "WeightSymmetric": True},
+        )
+    changed = onnx.ModelProto.FromString(written.getvalue())
+    if not any(node.op_type == "QuantizeLinear" for node in changed.graph.node):
+        raise ExportError(f"graph {name} in int8", got="nothing to quantise", expected="convolutions", fix="Keep it.")
+    del changed.opset_import[:]
+    changed.opset_import.extend(opsets)
+    changed.graph.name = name_in_file
+    return finished(changed)
+
+
+class _Reader:
+    """Hands the recorded inputs to the calibrator one by one."""
+
+    def __init__(self, feeds: Sequence[Feeds]) -> None:
+        self._feeds = feeds
+        self._next = 0
+        self._end = len(feeds)
+
+    def get_next(self) -> dict[str, np.ndarray] | None:
+        """The next frame's inputs; None at the end."""
+        if self._next >= self._end:
+            return None
+        self._next += 1
+        return dict(self._feeds[self._next - 1])
+
+    def __len__(self) -> int:
+        return len(self._feeds)
+
+    def set_range(self, start_index: int, end_index: int) -> None:
+        """Restrict to some of them, as the calibrator may ask."""
+        self._next, self._end = start_index, min(end_index, len(self._feeds))
+
+
+def _name_nodes(model: onnx.ModelProto) -> None:
+    """Nodes are told apart by name while they are quantised, and the small builder gives them none."""
+    for index, node in enumerate(model.graph.node):
+        node.name = node.name or f"{node.op_type}_{index}"
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the quantiser's advice, which is about files, from the user."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            yield
+        finally:
+            logging.disable(before)

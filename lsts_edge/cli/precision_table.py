@@ -1,0 +1,43 @@
+"""The table that a bundle's precisions were chosen from, as lines of text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from lsts_edge.manifest import PrecisionChoice, PrecisionInfo
+
+__all__ = ["precision_lines"]
+
+
+def precision_lines(info: PrecisionInfo) -> Iterator[str]:
+    """What ranges and AP50 were measured on, and one line for each choice that was measured."""
+    chosen = ", ".join(info.chosen.int8_graphs)
+    yield f"precision   {info.mode}: int8 {chosen or 'nowhere'}; others fp32"
+    yield f"calibrated  {info.calibration_frames} frames of {info.calibration}"
+    if info.gate is None:
+        yield "gate        none: the drop in AP50 was not measured"
+    else:
+        held = "held out from training" if info.gate_held_out else "NOT known to be held out from training"
+        yield f"gate        {info.gate}: {', '.join(info.gate_sequences)}; {held}"
+        yield f"            drop at most {info.max_drop_points:g}, its upper end {info.max_upper_points:g} AP50 points"
+    if info.chosen.int8_graphs:
+        yield f"            tensor error against torch {info.torch_tensor_error:.1e}"
+    yield f"{'AP50':>7} {'drop':>6} {'upper':>6} {'keyframe':>10} {'propagated':>10}  int8 graphs ({info.engine})"
+    for choice in info.choices:
+        figures = (
+            _figure(choice.ap50, 7, 3),
+            _figure(choice.drop_points, 6, 2),
+            _figure(choice.drop_upper_points, 6, 2),
+            f"{choice.keyframe_ms:>7.2f} ms",
+            f"{choice.propagated_ms:>7.2f} ms",
+        )
+        yield f"{' '.join(figures)}  {_verdict(choice)}"
+
+
+def _verdict(choice: PrecisionChoice) -> str:
+    graphs = ", ".join(choice.int8_graphs) or "none"
+    return graphs + (" (chosen)" if choice.chosen else "" if choice.passed else " (refused)")
+
+
+def _figure(value: float | None, width: int, digits: int) -> str:
+    return "-".rjust(width) if value is None else f"{value:{width}.{digits}f}"
