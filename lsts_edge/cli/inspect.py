@@ -75,8 +75,8 @@ def _description(manifest: Manifest) -> Iterator[str]:
     else:
         against = "" if parity.reference == "torch" else "int8 with its recording, "
         yield (
-            f"parity      {against}max tensor error {parity.max_tensor_error:.1e} (at most {parity.tensor_tolerance:.0e}) over "
-            f"{parity.frames} frames; {parity.boxes} boxes, {parity.unmatched} unmatched, "
+            f"parity      {against}max tensor error {parity.max_tensor_error:.1e} "
+            f"(at most {parity.tensor_tolerance:.0e}) over {parity.frames} frames; {parity.boxes} boxes, {parity.unmatched} unmatched, "
             f"{parity.near_threshold} near a threshold; {parity.backend}, {parity.form}"
         )
     yield f"tools       {', '.join(f'{name} {version}' for name, version in sorted(manifest.tools.items()))}"
