@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -14,13 +15,15 @@ from toy_data import HEIGHT, WIDTH, write_toy_data
 from lsts_edge.bundle import Bundle
 from lsts_edge.calibration import CalibrationClips, record_feeds
 from lsts_edge.cli import main
+from lsts_edge.draft import DraftBundle
 from lsts_edge.errors import CheckFailed, OptionError
 from lsts_edge.evaluation.annotations import read_annotations
 from lsts_edge.evaluation.bundles import run_bundle
 from lsts_edge.export import quantize
+from lsts_edge.export.exporter import ExportedModel, export_model
 from lsts_edge.model import random_network, save_checkpoint
 from lsts_edge.model.checkpoint import held_out_sequences
-from lsts_edge.precision import PrecisionPlan, plan_precision
+from lsts_edge.precision import PrecisionPlan, choose_precision, plan_precision
 from lsts_edge.presets import FIVE_GROUPS, get_preset
 from lsts_edge.publishing import load_network, publish
 from lsts_edge.verification import RecordedReference, check_parity, verify_bundle
@@ -29,11 +32,16 @@ FRAMES = 13  # a keyframe after the first, at 10
 
 
 @pytest.fixture(scope="module")
-def toy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def exported() -> ExportedModel:
+    network, weights = load_network("random", preset="lsts-tiny")
+    return export_model(network, weights)
+
+
+@pytest.fixture(scope="module")
+def toy(exported: ExportedModel, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Toy clips on which a random network finds something: its own best boxes are the truth."""
     path = write_toy_data(tmp_path_factory.mktemp("toy"), frames=FRAMES)
-    network, weights = load_network("random", preset="lsts-tiny")
-    bundle = publish(network, weights, path.parent / "fp32", frames=2).bundle
+    bundle = DraftBundle.of(path.parent, exported.manifest, exported.files)
     found = run_bundle(bundle, read_annotations(path, FIVE_GROUPS), keyframe_interval=10)
     data = json.loads(path.read_text())
     data["ignore"], data["annotations"] = [], []
@@ -115,8 +123,8 @@ def test_planted_fault_a_wrong_weight_is_seen(bundle: Bundle, tmp_path: Path, gr
         check_parity(report)
 
 
-def test_inputs_are_recorded_with_the_memory_carried(toy: Path, bundle: Bundle) -> None:
-    fp32 = Bundle.open(toy.parent / "fp32")
+def test_inputs_are_recorded_with_the_memory_carried(toy: Path, exported: ExportedModel) -> None:
+    fp32 = DraftBundle.of(toy.parent, exported.manifest, exported.files)
     clips = CalibrationClips(toy, read_annotations(toy, FIVE_GROUPS).only({"bird"}))
     recording = record_feeds(fp32, clips)
     feeds = recording.feeds
@@ -132,14 +140,13 @@ def test_inputs_are_recorded_with_the_memory_carried(toy: Path, bundle: Bundle) 
     assert not np.array_equal(aligned[0], aligned[1])
 
 
-def test_auto_writes_the_table(toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_auto_tells_every_choice(toy: Path, exported: ExportedModel, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("lsts_edge.precision.MIN_SAVING", -1e9)  # on so small a network nothing pays
-    network, weights = load_network("random", preset="lsts-tiny")
     told: list[str] = []
     plan = _plan(toy, "auto", held_out=["vehicle"])
-    written = publish(network, weights, tmp_path / "b", frames=4, precision=plan, progress=told.append).bundle
-    info = written.manifest.precision
-    assert info is not None and info.gate_sequences == ("vehicle",) and info.gate_held_out
+    written, info = choose_precision(exported, plan, form="taps", threads=1, told=told.append)
+    assert dataclasses.replace(written.manifest, precision=info).precision is info  # the manifest agrees with the table
+    assert info.gate_sequences == ("vehicle",) and info.gate_held_out
     assert len(info.choices) >= 8 and info.choices[0].int8_graphs == ()
     assert info.choices[0].drop_points == 0 and info.choices[0].ap50 is not None and info.choices[0].ap50 > 0.3
     for choice in info.choices:
@@ -148,10 +155,8 @@ def test_auto_writes_the_table(toy: Path, tmp_path: Path, monkeypatch: pytest.Mo
     assert any("AP50" in line for line in told) and any("quantising heavy" in line for line in told)
 
 
-@pytest.mark.parametrize("mode", ["int8", "auto"])
-def test_planted_fault_a_bad_quantisation_is_not_published(
-    toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: str
-) -> None:
+@pytest.fixture
+def _bad_quantisation(monkeypatch: pytest.MonkeyPatch) -> None:
     real = quantize.quantized
 
     def bad(name: str, raw: bytes, feeds: object) -> onnx.ModelProto:
@@ -159,16 +164,21 @@ def test_planted_fault_a_bad_quantisation_is_not_published(
 
     monkeypatch.setattr(quantize, "quantized", bad)
     monkeypatch.setattr("lsts_edge.precision.MIN_SAVING", -1e9)
+
+
+@pytest.mark.usefixtures("_bad_quantisation")
+def test_planted_fault_a_bad_quantisation_is_not_published(toy: Path, tmp_path: Path) -> None:
     network, weights = load_network("random", preset="lsts-tiny")
-    if mode == "int8":
-        with pytest.raises(CheckFailed, match="AP50 of the int8 graphs"):
-            publish(network, weights, tmp_path / "b", frames=2, precision=_plan(toy, mode))
-        assert list(tmp_path.iterdir()) == []
-        return
-    manifest = publish(network, weights, tmp_path / "b", frames=2, precision=_plan(toy, mode)).bundle.manifest
-    assert manifest.graphs["heavy"].precision == "fp32"
-    assert manifest.precision is not None
-    assert [choice.passed for choice in manifest.precision.choices if "heavy" in choice.int8_graphs] == [False]
+    with pytest.raises(CheckFailed, match="AP50 of the int8 graphs"):
+        publish(network, weights, tmp_path / "b", frames=2, precision=_plan(toy))
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.usefixtures("_bad_quantisation")
+def test_planted_fault_a_bad_quantisation_is_not_chosen(toy: Path, exported: ExportedModel) -> None:
+    written, info = choose_precision(exported, _plan(toy, "auto"), form="taps", threads=1, told=lambda step: None)
+    assert written.manifest.graphs["heavy"].precision == "fp32"
+    assert [choice.passed for choice in info.choices if "heavy" in choice.int8_graphs] == [False]
 
 
 def test_options_are_checked_against_each_other(toy: Path) -> None:
@@ -191,16 +201,14 @@ def test_options_are_checked_against_each_other(toy: Path) -> None:
     assert plan.clips.sequences == ("bird",)
 
 
-def test_a_gate_that_shows_nothing_is_refused(toy: Path, tmp_path: Path) -> None:
+def test_a_gate_that_shows_nothing_is_refused(toy: Path, exported: ExportedModel) -> None:
     data = json.loads(toy.read_text())
     for row in data["annotations"]:
         row["bbox"] = [WIDTH - 3, HEIGHT - 3, 2, 2]
     empty = toy.with_name("empty.json")
     empty.write_text(json.dumps(data))
-    network, weights = load_network("random", preset="lsts-tiny")
     with pytest.raises(OptionError, match="of the float32 network"):
-        publish(network, weights, tmp_path / "b", frames=2, precision=_plan(empty))
-    assert list(tmp_path.iterdir()) == []
+        choose_precision(exported, _plan(empty), form="taps", threads=1, told=lambda step: None)
 
 
 def test_a_checkpoint_states_what_was_held_out(tmp_path: Path) -> None:

@@ -74,11 +74,10 @@ def _description(manifest: Manifest) -> Iterator[str]:
         yield "parity      not measured"
     else:
         against = "" if parity.reference == "torch" else "int8 with its recording, "
+        limit = f"max tensor error {parity.max_tensor_error:.1e} (at most {parity.tensor_tolerance:.0e})"
         yield (
-            f"parity      {against}max tensor error {parity.max_tensor_error:.1e} "
-            f"(at most {parity.tensor_tolerance:.0e}) over {parity.frames} frames; "
-            f"{parity.boxes} boxes, {parity.unmatched} unmatched, "
-            f"{parity.near_threshold} near a threshold; {parity.backend}, {parity.form}"
+            f"parity      {against}{limit} over {parity.frames} frames; {parity.boxes} boxes, {parity.unmatched} "
+            f"unmatched, {parity.near_threshold} near a threshold; {parity.backend}, {parity.form}"
         )
     yield f"tools       {', '.join(f'{name} {version}' for name, version in sorted(manifest.tools.items()))}"
 
