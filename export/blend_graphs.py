@@ -75,15 +75,16 @@ def _aggregate(
     graph = Builder(name)
     first, second = (graph.input(source, shape) for source in inputs)
     layers = [layer for layer in aggregation.stack.layers if isinstance(layer, nn.Conv2d)]
+    difference = graph.op("Sub", first, second)
     if aggregation.form == "shared" and not aggregation.stack.relu:
-        score = _score_of_difference(graph, graph.op("Sub", first, second), layers)
+        score = _score_of_difference(graph, difference, layers)
     else:
         score = graph.op("Concat", first, second, axis=1)
         for layer in layers:
             score = _conv(graph, score, *_weights(layer), layer)
     weight = graph.op("Sigmoid", score)
-    other = graph.op("Sub", 1.0, weight)
-    task = graph.op("Add", graph.op("Mul", weight, first), graph.op("Mul", other, second))
+    # One pass over the features less than weight * first + (1 - weight) * second.
+    task = graph.op("Add", second, graph.op("Mul", weight, difference))
     outputs = {"task": (task, shape, "float32")}
     if recursion is not None:
         kept = graph.op("Mul", first, 1.0 - recursion)
@@ -95,21 +96,47 @@ def _score_of_difference(graph: Builder, difference: ir.Value, layers: list[nn.C
     """``stack(first) - stack(second)`` as one pass over ``first - second``.
 
     The stack has no activation, so it is linear but for its biases, and these cancel, also where zero padding cuts
-    them off. Without biases a 1x1 convolution may be merged into the one behind it, which is done where it saves.
+    them off. What is left may be multiplied out in two ways; the one with the fewest multiply-adds is written.
     """
-    index = 0
-    while index < len(layers):
-        layer = layers[index]
-        weight = _weights(layer)[0]
-        following = layers[index + 1] if index + 1 < len(layers) else None
-        if following is not None and layer.kernel_size == (1, 1) and layer.stride == (1, 1):
-            merged = np.einsum("omyx,mi->oiyx", _weights(following)[0].astype(np.float64), weight[:, :, 0, 0])
-            if merged.size < weight.size + following.weight.numel():
-                layer, weight = following, merged.astype(np.float32)
-                index += 1
-        difference = _conv(graph, difference, weight, None, layer)
-        index += 1
+    chain = min((_merged(layers), _taps_first(layers)), key=lambda kernels: sum(kernel.size for kernel in kernels))
+    for kernel in chain:
+        pad_y, pad_x = kernel.shape[2] // 2, kernel.shape[3] // 2
+        pads = (pad_y, pad_x, pad_y, pad_x)
+        difference = graph.op("Conv", difference, graph.constant(kernel), pads=pads)
     return difference
+
+
+def _merged(layers: list[nn.Conv2d]) -> list[np.ndarray]:
+    """Kernels ``(out, in, y, x)`` of the layers, a 1x1 merged into the layer behind it where that saves."""
+    kernels: list[np.ndarray] = []
+    for kernel in (_weights(layer)[0] for layer in layers):
+        if kernels and kernels[-1].shape[2:] == (1, 1):
+            before = kernels[-1]
+            merged = np.einsum("omyx,mi->oiyx", kernel.astype(np.float64), before[:, :, 0, 0])
+            if merged.size < before.size + kernel.size:
+                kernels[-1] = merged.astype(np.float32)
+                continue
+        kernels.append(kernel)
+    return kernels
+
+
+def _taps_first(layers: list[nn.Conv2d]) -> list[np.ndarray]:
+    """One 1x1 kernel that holds every product of the layers' taps, and for each layer one that shifts and adds them.
+
+    A layer is a 1x1 convolution to ``taps x out`` channels and a sum of shifted channels, and the 1x1 part commutes
+    with the shifts of the layer before: all of them together are one. Each layer's zero padding stays its own. From
+    many channels to one score this is the smaller product, and a 1x1 convolution is the fastest kind.
+    """
+    products = np.eye(layers[-1].out_channels)  # (rows, channels); in the end the first layer's taps vary fastest
+    adders: list[np.ndarray] = []
+    for layer in reversed(layers):
+        kernel = _weights(layer)[0].astype(np.float64)
+        taps, rows = kernel[0, 0].size, len(products)
+        products = np.einsum("ro,oiyx->ryxi", products, kernel).reshape(rows * taps, -1)
+        if taps > 1:
+            adders.append(np.einsum("rs,tp->rstp", np.eye(rows), np.eye(taps)).reshape(rows, -1, *kernel.shape[2:]))
+    chain = [products[:, :, None, None], *reversed(adders)]
+    return [np.ascontiguousarray(kernel, dtype=np.float32) for kernel in chain]
 
 
 def _weights(conv: nn.Conv2d) -> tuple[np.ndarray, np.ndarray | None]:

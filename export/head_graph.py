@@ -1,4 +1,4 @@
-"""The R-FCN head in standard operators: proposals, position-sensitive pooling by masks, detections."""
+"""The R-FCN head in standard operators: proposals, position-sensitive pooling, detections."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import onnx_ir as ir
 import torch
 
 from lsts_edge.errors import ExportError
+from lsts_edge.export.bin_sums import BinSums
 from lsts_edge.export.graph import Builder
 from lsts_edge.model.network import VideoNetwork
 from lsts_edge.model.rfcn import RfcnHead
@@ -15,14 +16,16 @@ from lsts_edge.model.rfcn import RfcnHead
 __all__ = ["head_graph"]
 
 _PRODUCT_FLOATS = 4 << 20  # largest product of row masks and maps, 16 MB
+_MOVE = 6  # multiply-adds in the time in which one float is read or written, measured on two x86 cores
+_MOVES = 17  # floats read and written for each float of BinSums' result: four look-ups, three differences
 
 
 def head_graph(network: VideoNetwork, task_shape: tuple[int, int, int, int]) -> onnx.ModelProto:
     """``task -> boxes, scores, labels``, final: suppressed, sorted by score, at most ``max_detections``.
 
-    Every rule is that of ``RfcnHead``. Pooling multiplies by row and column masks instead of subtracting integral
-    images, which in float32 would lose the small values beside a large mean; its bin edges are worked out in whole
-    numbers, so engines that turn a division into a multiplication still agree.
+    Every rule is that of ``RfcnHead``. Pooling sums the maps by row and column masks, or the feature by ``BinSums``,
+    never by integral images, which in float32 would lose the small values beside a large mean; its bin edges are
+    worked out in whole numbers, so engines that turn a division into a multiplication still agree.
 
     Raises:
         ExportError: if the head is not ``RfcnHead``.
@@ -57,12 +60,11 @@ class _Head:
         shapes = {"boxes": (("D", 4), "float32"), "scores": (("D",), "float32"), "labels": (("D",), "int64")}
         return self.graph.build({name: (value, *shapes[name]) for name, value in zip(shapes, found, strict=True)})
 
-    def conv(self, weight: np.ndarray, bias: np.ndarray, first: int, count: int) -> ir.Value:
-        """1x1 convolution of channels ``first`` to ``first + count`` of the task feature."""
-        feature = self.task
-        if count != self.task_shape[1]:
-            feature = self.graph.slice(feature, (first,), (first + count,), (1,))
-        return self.graph.op("Conv", feature, self.graph.constant(weight), self.graph.constant(bias))
+    def channels(self, first: int, count: int) -> ir.Value:
+        """Channels ``first`` to ``first + count`` of the task feature."""
+        if count == self.task_shape[1]:
+            return self.task
+        return self.graph.slice(self.task, (first,), (first + count,), (1,))
 
     def proposals(self) -> ir.Value:
         """``(R, 4)`` boxes that may hold an object, best first."""
@@ -71,7 +73,8 @@ class _Head:
         cells = self.height * self.width
         weight = np.concatenate((_array(head.rpn_score.weight), _array(head.rpn_box.weight)))
         bias = np.concatenate((_array(head.rpn_score.bias), _array(head.rpn_box.bias)))
-        both = self.conv(weight, bias, 0, preset.rpn_channels)
+        feature = self.channels(0, preset.rpn_channels)
+        both = graph.op("Conv", feature, graph.constant(weight), graph.constant(bias))
         background, objects, deltas = graph.split(both, (kinds, kinds, 4 * kinds), 1)
         margins = graph.op("Sub", objects, background)
         scores = graph.reshape(graph.op("Transpose", margins, perm=(0, 2, 3, 1)), cells * kinds)
@@ -120,14 +123,44 @@ class _Head:
     def votes(self, rois: ir.Value) -> tuple[ir.Value, ir.Value]:
         """Mean over the bins of the position-sensitive averages: class logits ``(R, classes + 1)``, deltas ``(R, 4)``.
 
-        ``vote[r, d] = sum_ij sum_yx rows[r, i, y] columns[r, j, x] map[d, i, j, y, x] / bins^2``, where a mask's
-        entries are one over the bin's height or width. The sum over rows is one matrix product per bin row.
+        ``vote[r, d] = sum_ij weight[d, i, j] @ mean[r, i, j] + bias[d, i, j]``, the mean being that of the feature's
+        cells in the bin. The sums may be taken in either order: of the feature, or of the maps ``weight @ feature``.
         """
-        graph, preset = self.graph, self.preset
+        preset, head = self.preset, self.head
         bins, classes = preset.bins, len(preset.classes) + 1
-        depth = classes + 4
-        maps = self.position_sensitive_maps(depth)  # (bins, H, depth * bins * W), row bins first
-        first, end = self.edges(rois)
+        # Class-agnostic boxes: background's four come first and are not used.
+        used = slice(4 * bins * bins, 8 * bins * bins)
+        weight = np.concatenate((_array(head.class_maps.weight), _array(head.box_maps.weight)[used]))
+        bias = np.concatenate((_array(head.class_maps.bias), _array(head.box_maps.bias)[used]))
+        weight = weight.reshape(-1, bins, bins, preset.rfcn_channels) / (bins * bins)
+        bias = bias.reshape(-1, bins, bins) / (bins * bins)
+        pool = self.pooled_features if self.sums_features() else self.pooled_maps
+        logits, deltas = self.graph.split(pool(*self.edges(rois), weight, bias), (classes, 4), 1)
+        return logits, deltas
+
+    def sums_features(self) -> bool:
+        """Whether summing the feature is faster than making all maps and summing those: by counting, see ``_MOVE``."""
+        preset = self.preset
+        bins, rois, channels, depth = preset.bins, preset.rpn_post_nms, preset.rfcn_channels, len(preset.classes) + 5
+        maps = depth * bins * bins * self.height * self.width
+        sums = rois * bins * bins * channels
+        return sums * (depth + _MOVES * _MOVE) < maps * (channels + rois)
+
+    def pooled_features(self, first: ir.Value, end: ir.Value, weight: np.ndarray, bias: np.ndarray) -> ir.Value:
+        """``votes`` with the feature summed first: worth it for wide heads, whose many maps are then never made."""
+        preset, channels = self.preset, self.preset.rfcn_channels
+        feature = self.channels(self.task_shape[1] - channels, channels)
+        sums = BinSums(self.graph, feature, (1, channels, self.height, self.width), preset.bins)
+        return sums.votes(first, end, weight.transpose(1, 2, 3, 0), bias.transpose(1, 2, 0), preset.rpn_post_nms)
+
+    def pooled_maps(self, first: ir.Value, end: ir.Value, weight: np.ndarray, bias: np.ndarray) -> ir.Value:
+        """``votes`` with the maps made first.
+
+        ``vote[r, d] = sum_ij sum_yx rows[r, i, y] columns[r, j, x] map[d, i, j, y, x]``, where a mask's entries are
+        one over the bin's height or width. The sum over rows is one matrix product per bin row.
+        """
+        graph, preset, bins, depth = self.graph, self.preset, self.preset.bins, len(bias)
+        maps = self.position_sensitive_maps(weight, bias)  # (bins, H, depth * bins * W), row bins first
         rows = self.mask(first, end, 1)  # (bins, R, H)
         columns = graph.op("Transpose", self.mask(first, end, 0), perm=(1, 0, 2))
         columns = graph.reshape(columns, -1, bins * self.width, 1)
@@ -147,21 +180,15 @@ class _Head:
             )  # (R, depth)
             total = summed if total is None else graph.op("Add", total, summed)
         assert total is not None
-        votes = graph.op("Mul", total, 1.0 / (bins * bins))
-        logits, deltas = graph.split(votes, (classes, 4), 1)
-        return logits, deltas
+        return total
 
-    def position_sensitive_maps(self, depth: int) -> ir.Value:
-        """Class maps and the object's box maps as ``votes`` multiplies them, ``(bins, H, depth * bins * W)``."""
-        graph, preset, head = self.graph, self.preset, self.head
-        bins = preset.bins
-        # Class-agnostic boxes: background's four come first and are not used.
-        used = slice(4 * bins * bins, 8 * bins * bins)
-        weight = np.concatenate((_array(head.class_maps.weight), _array(head.box_maps.weight)[used]))
-        bias = np.concatenate((_array(head.class_maps.bias), _array(head.box_maps.bias)[used]))
-        # Channels from (depth, row bin, column bin) to (row bin, depth, column bin).
-        order = np.arange(len(bias)).reshape(depth, bins, bins).transpose(1, 0, 2).ravel()
-        maps = self.conv(weight[order], bias[order], self.task_shape[1] - preset.rfcn_channels, preset.rfcn_channels)
+    def position_sensitive_maps(self, weight: np.ndarray, bias: np.ndarray) -> ir.Value:
+        """Class maps and the object's box maps as ``pooled_maps`` multiplies them, ``(bins, H, depth * bins * W)``."""
+        graph, bins, depth, channels = self.graph, self.preset.bins, len(bias), self.preset.rfcn_channels
+        feature = self.channels(self.task_shape[1] - channels, channels)
+        weight = weight.transpose(1, 0, 2, 3).reshape(-1, channels, 1, 1)  # row bins first
+        bias = bias.transpose(1, 0, 2).ravel()
+        maps = graph.op("Conv", feature, graph.constant(weight), graph.constant(bias))
         maps = graph.reshape(maps, bins, depth * bins, self.height, self.width)
         maps = graph.op("Transpose", maps, perm=(0, 2, 1, 3))
         return graph.reshape(maps, bins, self.height, depth * bins * self.width)
@@ -186,7 +213,9 @@ class _Head:
         def edge(bin_index: np.ndarray, rounding: float) -> ir.Value:
             place = graph.op("Add", graph.op("Mul", side, graph.constant(bin_index)), begin)
             cell = graph.op("Floor", graph.op("Div", graph.op("Add", place, rounding), unit))
-            return graph.op("Min", graph.op("Max", cell, 0.0), limit)
+            # Not Max: a corner that is no number must not become an index, and compares false.
+            cell = graph.op("Where", graph.op("Greater", cell, 0.0), cell, 0.0)
+            return graph.op("Min", cell, limit)
 
         return edge(index, 0.5), edge(index + 1, unit - 0.5)
 

@@ -10,10 +10,13 @@ import torch
 from export_engines import run_onnxruntime
 
 from lsts_edge.errors import ExportError
+from lsts_edge.export import blend_graphs as written_graphs
 from lsts_edge.export.blend_graphs import blend_graphs
 from lsts_edge.export.conv_graphs import conv_graphs, feature_shape
 from lsts_edge.export.fold import fold_batch_norms
+from lsts_edge.export.graph import Builder
 from lsts_edge.model import random_network
+from lsts_edge.model.aggregation import Aggregation
 from lsts_edge.model.layers import FrozenBatchNorm2d
 from lsts_edge.model.network import Normalize, VideoNetwork
 from lsts_edge.model.tiny import TinyBackbone
@@ -100,9 +103,14 @@ def _features(seed: int) -> tuple[torch.Tensor, torch.Tensor]:
         (ConvLayer(3, 6), ConvLayer(5, 1)),
     ],
 )
-@pytest.mark.parametrize("form", ["shared", "concat"])
-def test_aggregation(tiny: ModelPreset, layers: tuple[ConvLayer, ...], form: str) -> None:
+@pytest.mark.parametrize("form", ["shared", "shared, taps first", "concat"])
+def test_aggregation(
+    tiny: ModelPreset, monkeypatch: pytest.MonkeyPatch, layers: tuple[ConvLayer, ...], form: str
+) -> None:
     """Large biases: what cancels must cancel at the border too, where padding cuts them off."""
+    if form == "shared, taps first":  # even where it costs more
+        form = "shared"
+        monkeypatch.setattr(written_graphs, "_merged", written_graphs._taps_first)
     preset = _with(tiny, aggregation=AggregationPreset(layers, form))  # type: ignore[arg-type]
     network = random_network(preset, 2)
     for name, parameter in network.named_parameters():
@@ -120,6 +128,19 @@ def test_merging_saves(tiny: ModelPreset) -> None:
     layers = (ConvLayer(1, 30), ConvLayer(3, 2), ConvLayer(1, 1))
     graph = blend_graphs(random_network(_with(tiny, aggregation=AggregationPreset(layers)), 2), SHAPE)["aggregate_key"]
     assert sum(node.op_type == "Conv" for node in graph.graph.node) == 2
+
+
+@pytest.mark.parametrize(("name", "channels"), [("lsts-r101", [81, 9, 1]), ("lsts-lite", [64, 16, 1])])
+def test_the_score_takes_the_fewest_multiply_adds(name: str, channels: list[int]) -> None:
+    preset = get_preset(name)
+    graph = Builder("score")
+    high = graph.input("high", feature_shape(preset))
+    assert preset.aggregation is not None
+    stack = Aggregation(preset.backbone.feature_channels, preset.aggregation).stack
+    score = written_graphs._score_of_difference(graph, high, list(stack.layers))  # type: ignore[arg-type]
+    model = graph.build({"score": (score, (1, 1, *feature_shape(preset)[2:]), "float32")})
+    weights = {tensor.name: tensor.dims[0] for tensor in model.graph.initializer}
+    assert [weights[node.input[1]] for node in model.graph.node] == channels
 
 
 def test_recursion_blends_memory(tiny: ModelPreset) -> None:
