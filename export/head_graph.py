@@ -16,7 +16,7 @@ from lsts_edge.model.rfcn import RfcnHead
 __all__ = ["head_graph"]
 
 _PRODUCT_FLOATS = 4 << 20  # largest product of row masks and maps, 16 MB
-_MOVE = 6  # multiply-adds in the time in which one float is read or written, measured on two x86 cores
+_MOVE = 6  # multiply-adds for one float read or written: set so that both presets get what was measured as faster
 _MOVES = 17  # floats read and written for each float of BinSums' result: four look-ups, three differences
 
 

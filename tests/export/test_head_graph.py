@@ -125,7 +125,7 @@ def test_a_corner_that_is_no_number_leaves_its_bins_empty(tiny: ModelPreset) -> 
 
 
 def test_a_wide_head_sums_features_and_a_narrow_one_maps() -> None:
-    """What was measured: 0.45 of the time at the paper's sizes, 1.1 to 1.2 at those of lsts-lite."""
+    """What was measured: about half of the time at the paper's sizes, 1.1 to 1.2 at those of lsts-lite."""
     chosen = {}
     for name in ("lsts-r101", "lsts-lite"):
         preset = get_preset(name)
