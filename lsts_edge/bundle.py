@@ -115,7 +115,8 @@ class Bundle:
             BundleError: if there is no such graph or form.
             DigestMismatch: if the file was changed since the bundle was opened.
         """
-        return self.read(self.manifest.graphs[graph].forms[self._form_of(graph, form)])
+        found = self._form_of(graph, form)
+        return self.read(self.manifest.graphs[graph].forms[found])
 
     def model_for(self, engine: str, graph: str, form: str = "default") -> Model:
         """What an engine is best handed: IR for ``openvino`` where the bundle has it, else the ONNX bytes.

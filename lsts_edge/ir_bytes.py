@@ -10,7 +10,8 @@ from lsts_edge.errors import BundleError
 
 __all__ = ["check_ir_bytes"]
 
-MAX_LAYERS = 10_000
+MAX_LAYERS = 4000  # the largest export has fewer than 1000; OpenVINO's time grows with their square
+MAX_ELEMENTS = 100_000
 MAX_AXES = 16
 MAX_ATTRIBUTE_BYTES = 4096
 MAX_ATTRIBUTES = 64
@@ -74,6 +75,7 @@ class _Walk:
 
     def __init__(self, name: str, weights_bytes: int) -> None:
         self.layers = 0
+        self._elements = 0
         self._name = name
         self._weights_bytes = weights_bytes
         self._path = [""]
@@ -83,6 +85,9 @@ class _Walk:
     def start(self, tag: str, attributes: dict[str, str]) -> None:
         """Check one element and its attributes."""
         parent = self._path[-1]
+        self._elements += 1
+        if self._elements > MAX_ELEMENTS:
+            raise self._no(f"more than {MAX_ELEMENTS} elements", f"at most {MAX_ELEMENTS}")
         if tag not in _CHILDREN.get(parent, ()):
             raise self._no(f"{ascii(tag)[:40]} inside {parent or 'the document'!r}", "an operator graph, rt_info empty")
         if len(attributes) > MAX_ATTRIBUTES or any(len(v) > MAX_ATTRIBUTE_BYTES for v in attributes.values()):

@@ -35,6 +35,15 @@ def test_manifest_survives_json() -> None:
     assert Manifest.from_dict(json.loads(json.dumps(manifest.to_dict()))) == manifest
 
 
+def test_a_bundle_without_ir_is_as_it_was(tmp_path: Path) -> None:
+    """Its manifest has no word of IR: older versions read it, and the digests of older exports stay."""
+    bundle = write_hand_made_bundle(tmp_path / "bundle")
+    assert b'"ir"' not in (bundle.path / "manifest.json").read_bytes()
+    assert all(graph.ir == {} for graph in Bundle.open(bundle.path).manifest.graphs.values())
+    assert bundle.model_for("openvino", "heavy") == bundle.graph_bytes("heavy")
+    assert bundle.manifest.ir_bytes("heavy", "default") == 0
+
+
 def test_expected_digest(hand_made_bundle: Path) -> None:
     digest = Bundle.open(hand_made_bundle).digest
     assert Bundle.open(hand_made_bundle, expect_digest=f"sha256:{digest.upper()}").digest == digest

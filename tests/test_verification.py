@@ -116,6 +116,82 @@ def test_a_wrong_export_is_not_published(tmp_path: Path, monkeypatch: pytest.Mon
     assert list(tmp_path.iterdir()) == []
 
 
+def _succeeds(words: list[str]) -> None:
+    """Run the program in this process; it leaves with status 0."""
+    with pytest.raises(SystemExit) as left:
+        main(words)
+    assert left.value.code in (0, None)
+
+
+@pytest.fixture(scope="module")
+def ir_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("ir") / "bundle"
+    words = "export --checkpoint random --preset lsts-tiny --lsts-form taps --lsts-form gridsample --verify-frames 6"
+    _succeeds([*words.split(), "--format", "openvino", "--format", "onnx", "--output", str(path)])
+    return path
+
+
+def test_ir_is_published_beside_every_onnx_file(ir_bundle: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    manifest = Bundle.open(ir_bundle).manifest
+    names = {name.removesuffix(".onnx") for name in manifest.files if name.endswith(".onnx")}
+    assert {name for name in manifest.files if name.endswith((".xml", ".bin"))} == {
+        f"{name}.{suffix}" for name in names for suffix in ("xml", "bin")
+    }
+    assert manifest.parity is not None
+    assert manifest.parity.frames == 6
+    assert "onnxruntime" in manifest.parity.backend and "openvino" in manifest.parity.backend
+    assert "openvino" in manifest.tools
+    _succeeds(["inspect", str(ir_bundle)])
+    shown = capsys.readouterr().out
+    sizes = manifest.files["heavy.xml"].bytes + manifest.files["heavy.bin"].bytes
+    assert "IR size" in shown and f"{sizes / 1e3:.1f} kB" in shown
+    _succeeds(["verify", str(ir_bundle), "--recorded", "--backend", "openvino"])
+    shown = capsys.readouterr().out
+    assert "openvino, from IR, against" in shown and shown.count(": same") == 4
+
+
+@pytest.mark.parametrize("file", ["heavy.bin", "lsts_current.taps.bin", "nonkeyframe.gridsample.bin"])
+def test_planted_fault_wrong_weights_in_the_ir_are_seen_by_openvino_alone(
+    ir_bundle: Path, tmp_path: Path, file: str
+) -> None:
+    def other(raw: bytes) -> bytes:
+        numbers = np.frombuffer(raw[: len(raw) // 4 * 4], np.float32)
+        small = np.isfinite(numbers) & (np.abs(numbers) > 1e-4) & (np.abs(numbers) < 100)
+        return np.where(small, numbers * np.float32(1.5), numbers).tobytes() + raw[len(raw) // 4 * 4 :]
+
+    wrong = rewrite(Bundle.open(ir_bundle), tmp_path / "wrong", lambda name, raw: other(raw) if name == file else raw)
+    assert verify_bundle(wrong, RecordedReference(wrong)).passed
+    assert not verify_bundle(wrong, RecordedReference(wrong), backend="openvino").passed
+
+
+def test_wrong_ir_is_not_published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from lsts_edge.export import exporter
+
+    real = exporter.openvino_ir
+
+    def wrong(model: bytes, name: str) -> tuple[bytes, bytes]:
+        return real(change_weight(model, factor=3) if name == "light" else model, name)
+
+    monkeypatch.setattr(exporter, "openvino_ir", wrong)
+    with pytest.raises(CheckFailed, match="openvino"):
+        publish(*load_network(**RANDOM), tmp_path / "bundle", openvino=True, frames=6)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_ir_needs_openvino_and_says_so_before_the_export(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "openvino", None)  # what an absent package looks like to the importer
+    words = "export --checkpoint random --preset lsts-tiny --format openvino --output"
+    with pytest.raises(SystemExit) as left:
+        main([*words.split(), str(tmp_path / "bundle")])
+    assert left.value.code not in (0, None)
+    told = capsys.readouterr().err
+    assert "error[provider-missing]" in told and "lsts-edge[openvino]" in told
+    assert "tracing" not in told
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_checkpoint_travels(tmp_path: Path, lsts_edge_command: object) -> None:
     """Saved, exported by the command, verified against the file; another file is refused by name."""
     preset = load_network(**RANDOM)[0].preset
@@ -192,6 +268,11 @@ def test_random_weights_are_rebuilt_and_run_live(bundle: Bundle, capsys: pytest.
         ("export --checkpoint random --preset lsts-tiny --seed -1 --output {tmp}/b", "option"),
         ("export --checkpoint random --preset lsts-tiny --verify-frames 0 --output {tmp}/b", "option"),
         ("export --checkpoint random --preset lsts-tiny --output {bundle}", "file-unwritable"),
+        ("export --checkpoint random --preset lsts-tiny --format tflite --output {tmp}/b", "usage"),
+        (
+            "export --checkpoint random --preset lsts-tiny --format openvino --lsts-form custom --output {tmp}/b",
+            "export",
+        ),
         ("export --checkpoint {tmp}/none.safetensors --output {tmp}/b", "checkpoint"),
         ("verify {tmp}/none", "bundle"),
         ("verify {bundle} --recorded --checkpoint x", "option"),

@@ -67,6 +67,16 @@ def _precision(**other: object) -> Change:
     return _set("precision", honest | other)
 
 
+def _ir(forms: object, listed: tuple[str, ...] = ("heavy.xml", "heavy.bin"), size: int = 9) -> Change:
+    """The graph ``heavy`` has IR in those files, and the manifest lists those."""
+
+    def change(data: dict[str, Any]) -> None:
+        data["graphs"]["heavy"]["ir"] = forms
+        data["files"].update({name: {"sha256": "0" * 64, "bytes": size} for name in listed})
+
+    return change
+
+
 CHANGES: dict[str, Change] = {
     "schema-2": _set("schema", 2),
     "schema-text": _set("schema", "1"),
@@ -144,6 +154,20 @@ CHANGES: dict[str, Change] = {
     "graph-manifest": _set("graphs/heavy/forms/default", "manifest.json"),
     "graph-unlisted": _set("graphs/heavy/forms/default", "other.onnx"),
     "graph-shared": _set("graphs/heavy/forms/default", "head.onnx"),
+    "ir-text": _set("graphs/heavy/ir", "heavy.xml"),
+    "ir-unknown-form": _ir({"taps": "heavy.xml"}),
+    "ir-parent": _ir({"default": "../heavy.xml"}, ("../heavy.xml", "../heavy.bin")),
+    "ir-other-suffix": _ir({"default": "heavy.txt"}, ("heavy.txt", "heavy.bin")),
+    "ir-is-the-onnx": _ir({"default": "heavy.onnx"}, ("heavy.bin",)),
+    "ir-shared": lambda data: (
+        _ir({"default": "heavy.xml"})(data),
+        _set("graphs/head/ir", data["graphs"]["heavy"]["ir"])(data),
+    ),
+    "ir-without-weights": _ir({"default": "heavy.xml"}, ("heavy.xml",)),
+    "ir-of-other-weights": _ir({"default": "heavy.xml"}, ("heavy.xml", "head.bin")),
+    "ir-unused": _ir({}),
+    "ir-of-1-GB": _ir({"default": "heavy.xml"}, size=1 << 30),
+    "weights-alone": _listed("heavy.bin"),
 }
 
 REWRITES: dict[str, Callable[[bytes], bytes]] = {
