@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
@@ -11,12 +10,12 @@ import numpy as np
 from lsts_edge.benchmarks.alignments import DenseFlow, match_trans_graph, non_local_graph, warp_graph
 from lsts_edge.benchmarks.peers import Boxes, NanoDetPlus, YoloxNano
 from lsts_edge.benchmarks.programs import ProgramRunner, Run
-from lsts_edge.bundle import Bundle
+from lsts_edge.bundle import Bundle, Model
 from lsts_edge.errors import OptionError
 from lsts_edge.manifest import TensorInfo
 from lsts_edge.runtime import Pipeline
 from lsts_edge.runtime.preprocess import Geometry, Preprocessor
-from lsts_edge.runtime.session import Backend, Session
+from lsts_edge.runtime.session import Backend, Session, model_digest
 
 __all__ = ["METHODS", "BundleContestant", "Contestant", "PeerContestant", "SharedSessions", "bundle_contestant"]
 
@@ -69,9 +68,9 @@ class SharedSessions:
         self.provider = backend.provider
         self.version = backend.version
 
-    def load(self, model: bytes, name: str) -> Session:
+    def load(self, model: Model, name: str) -> Session:
         """The session of these bytes, loaded at the first call."""
-        key = hashlib.sha256(model).hexdigest()
+        key = model_digest(model)
         if key not in self._loaded:
             self._loaded[key] = self._backend.load(model, name)
         return self._loaded[key]
@@ -184,7 +183,7 @@ def bundle_contestant(
         )
 
     def session(graph: str) -> Run:
-        return backend.load(bundle.graph_bytes(graph, form or "default"), graph).run
+        return backend.load(bundle.model_for(backend.name, graph, form or "default"), graph).run
 
     stepper: _Stepper
     if method == "lsts":

@@ -15,6 +15,7 @@ import numpy as np
 
 from lsts_edge.benchmarks.cold_start import cold_start
 from lsts_edge.benchmarks.conditions import ConditionsRecorder, reset_peak_rss
+from lsts_edge.benchmarks.encoded_clip import encode_clip, parse_size
 from lsts_edge.benchmarks.energy import open_energy_meter
 from lsts_edge.benchmarks.frames import FrameTime, paced_misses, stage_split, summarize_frames
 from lsts_edge.benchmarks.results import bundle_facts, new_result
@@ -35,7 +36,8 @@ class LatencyOptions:
     """What is measured and how. ``None`` leaves the choice to the bundle or the engine.
 
     ``split_frames`` run once more with the subgraphs apart where the deployment joins them; ``pace_fps`` feeds
-    at camera rate in place of as fast as possible; ``write_video`` encodes H.264 into a temporary file.
+    at camera rate in place of as fast as possible; ``write_video`` encodes H.264 into a temporary file; ``clip_size``
+    (``640x360``) encodes the procedural clip first, so that decoding it is timed as a camera's stream would be.
     """
 
     frames: int = 300
@@ -46,6 +48,7 @@ class LatencyOptions:
     pace_fps: float | None = None
     draw: bool = True
     write_video: bool = False
+    clip_size: str | None = None
     backend: str = "onnxruntime"
     provider: str = "cpu"
     threads: int | None = None
@@ -92,6 +95,20 @@ def measure_latency(
         StreamError: if the source cannot be read.
         BenchmarkResult: if a process of the cold start fails.
     """
+    if options.clip_size is None:
+        return _measure(bundle_path, source, options, progress)
+    size = parse_size(options.clip_size)
+    if source is not None:
+        raise OptionError(
+            "--clip-size", got="a source too", expected="one of them", fix="A video has its own size: leave one out."
+        )
+    with tempfile.TemporaryDirectory() as folder:
+        return _measure(bundle_path, encode_clip(Path(folder), *size), options, progress)
+
+
+def _measure(
+    bundle_path: Path, source: Path | None, options: LatencyOptions, progress: Progress | None
+) -> dict[str, Any]:
     bundle = Bundle.open(bundle_path)
     cold = None
     if options.cold_starts:
@@ -126,6 +143,7 @@ def measure_latency(
             "keyframe_interval_used": options.keyframe_interval or bundle.manifest.keyframes.interval,
             "clip": clip.name,
             "clip_decodes": clip.decodes,
+            "frame_px": list(next(next(clip.passes())).shape[:2]),
         },
         conditions=conditions,
         data={

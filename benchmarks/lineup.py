@@ -163,6 +163,7 @@ def _add_bundle(
             continue
         labels = {**_labels(method, engine), "precision": precision, "form": form, "joined": joined}
         labels["input_px"] = [bundle.manifest.input.height_px, bundle.manifest.input.width_px]
+        labels["bundle"] = bundle.digest
         entries.append(Entry(name, contestant, labels, baseline if name != baseline else None))
 
 

@@ -1,4 +1,4 @@
-"""The README's performance table and its one plot, generated from committed results, never typed."""
+"""The tables and the plot in our documents, generated from committed results, never typed."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from lsts_edge.benchmarks.machine import device_name
 from lsts_edge.benchmarks.report_tables import latency_label
 from lsts_edge.benchmarks.results import require_one_device
 from lsts_edge.benchmarks.tables import markdown_table, number
+from lsts_edge.benchmarks.targets import TARGETS_BEGIN, TARGETS_END, targets_block
 from lsts_edge.errors import BenchmarkResult, FileUnwritable
 
-__all__ = ["BEGIN", "END", "readme_block", "update_readme"]
+__all__ = ["BEGIN", "END", "readme_block", "replace_between", "update_readme", "update_targets"]
 
 BEGIN = "<!-- results:begin -->"
 END = "<!-- results:end -->"
@@ -60,26 +61,58 @@ def update_readme(readme: Path, results: Sequence[Mapping[str, Any]]) -> list[Pa
         FileUnwritable: if a file cannot be written.
     """
     block = readme_block(results)
+    plot = readme.parent / PLOT
+    replace_between(readme, BEGIN, END, block)
     try:
-        text = readme.read_text(encoding="utf-8")
-        if text.count(BEGIN) != 1 or text.count(END) != 1 or text.index(BEGIN) > text.index(END):
-            raise BenchmarkResult(
-                f"marks in {readme.name}",
-                got=f"{text.count(BEGIN)} begin, {text.count(END)} end",
-                expected=f"one {BEGIN} and one {END} after it",
-                fix="Add them where the table belongs.",
-            )
-        before, _, rest = text.partition(BEGIN)
-        _, _, after = rest.partition(END)
-        plot = readme.parent / PLOT
         plot.parent.mkdir(parents=True, exist_ok=True)
         plot.write_text(_plot(results), encoding="utf-8")
-        readme.write_text(f"{before}{BEGIN}\n{block}{END}{after}", encoding="utf-8")
     except OSError as error:
         raise FileUnwritable(
-            f"README {readme}", got=error.strerror, expected="a readable and writable file", fix="Choose another path."
+            f"plot {plot}", got=error.strerror, expected="a writable place", fix="Choose another README."
         ) from error
     return [readme, plot]
+
+
+def update_targets(document: Path, results: Sequence[Mapping[str, Any]]) -> Path:
+    """Put the table of targets between its marks; returns the file.
+
+    Args:
+        document: a file with both marks, each once.
+        results: of one device.
+
+    Raises:
+        BenchmarkResult: if the marks are missing, or no result tells about a target.
+        FileUnwritable: if the file cannot be written.
+    """
+    require_one_device(results)
+    text = f"Measured on {device_name(results[0]['device'])}.\n\n{targets_block(results)}\n"
+    replace_between(document, TARGETS_BEGIN, TARGETS_END, text)
+    return document
+
+
+def replace_between(document: Path, begin: str, end: str, block: str) -> None:
+    """Write ``block`` between two marks of a text file.
+
+    Raises:
+        BenchmarkResult: if the marks are not there once each, in this order.
+        FileUnwritable: if the file cannot be read or written.
+    """
+    try:
+        text = document.read_text(encoding="utf-8")
+        if text.count(begin) != 1 or text.count(end) != 1 or text.index(begin) > text.index(end):
+            raise BenchmarkResult(
+                f"marks in {document.name}",
+                got=f"{text.count(begin)} begin, {text.count(end)} end",
+                expected=f"one {begin} and one {end} after it",
+                fix="Add them where the table belongs.",
+            )
+        before, _, rest = text.partition(begin)
+        _, _, after = rest.partition(end)
+        document.write_text(f"{before}{begin}\n{block}{end}{after}", encoding="utf-8")
+    except OSError as error:
+        raise FileUnwritable(
+            f"document {document}", got=error.strerror, expected="a readable and writable file", fix="Choose another."
+        ) from error
 
 
 def _plot(results: Sequence[Mapping[str, Any]]) -> str:

@@ -24,6 +24,7 @@ from lsts_edge.benchmarks.report_tables import (
 )
 from lsts_edge.benchmarks.results import require_one_device
 from lsts_edge.benchmarks.tables import markdown_table
+from lsts_edge.benchmarks.targets import check_targets, target_table
 from lsts_edge.errors import BenchmarkResult
 
 __all__ = ["report_html", "report_markdown"]
@@ -143,11 +144,18 @@ def _sections(results: Sequence[Mapping[str, Any]]) -> list[_Section]:
         raise BenchmarkResult("report", got="no result file", expected="at least one", fix="Give files of bench.")
     require_one_device(results)
     by_kind = {kind: [r for r in results if r["kind"] == kind] for kind in ("compare", "latency", "sweep", "op")}
-    found = [*map(_compare_section, by_kind["compare"]), *map(_latency_section, by_kind["latency"])]
+    found = _target_sections(results)
+    found += [*map(_compare_section, by_kind["compare"]), *map(_latency_section, by_kind["latency"])]
     found += [*map(_sweep_section, by_kind["sweep"]), *map(_op_section, by_kind["op"])]
     if by_kind["compare"]:
         found.append(_paper_section(by_kind["compare"]))
     return [*found, _machine_section(results)]
+
+
+def _target_sections(results: Sequence[Mapping[str, Any]]) -> list[_Section]:
+    """None where no result tells about a target."""
+    rows = [row for row in check_targets(results) if row.share is not None]
+    return [_Section("Targets", (("", target_table(rows)),))] if rows else []
 
 
 def _sentences(results: Sequence[Mapping[str, Any]]) -> Iterator[str]:

@@ -10,7 +10,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from lsts_edge.benchmarks.encoded_clip import clip_name, encode_clip
 from lsts_edge.errors import CheckFailed, FileUnwritable
+from lsts_edge.runtime.session import BACKENDS
 
 __all__ = ["SuiteOptions", "run_suite", "steps_of"]
 
@@ -22,7 +24,9 @@ class SuiteOptions:
     """Where results go and what is at hand. ``quick`` runs few frames: to see that everything works, not to quote.
 
     ``source`` is a clip for ``lsts-lite`` (the procedural one unless given); ``yolox``, ``nanodet`` and
-    ``annotations`` are the peers' files and the annotated video that accuracy is measured on.
+    ``annotations`` are the peers' files and the annotated video that accuracy is measured on; ``calibration`` are
+    other annotations, for int8: sequences that the checkpoint held out of training are its gate, others give ranges.
+    Without them int8 is calibrated on the clip, and no gate holds it.
     """
 
     output: Path
@@ -32,6 +36,7 @@ class SuiteOptions:
     yolox: Path | None = None
     nanodet: Path | None = None
     annotations: Path | None = None
+    calibration: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -53,38 +58,57 @@ def _steps(options: SuiteOptions) -> Iterator[Step]:
     source = (str(options.source),) if options.source else ()
     checkpoint = str(LITE_CHECKPOINT) if LITE_CHECKPOINT.is_file() else "random"
     forms = ("--lsts-form", "all", "--overwrite")
-    lite, r101 = str(bundles / "lsts-lite"), str(bundles / "lsts-r101")
+    lite, lite_int8, r101, r101_int8 = (
+        str(bundles / name) for name in ("lsts-lite", "lsts-lite-int8", "lsts-r101", "lsts-r101-int8")
+    )
     results: list[Path] = []
 
     def timed(name: str, *words: str) -> Step:
         results.append(folder / f"{name}.json")
         return Step(name, ("bench", *words, "--output", str(results[-1])), results[-1])
 
-    export = ("export", "--checkpoint", checkpoint, "--preset", "lsts-lite", "--output", lite, *forms)
-    yield Step("export lsts-lite", export)
+    on_clip = ("--precision", "int8", "--calibrate", str(_calibration_clip(options)))
+    gated = ("--precision", "auto", "--calibrate", str(options.calibration)) if options.calibration else on_clip
+    export = ("export", "--checkpoint", checkpoint, "--preset", "lsts-lite", *forms)
+    yield Step("export lsts-lite", (*export, "--output", lite))
+    yield Step("export lsts-lite, int8", (*export, "--output", lite_int8, *gated))
     few = ("--frames", "30", "--cold-starts", "1") if options.quick else ()
     yield timed("latency-lite", "latency", lite, *source, *few)
     yield timed("latency-lite-openvino", "latency", lite, *source, "--backend", "openvino", *few)
     yield timed("latency-lite-30fps", "latency", lite, *source, "--pace", "30", "--cold-starts", "0", *few[:2])
     yield timed("latency-lite-video", "latency", lite, *source, "--write-video", "--cold-starts", "0", *few[:2])
+    for backend in BACKENDS:
+        for size, written in (("640x360", ()), ("640x360", ("--write-video",)), ("1280x720", ())):
+            name = f"latency-lite-int8-{backend}-{size}" + ("-video" if written else "")
+            words = ("--backend", backend, "--lsts-form", "auto", "--clip-size", size, *written)
+            starts = ("--cold-starts", "0") if written or size != "640x360" else ()
+            yield timed(name, "latency", lite_int8, *words, *(few[:2] if starts else few), *starts)
     peers = [("--yolox", options.yolox), ("--nanodet", options.nanodet), ("--annotations", options.annotations)]
     given = [word for name, path in peers if path is not None for word in (name, str(path))]
     engines = tuple(word for engine in _engines() for word in ("--engine", engine))
     segments = ("--segments", "2" if options.quick else "20")
-    yield timed("compare-lite", "compare", lite, *source, *engines, *segments, *given)
+    yield timed("compare-lite", "compare", lite, *source, "--also", lite_int8, *engines, *segments, *given)
     measured = ("--annotations", str(options.annotations)) if options.annotations else ()
-    yield timed("sweep-lite", "sweep", lite, *source, "--rounds", "1" if options.quick else "6", *measured)
+    rounds = ("--rounds", "1" if options.quick else "6")
+    yield timed("sweep-lite", "sweep", lite, *source, *rounds, *measured)
+    yield timed("sweep-lite-int8", "sweep", lite_int8, *source, *rounds, *measured)
     yield timed("op", "op", *(("--runs", "3", "--slow-runs", "1") if options.quick else ()))
     if options.paper_size:
-        random = ("export", "--checkpoint", "random", "--seed", "0", "--preset", "lsts-r101", "--output", r101)
-        yield Step("export lsts-r101", (*random, *forms, "--verify-frames", "12"))
+        random = ("export", "--checkpoint", "random", "--seed", "0", "--preset", "lsts-r101", "--verify-frames", "12")
+        yield Step("export lsts-r101", (*random, "--output", r101, *forms))
+        yield Step("export lsts-r101, int8", (*random, "--output", r101_int8, "--overwrite", *on_clip))
         frames = ("--frames", "10" if options.quick else "60", "--warmup-frames", "10", "--cold-starts", "1")
         yield timed("latency-r101", "latency", r101, *frames)
         segments = ("--segments", "1" if options.quick else "6")
-        yield timed("compare-r101", "compare", r101, *engines, *segments)
+        yield timed("compare-r101", "compare", r101, "--also", r101_int8, *engines, *segments)
     page, markdown = folder / "report.html", folder / "report.md"
     files = map(str, results)
     yield Step("report", ("bench", "report", *files, "--output", str(page), "--markdown", str(markdown)), page)
+
+
+def _calibration_clip(options: SuiteOptions) -> Path:
+    """The clip given, else the procedural one, which ``run_suite`` encodes."""
+    return options.source or options.output / "bundles" / clip_name(360, 640)
 
 
 def _engines() -> list[str]:
@@ -114,6 +138,8 @@ def run_suite(options: SuiteOptions, tell: Callable[[str], None]) -> Path:
         raise FileUnwritable(
             f"results folder {options.output}", got=error.strerror, expected="a writable folder", fix="Choose another."
         ) from error
+    if options.source is None:
+        encode_clip(options.output / "bundles", 360, 640)
     steps = steps_of(options)
     for number, step in enumerate(steps, 1):
         tell(f"[{number}/{len(steps)}] {step.name}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from importlib.metadata import version
 
 import numpy as np
 import onnx
@@ -16,6 +17,7 @@ from lsts_edge.export.conv_graphs import conv_graphs, feature_shape
 from lsts_edge.export.head_graph import head_graph
 from lsts_edge.export.join import JOINED_NAMES, join
 from lsts_edge.export.lsts_graph import LSTS_FORMS, lsts_graph, taps_within
+from lsts_edge.export.openvino_ir import FORMS_WITHOUT_IR, openvino_ir
 from lsts_edge.export.programs import programs_of
 from lsts_edge.manifest import (
     DetectionInfo,
@@ -29,6 +31,7 @@ from lsts_edge.manifest import (
     Step,
     TensorInfo,
     WeightsInfo,
+    ir_weights,
 )
 from lsts_edge.model.counts import multiply_adds, parameters, total_parameters
 from lsts_edge.model.lsts import LstsAlignment
@@ -37,7 +40,7 @@ from lsts_edge.opspec import LSTS
 from lsts_edge.presets import ModelPreset
 from lsts_edge.taps import tap_plan
 
-__all__ = ["JOINED_MAX_PARAMETERS", "ExportedModel", "export_model", "with_int8"]
+__all__ = ["JOINED_MAX_PARAMETERS", "ExportedModel", "export_model", "require_ir_form", "with_int8", "with_ir"]
 
 JOINED_MAX_PARAMETERS = 16_000_000
 """Joined graphs repeat the weights of every stage: above this they are written only when asked for."""
@@ -124,6 +127,7 @@ def export_model(
         names = {form: f"{name}.onnx" if form == "default" else f"{name}.{form}.onnx" for form in models}
         files |= {names[form]: model.SerializeToString(deterministic=True) for form, model in models.items()}
         infos[name] = _graph_info(next(iter(models.values())), names, counts.get(name, 0), costs.get(name, 0))
+    tools = {"lsts_edge": __version__, "torch": torch.__version__, "onnx": onnx.__version__}
     size, head = preset.input, preset.head
     written = {
         step.outputs[tensor.name]: tensor
@@ -133,7 +137,7 @@ def export_model(
     }
     manifest = Manifest(
         name=preset.name,
-        tools={"lsts_edge": __version__, "torch": torch.__version__, "onnx": onnx.__version__},
+        tools=tools,
         weights=weights,
         preset=preset,
         input=InputInfo(size.height_px, size.width_px, size.resize, size.pad_value),
@@ -175,6 +179,43 @@ def with_int8(exported: ExportedModel, models: Mapping[str, onnx.ModelProto]) ->
             files |= {infos[name].forms[form]: m.SerializeToString(deterministic=True) for form, m in made.items()}
             infos[name] = replace(infos[name], precision="int8")
     return ExportedModel(replace(manifest, graphs=infos), files)
+
+
+def with_ir(exported: ExportedModel) -> ExportedModel:
+    """The same export with OpenVINO IR beside the ONNX file of every form but ``custom``.
+
+    Raises:
+        ExportError: if OpenVINO does not convert a graph.
+    """
+    manifest, files = exported.manifest, dict(exported.files)
+    infos = {}
+    for name, info in manifest.graphs.items():
+        ir = {
+            form: file.removesuffix(".onnx") + ".xml"
+            for form, file in info.forms.items()
+            if form not in FORMS_WITHOUT_IR
+        }
+        for form, xml in ir.items():
+            onnx_bytes = files[info.forms[form]]
+            files[xml], files[ir_weights(xml)] = openvino_ir(onnx_bytes, name, folded=info.precision != "int8")
+        infos[name] = replace(info, ir=ir)
+    tools = {**manifest.tools, "openvino": version("openvino")}
+    return ExportedModel(replace(manifest, graphs=infos, tools=tools), files)
+
+
+def require_ir_form(forms: Sequence[str]) -> None:
+    """Refuse LSTS forms of which none has an IR.
+
+    Raises:
+        ExportError: if there are forms, and all are ``custom``.
+    """
+    if forms and set(forms) <= set(FORMS_WITHOUT_IR):
+        raise ExportError(
+            "OpenVINO IR of the LSTS graphs",
+            got=f"form {', '.join(forms)} only, whose operator is not OpenVINO's",
+            expected="a form of standard operators",
+            fix="Add --lsts-form taps.",
+        )
 
 
 def _checked_forms(forms: Sequence[str]) -> tuple[str, ...]:

@@ -18,10 +18,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lsts_edge.errors import BundleError, DigestMismatch, FileUnwritable, OptionError
-from lsts_edge.manifest import MANIFEST_MAX_BYTES, FileInfo, Manifest
+from lsts_edge.ir_bytes import check_ir_bytes
+from lsts_edge.manifest import MANIFEST_MAX_BYTES, FileInfo, Manifest, ir_weights
 from lsts_edge.onnx_bytes import check_onnx_bytes
 
-__all__ = ["Bundle", "write_bundle"]
+__all__ = ["Bundle", "Model", "OpenVinoIr", "write_bundle"]
 
 MANIFEST = "manifest.json"
 MAX_ENTRIES = 4096
@@ -30,6 +31,18 @@ _DIGEST = re.compile(r"(?:sha256:)?([0-9a-f]{64})")
 _COPY_AGAIN = "Copy or export the bundle again."
 _RENAME_EXCHANGE = 2
 _AT_FDCWD = -100
+
+
+@dataclass(frozen=True)
+class OpenVinoIr:
+    """A graph as OpenVINO IR: the contents of its ``.xml`` and of its ``.bin``."""
+
+    xml: bytes
+    weights: bytes
+
+
+Model = bytes | OpenVinoIr
+"""A graph in memory, as an engine is handed it: ONNX bytes, or IR."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +82,8 @@ class Bundle:
             content = bundle.read(name)
             if name.endswith(".onnx"):
                 check_onnx_bytes(content, name)
+            elif name.endswith(".xml"):
+                check_ir_bytes(content, bundle.manifest.files[ir_weights(name)].bytes, name)
         return bundle
 
     def read(self, name: str) -> bytes:
@@ -100,21 +115,35 @@ class Bundle:
             BundleError: if there is no such graph or form.
             DigestMismatch: if the file was changed since the bundle was opened.
         """
+        return self.read(self.manifest.graphs[graph].forms[self._form_of(graph, form)])
+
+    def model_for(self, engine: str, graph: str, form: str = "default") -> Model:
+        """What an engine is best handed: IR for ``openvino`` where the bundle has it, else the ONNX bytes.
+
+        Raises:
+            BundleError: if there is no such graph or form.
+            DigestMismatch: if a file was changed since the bundle was opened.
+        """
+        found = self._form_of(graph, form)
+        xml = self.manifest.graphs[graph].ir.get(found) if engine == "openvino" else None
+        return self.graph_bytes(graph, found) if xml is None else OpenVinoIr(self.read(xml), self.read(ir_weights(xml)))
+
+    def _form_of(self, graph: str, form: str) -> str:
         graphs = self.manifest.graphs
         if graph not in graphs:
             raise BundleError(
                 f"bundle {self.path}", got=f"no graph {graph!r}", expected=", ".join(graphs), fix="Export it again."
             )
         forms = graphs[graph].forms
-        name = forms.get(form, forms.get("default"))
-        if name is None:
+        found = form if form in forms else "default"
+        if found not in forms:
             raise BundleError(
                 f"graph {graph} in bundle {self.path}",
                 got=f"no form {form!r}",
                 expected=", ".join(forms),
                 fix=f"Export with this form or run with one of {', '.join(forms)}.",
             )
-        return self.read(name)
+        return found
 
     def _check_listing(self) -> None:
         found = _list_files(self.path)

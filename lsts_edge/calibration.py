@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from lsts_edge.bundle import Bundle
+from lsts_edge.bundle import Bundle, Model
 from lsts_edge.errors import OptionError
 from lsts_edge.evaluation.annotations import AnnotationSet
 from lsts_edge.evaluation.bundles import read_image
@@ -122,7 +122,7 @@ class _Recorder:
         self._kept = kept
         self.name, self.provider, self.version = backend.name, backend.provider, backend.version
 
-    def load(self, model: bytes, name: str) -> Session:
+    def load(self, model: Model, name: str) -> Session:
         return _RecordedSession(self._backend.load(model, name), self._kept.setdefault(name, []))
 
 

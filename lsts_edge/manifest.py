@@ -31,6 +31,7 @@ __all__ = [
     "Step",
     "TensorInfo",
     "WeightsInfo",
+    "ir_weights",
 ]
 
 SCHEMA_VERSION = 1
@@ -39,7 +40,8 @@ MAX_FILES = 256
 MAX_FILE_BYTES = (1 << 31) - 1  # protobuf's own limit for one message
 MAX_ELEMENTS = 1 << 31
 MAX_INT8_TOLERANCE = 0.25
-FILE_SUFFIXES = (".onnx", ".npz", ".json", ".txt", ".md")
+MAX_IR_XML_BYTES = 8 << 20  # walked in Python before the engine reads it
+FILE_SUFFIXES = (".onnx", ".xml", ".bin", ".npz", ".json", ".txt", ".md")
 DETECTION_SLOTS = ("boxes", "scores", "labels")
 PROGRAM_KINDS = ("first", "keyframe", "propagated")
 
@@ -80,7 +82,11 @@ class StateInfo(TensorInfo):
 
 @dataclass(frozen=True)
 class GraphInfo:
-    """One subgraph: its tensors, and the file of each of its forms (``{"default": "heavy.onnx"}``)."""
+    """One subgraph: its tensors, and the file of each of its forms (``{"default": "heavy.onnx"}``).
+
+    ``ir`` names the OpenVINO IR of forms that have it (``{"default": "heavy.xml"}``); the weights are in the ``.bin``
+    file of the same name.
+    """
 
     inputs: tuple[TensorInfo, ...]
     outputs: tuple[TensorInfo, ...]
@@ -88,6 +94,7 @@ class GraphInfo:
     parameters: int
     multiply_adds: int
     precision: Literal["fp32", "fp16", "bf16", "int8"] = "fp32"
+    ir: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -369,7 +376,20 @@ class Manifest:
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready nested dictionary, without ``manifest_sha256``."""
-        return dataclasses.asdict(self)
+        data = dataclasses.asdict(self)
+        for graph in data["graphs"].values():
+            if not graph["ir"]:
+                del graph["ir"]  # a bundle without IR has the bytes it always had, and older versions read it
+        if data["precision"] is None:
+            del data["precision"]
+        if data["parity"] is not None and data["parity"]["reference"] == "torch":
+            del data["parity"]["reference"]
+        return data
+
+    def ir_bytes(self, graph: str, form: str) -> int:
+        """Size of the IR of a graph in a form, both files; 0 where there is none."""
+        xml = self.graphs[graph].ir.get(form)
+        return 0 if xml is None else self.files[xml].bytes + self.files[ir_weights(xml)].bytes
 
     def to_json(self) -> bytes:
         """The bytes of ``manifest.json``: canonical JSON with ``manifest_sha256`` over the rest.
@@ -382,6 +402,11 @@ class Manifest:
         raw = canonical_json(data)
         _check(len(raw) <= MANIFEST_MAX_BYTES, "size", f"{len(raw)} bytes", f"at most {MANIFEST_MAX_BYTES} bytes")
         return raw
+
+
+def ir_weights(xml: str) -> str:
+    """Name of the file with the weights of an IR graph."""
+    return xml.removesuffix(".xml") + ".bin"
 
 
 def _check(holds: bool, problem: str, got: object, expected: str) -> None:
@@ -410,6 +435,11 @@ def _check_graphs(graphs: Mapping[str, GraphInfo], lsts: LstsInfo | None) -> Non
         for file in graph.forms.values():
             _check(file.endswith(".onnx"), f"graph {name}: file", ascii(file)[:80], "a file name ending in .onnx")
             _check(file not in owners, f"graph {name}: file", file, f"a file of its own (also {owners.get(file)})")
+            owners[file] = name
+        _check(set(graph.ir) <= forms, f"graph {name}: ir", sorted(graph.ir), ", ".join(sorted(forms)))
+        for file in graph.ir.values():
+            _check(file.endswith(".xml"), f"graph {name}: ir", ascii(file)[:80], "a file name ending in .xml")
+            _check(file not in owners, f"graph {name}: ir", file, f"a file of its own (also {owners.get(file)})")
             owners[file] = name
 
 
@@ -474,8 +504,13 @@ def _check_files(files: Mapping[str, FileInfo], graphs: Mapping[str, GraphInfo])
         _check(plain, "files: name", ascii(name)[:80], expected)
     _check_unique_folded(files)
     used = {file for graph in graphs.values() for file in graph.forms.values()}
-    listed = {name for name in files if name.endswith(".onnx")}
-    _check(used == listed, "files", f"graph files {sorted(used ^ listed)[:4]}", "each graph's file, and no other .onnx")
+    for xml in (file for graph in graphs.values() for file in graph.ir.values()):
+        used |= {xml, ir_weights(xml)}
+        size = files[xml].bytes if xml in files else 0
+        _check(size <= MAX_IR_XML_BYTES, f"files: {xml}", f"{size} bytes", f"at most {MAX_IR_XML_BYTES} bytes")
+    listed = {name for name in files if name.endswith((".onnx", ".xml", ".bin"))}
+    expected = "each graph's files, and no other .onnx, .xml or .bin"
+    _check(used == listed, "files", f"graph files {sorted(used ^ listed)[:4]}", expected)
 
 
 def _check_unique_folded(names: Iterable[str]) -> None:

@@ -16,6 +16,7 @@ from lsts_edge.errors import CheckFailed, FileUnwritable, OptionError
 from lsts_edge.golden import GOLDEN_FILE, GoldenRecorder
 from lsts_edge.manifest import WeightsInfo
 from lsts_edge.presets import get_preset
+from lsts_edge.runtime.session import open_backend
 from lsts_edge.verification import (
     CLIP_FRAMES,
     CLIP_SEED,
@@ -96,6 +97,7 @@ def publish(
     *,
     forms: Sequence[str] = ("taps",),
     joined: bool | None = None,
+    openvino: bool = False,
     overwrite: bool = False,
     frames: int = CLIP_FRAMES,
     video: str | Path | None = None,
@@ -113,6 +115,7 @@ def publish(
         output: the bundle's directory.
         forms: LSTS forms, the default one first.
         joined: write joined graphs; None decides by size.
+        openvino: write OpenVINO IR too, and compare it in OpenVINO.
         overwrite: replace a bundle that is there.
         frames: length of the comparison, at least 1.
         video: compare on the first frames of this video too; the built-in clip is always compared and recorded.
@@ -121,10 +124,11 @@ def publish(
 
     Raises:
         CheckFailed: if the graphs and torch disagree, or AP50 falls below the plan's floor; nothing is written.
-        ExportError: if a part has no ONNX form.
+        ExportError: if a part has no ONNX form, or no IR where that is asked for.
         FileUnwritable: if the path is taken or cannot be written.
+        ProviderMissing: if IR is asked for and OpenVINO is not installed.
     """
-    from lsts_edge.export.exporter import export_model
+    from lsts_edge.export.exporter import export_model, require_ir_form, with_ir
 
     if frames < 1:
         raise OptionError("frames to compare", got=frames, expected="at least 1", fix="Give a positive number.")
@@ -133,6 +137,9 @@ def publish(
         raise FileUnwritable(
             f"bundle {root}", got="a bundle there", expected="a free path", fix="Choose another, or add --overwrite."
         )
+    if openvino:
+        open_backend("openvino")  # told now, not after the export
+        require_ir_form(forms if network.preset.lsts is not None else ())
     seconds: dict[str, float] = {}
     begin = time.perf_counter()
     exported = export_model(network, weights, forms=forms, joined=joined, progress=progress)
@@ -159,35 +166,51 @@ def publish(
         check_parity(reports[1])
     seconds["verify"] = time.perf_counter() - begin
 
+    begin = time.perf_counter()
     if precision is not None:
         from lsts_edge.precision import choose_precision
 
-        begin = time.perf_counter()
-        form = None if checked is None else checked[0]
-        exported, info = choose_precision(exported, precision, form=form, told=progress)
-        manifest = dataclasses.replace(exported.manifest, precision=info)
-        if info.chosen.int8_graphs:
-            recorder = GoldenRecorder(size.height_px, size.width_px, CLIP_SEED)
-            progress(f"recording {frames} frames of the int8 graphs, and comparing engines and torch")
-            reports, error = _int8_parity(network, exported, root, frames, checked, recorder)
-            manifest = dataclasses.replace(manifest, precision=dataclasses.replace(info, torch_tensor_error=error))
-        seconds["precision"] = time.perf_counter() - begin
+        exported, info = choose_precision(
+            exported, precision, form=None if checked is None else checked[0], told=progress
+        )
+        exported = dataclasses.replace(exported, manifest=dataclasses.replace(exported.manifest, precision=info))
+    if openvino:
+        progress("converting to OpenVINO IR")
+        exported = with_ir(exported)
+    manifest = exported.manifest
+    ir_reports: list[ParityReport] = []
+    if manifest.precision is not None and manifest.precision.chosen.int8_graphs:
+        recorder = GoldenRecorder(size.height_px, size.width_px, CLIP_SEED)
+        progress(f"recording {frames} frames of the int8 graphs, and comparing engines and torch")
+        reports, error = _int8_parity(network, exported, root, frames, checked, recorder)
+        info = dataclasses.replace(manifest.precision, torch_tensor_error=error)
+        manifest = dataclasses.replace(manifest, precision=info)
+    elif openvino:
+        progress(f"comparing {frames} frames of the IR with torch")
+        draft = DraftBundle.of(root, manifest, exported.files)
+        reference = TorchReference(network, clip_images(frames, size.height_px, size.width_px), interval)
+        ir_forms = tuple(form for form in checked or () if form != "custom") or None
+        ir_reports.append(verify_bundle(draft, reference, backend="openvino", forms=ir_forms))
+        check_parity(ir_reports[0])
+    if precision is not None or openvino:
+        seconds["precision and IR"] = time.perf_counter() - begin
 
     begin = time.perf_counter()
     progress("writing the bundle")
     default_form = None if manifest.lsts is None else manifest.lsts.default_form
-    infos = [report.to_info(default_form) for report in reports]
+    infos, ir_infos = ([report.to_info(default_form) for report in found] for found in (reports, ir_reports))
     parity = dataclasses.replace(
         infos[0],
         frames=sum(info.frames for info in infos),
         boxes=sum(info.boxes for info in infos),
         near_threshold=sum(info.near_threshold for info in infos),
-        max_tensor_error=max(info.max_tensor_error for info in infos),
+        max_tensor_error=max(info.max_tensor_error for info in (*infos, *ir_infos)),
+        backend=", ".join(dict.fromkeys(info.backend for info in (*infos, *ir_infos))),
     )
     files: dict[str, bytes | Path] = {**exported.files, GOLDEN_FILE: recorder.to_bytes()}
     bundle = write_bundle(root, dataclasses.replace(manifest, parity=parity), files, overwrite=overwrite)
     seconds["write"] = time.perf_counter() - begin
-    return Published(bundle, tuple(reports), seconds)
+    return Published(bundle, (*reports, *ir_reports), seconds)
 
 
 def _int8_parity(

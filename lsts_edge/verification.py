@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from lsts_edge.bundle import Bundle
+from lsts_edge.bundle import Bundle, Model
 from lsts_edge.clips import moving_clip
 from lsts_edge.errors import BundleError, CheckFailed, OpLibraryError, OptionError
 from lsts_edge.golden import GOLDEN_FILE, Golden, GoldenRecorder, TensorSample
@@ -32,7 +32,7 @@ from lsts_edge.parity import (
 )
 from lsts_edge.runtime.pipeline import Kind, Pipeline
 from lsts_edge.runtime.preprocess import Preprocessor
-from lsts_edge.runtime.session import Backend, Session, open_backend
+from lsts_edge.runtime.session import Backend, Session, model_digest, open_backend
 
 if TYPE_CHECKING:
     from lsts_edge.model.network import VideoNetwork
@@ -426,11 +426,11 @@ class _LoadsOnce:
 
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
-        self._sessions: dict[bytes, Session] = {}
+        self._sessions: dict[str, Session] = {}
         self.name, self.provider, self.version = backend.name, backend.provider, backend.version
 
-    def load(self, model: bytes, name: str) -> Session:
-        key = hashlib.sha256(model).digest()
+    def load(self, model: Model, name: str) -> Session:
+        key = model_digest(model)
         if key not in self._sessions:
             self._sessions[key] = self._backend.load(model, name)
         return self._sessions[key]

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import onnxruntime
 
+from lsts_edge.bundle import Model
 from lsts_edge.custom_ops.finder import library_path
 from lsts_edge.errors import OpLibraryVersion, ProviderError, ProviderUnavailable
 from lsts_edge.runtime.session import INSTALL_LINES
@@ -77,8 +78,8 @@ class OnnxRuntimeBackend:
             )
         self._oplib = library_path(ort_version=self.version, provider=provider) if custom_op else None
 
-    def load(self, model: bytes, name: str) -> _OnnxRuntimeSession:
-        """Create a session from the model's bytes.
+    def load(self, model: Model, name: str) -> _OnnxRuntimeSession:
+        """Create a session from the model's bytes, which must be ONNX.
 
         Raises:
             OpLibraryVersion: if the custom-op library does not fit this ONNX Runtime.

@@ -1,4 +1,4 @@
-"""OpenVINO behind the session interface: CPU, GPU and AUTO, float32 unless told otherwise."""
+"""OpenVINO behind the session interface: ONNX or IR, on CPU, GPU or AUTO, float32 unless told otherwise."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import openvino
 
+from lsts_edge.bundle import Model, OpenVinoIr
 from lsts_edge.errors import OpLibraryProvider, OptionError, ProviderError, ProviderUnavailable
 
 __all__ = ["OpenVinoBackend"]
@@ -47,7 +48,7 @@ class _OpenVinoSession:
 
 
 class OpenVinoBackend:
-    """Loads ONNX graphs into OpenVINO on one device with the latency hint."""
+    """Loads ONNX or IR graphs into OpenVINO on one device with the latency hint."""
 
     name = "openvino"
 
@@ -122,14 +123,14 @@ class OpenVinoBackend:
         self._extension = openvino_extension(threads)  # owns the operations: lives as long as the core
         self._core.add_extension(self._extension)
 
-    def load(self, model: bytes, name: str) -> _OpenVinoSession:
+    def load(self, model: Model, name: str) -> _OpenVinoSession:
         """Compile the model's bytes for the device.
 
         Raises:
             ProviderError: if OpenVINO refuses the model.
         """
         try:
-            graph = self._core.read_model(io.BytesIO(model))
+            graph = self._read(model)
             compiled = self._core.compile_model(graph, _DEVICES[self.provider], self._config)
         except Exception as error:
             raise ProviderError(
@@ -139,6 +140,12 @@ class OpenVinoBackend:
                 fix="Use a newer OpenVINO, or --backend onnxruntime.",
             ) from error
         return _OpenVinoSession(compiled, name)
+
+    def _read(self, model: Model) -> Any:
+        if not isinstance(model, OpenVinoIr):
+            return self._core.read_model(io.BytesIO(model))
+        # With a tensor beside it, bytes are taken for the XML itself and never for a path.
+        return self._core.read_model(model.xml, openvino.Tensor(np.frombuffer(model.weights, np.uint8)))
 
 
 def _last_line(error: BaseException) -> str:

@@ -132,7 +132,7 @@ def _open_forms(
     for form in forms:
         try:
             engine = open_backend(backend, provider, threads=threads, precision=precision, custom_op=form == "custom")
-            sessions[form] = engine.load(bundle.graph_bytes(graph, form), graph)
+            sessions[form] = engine.load(bundle.model_for(backend, graph, form), graph)
             version = engine.version
         except OpLibraryError as error:
             refused[form] = str(error)

@@ -105,7 +105,7 @@ class Pipeline:
         sessions: dict[str, Session] = {}
         for step in (step for steps in programs.values() for step in steps):
             if step.graph not in sessions:
-                model = bundle.graph_bytes(step.graph, form or "default")
+                model = bundle.model_for(backend.name, step.graph, form or "default")
                 sessions[step.graph] = backend.load(model, step.graph)
         state = tuple(slot.name for slot in manifest.state)
         self._loaded = _Loaded(

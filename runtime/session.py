@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.metadata
 import importlib.util
 from collections.abc import Mapping
@@ -10,9 +11,10 @@ from typing import Protocol
 
 import numpy as np
 
+from lsts_edge.bundle import Model, OpenVinoIr
 from lsts_edge.errors import OptionError, ProviderMissing
 
-__all__ = ["BACKENDS", "INSTALL_LINES", "Backend", "Session", "open_backend"]
+__all__ = ["BACKENDS", "INSTALL_LINES", "Backend", "Session", "model_digest", "open_backend"]
 
 BACKENDS: Mapping[str, tuple[str, ...]] = {
     "onnxruntime": ("cpu", "cuda", "tensorrt"),
@@ -58,12 +60,19 @@ class Backend(Protocol):
     def version(self) -> str:
         """The engine's version."""
 
-    def load(self, model: bytes, name: str) -> Session:
-        """Load a serialised ONNX model from verified bytes; ``name`` is for messages.
+    def load(self, model: Model, name: str) -> Session:
+        """Load a graph from verified bytes, ONNX or (OpenVINO only) IR; ``name`` is for messages.
 
         Raises:
             ProviderUnavailable: if the engine puts the graph on another provider, or cannot load it.
         """
+
+
+def model_digest(model: Model) -> str:
+    """SHA-256 of a graph's bytes: equal graphs need one session."""
+    if isinstance(model, OpenVinoIr):
+        return hashlib.sha256(hashlib.sha256(model.xml).digest() + hashlib.sha256(model.weights).digest()).hexdigest()
+    return hashlib.sha256(model).hexdigest()
 
 
 def open_backend(

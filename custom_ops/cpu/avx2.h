@@ -31,19 +31,41 @@ struct Avx2Eight {
     return _mm256_andnot_ps(below, _mm256_mul_ps(p, _mm256_castsi256_ps(power)));
   }
 
+  // From rows whose halves are already paired, row i with row i + 4. Blends run beside shuffles, so they replace half of
+  // those that a transposition takes.
+  static void transpose_paired8(const F8* a, const F8* b, F8* v) {
+    for (int half = 0; half < 2; ++half) {
+      const F8* in = half ? b : a;
+      const F8 low01 = _mm256_unpacklo_ps(in[0], in[1]), high01 = _mm256_unpackhi_ps(in[0], in[1]);
+      const F8 low23 = _mm256_unpacklo_ps(in[2], in[3]), high23 = _mm256_unpackhi_ps(in[2], in[3]);
+      const F8 low = _mm256_shuffle_ps(low01, low23, 0x4e), high = _mm256_shuffle_ps(high01, high23, 0x4e);
+      v[4 * half + 0] = _mm256_blend_ps(low01, low, 0xcc), v[4 * half + 1] = _mm256_blend_ps(low23, low, 0x33);
+      v[4 * half + 2] = _mm256_blend_ps(high01, high, 0xcc), v[4 * half + 3] = _mm256_blend_ps(high23, high, 0x33);
+    }
+  }
+
   static void transpose8(F8* v) {
-    const F8 a0 = _mm256_unpacklo_ps(v[0], v[1]), a1 = _mm256_unpackhi_ps(v[0], v[1]);
-    const F8 a2 = _mm256_unpacklo_ps(v[2], v[3]), a3 = _mm256_unpackhi_ps(v[2], v[3]);
-    const F8 a4 = _mm256_unpacklo_ps(v[4], v[5]), a5 = _mm256_unpackhi_ps(v[4], v[5]);
-    const F8 a6 = _mm256_unpacklo_ps(v[6], v[7]), a7 = _mm256_unpackhi_ps(v[6], v[7]);
-    const F8 b0 = _mm256_shuffle_ps(a0, a2, 0x44), b1 = _mm256_shuffle_ps(a0, a2, 0xee);
-    const F8 b2 = _mm256_shuffle_ps(a1, a3, 0x44), b3 = _mm256_shuffle_ps(a1, a3, 0xee);
-    const F8 b4 = _mm256_shuffle_ps(a4, a6, 0x44), b5 = _mm256_shuffle_ps(a4, a6, 0xee);
-    const F8 b6 = _mm256_shuffle_ps(a5, a7, 0x44), b7 = _mm256_shuffle_ps(a5, a7, 0xee);
-    v[0] = _mm256_permute2f128_ps(b0, b4, 0x20), v[4] = _mm256_permute2f128_ps(b0, b4, 0x31);
-    v[1] = _mm256_permute2f128_ps(b1, b5, 0x20), v[5] = _mm256_permute2f128_ps(b1, b5, 0x31);
-    v[2] = _mm256_permute2f128_ps(b2, b6, 0x20), v[6] = _mm256_permute2f128_ps(b2, b6, 0x31);
-    v[3] = _mm256_permute2f128_ps(b3, b7, 0x20), v[7] = _mm256_permute2f128_ps(b3, b7, 0x31);
+    F8 a[4], b[4];
+    for (int i = 0; i < 4; ++i) {
+      a[i] = _mm256_permute2f128_ps(v[i], v[i + 4], 0x20);
+      b[i] = _mm256_permute2f128_ps(v[i], v[i + 4], 0x31);
+    }
+    transpose_paired8(a, b, v);
+  }
+
+  static void load_turned8(const float* p, int64_t stride, F8* v) {
+    F8 a[4], b[4];
+    for (int i = 0; i < 4; ++i) {
+      const float* far = p + 4 * stride;
+      a[i] = _mm256_insertf128_ps(_mm256_castps128_ps256(_mm_loadu_ps(p)), _mm_loadu_ps(far), 1);
+      b[i] = _mm256_insertf128_ps(_mm256_castps128_ps256(_mm_loadu_ps(p + 4)), _mm_loadu_ps(far + 4), 1);
+      p += stride;
+    }
+    transpose_paired8(a, b, v);
+  }
+  static void load_turned8(const Half* p, int64_t stride, F8* v) {
+    for (int i = 0; i < 8; ++i) v[i] = load8(p + i * stride);
+    transpose8(v);
   }
 
   // The sum over the lanes of each of eight vectors.

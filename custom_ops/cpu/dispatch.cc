@@ -63,7 +63,8 @@ TileLayout CpuRunner::layout(int64_t rows, int64_t columns, const Call& call) co
   int64_t cells = 0;
   for (const TapGroup& group : plan_.groups)
     cells = std::max<int64_t>(cells, (group.max_y - group.min_y + kRowsAtOnce) * (columns + group.max_x - group.min_x));
-  const int64_t channels = std::min(kernel_->block, round_up(std::max(call.c, call.e), 2 * kAlignFloats));
+  // Whole half blocks: the tile's gather step never takes a narrower stride for more channels than half a block.
+  const int64_t channels = std::min(kernel_->block, round_up(std::max(call.c, call.e), kernel_->block / 2));
   TileLayout out{};
   out.rows = rows, out.columns = columns;
   out.tap_stride = round_up(static_cast<int64_t>(plan_.taps.size()), kPositionBlock);

@@ -31,38 +31,36 @@ struct Tile {
     for (int64_t i = 0; i < count; ++i) out[i] = value;
   }
 
+  // Eight rows of eight become eight columns.
+  template <class From, class To>
+  static void turn8(const From* in, int64_t in_stride, To* out, int64_t out_stride) {
+    F8 v[kEight];
+    Simd::load_turned8(in, in_stride, v);
+    for (int64_t i = 0; i < kEight; ++i) Simd::store8(out + i * out_stride, v[i]);
+  }
+
   // Eight channels (fewer at the end: the rest become 0) of `columns` cells, from planes to [column][stride].
   template <class T>
   static void pack_row(const T* in, int64_t plane, int64_t channels, int64_t columns, float* out, int64_t stride) {
-    if (columns < kEight) {
-      for (int64_t x = 0; x < columns; ++x)
-        for (int64_t c = 0; c < kEight; ++c) out[x * stride + c] = c < channels ? widen(in[c * plane + x]) : 0.0f;
-      return;
+    if (channels == kEight && columns >= kEight) {
+      for (int64_t x = 0; x + kEight < columns; x += kEight) turn8(in + x, plane, out + x * stride, stride);
+      const int64_t x = columns - kEight;  // the last block overlaps instead of being short
+      return turn8(in + x, plane, out + x * stride, stride);
     }
-    for (int64_t at = 0; at < columns; at += kEight) {
-      const int64_t x = smaller(at, columns - kEight);  // the last block overlaps instead of being short
-      F8 v[kEight];
-      for (int64_t c = 0; c < kEight; ++c) v[c] = c < channels ? Simd::load8(in + c * plane + x) : Simd::set8(0.0f);
-      Simd::transpose8(v);
-      for (int64_t c = 0; c < kEight; ++c) Simd::store8(out + (x + c) * stride, v[c]);
-    }
+    for (int64_t x = 0; x < columns; ++x)
+      for (int64_t c = 0; c < kEight; ++c) out[x * stride + c] = c < channels ? widen(in[c * plane + x]) : 0.0f;
   }
 
   // The reverse of pack_row.
   template <class T>
   static void unpack_row(const float* in, int64_t stride, int64_t channels, int64_t columns, T* out, int64_t plane) {
-    if (columns < kEight) {
-      for (int64_t c = 0; c < channels; ++c)
-        for (int64_t x = 0; x < columns; ++x) narrow(in[x * stride + c], out + c * plane + x);
-      return;
+    if (channels == kEight && columns >= kEight) {
+      for (int64_t x = 0; x + kEight < columns; x += kEight) turn8(in + x * stride, stride, out + x, plane);
+      const int64_t x = columns - kEight;
+      return turn8(in + x * stride, stride, out + x, plane);
     }
-    for (int64_t at = 0; at < columns; at += kEight) {
-      const int64_t x = smaller(at, columns - kEight);
-      F8 v[kEight];
-      for (int64_t c = 0; c < kEight; ++c) v[c] = Simd::load8(in + (x + c) * stride);
-      Simd::transpose8(v);
-      for (int64_t c = 0; c < channels; ++c) Simd::store8(out + c * plane + x, v[c]);
-    }
+    for (int64_t c = 0; c < channels; ++c)
+      for (int64_t x = 0; x < columns; ++x) narrow(in[x * stride + c], out + c * plane + x);
   }
 
   // Where rows of a block lie once packed: row y at (y - origin) modulo `depth`, columns [first_column, end_column).

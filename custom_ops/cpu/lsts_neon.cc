@@ -71,6 +71,11 @@ struct Neon {
       v[i + 4].low = kept;
     }
   }
+  template <class T>
+  static void load_turned8(const T* p, int64_t stride, F8* v) {
+    for (int i = 0; i < 8; ++i) v[i] = load8(p + i * stride);
+    transpose8(v);
+  }
   static F8 reduce8(const Wide* v) {
     return {vpaddq_f32(vpaddq_f32(v[0], v[1]), vpaddq_f32(v[2], v[3])),
             vpaddq_f32(vpaddq_f32(v[4], v[5]), vpaddq_f32(v[6], v[7]))};

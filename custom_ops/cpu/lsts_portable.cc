@@ -72,6 +72,11 @@ struct Portable {
         v[j].lane[i] = kept;
       }
   }
+  template <class T>
+  static void load_turned8(const T* p, int64_t stride, F8* v) {
+    for (int i = 0; i < 8; ++i) v[i] = load8(p + i * stride);
+    transpose8(v);
+  }
   static F8 reduce8(const Wide* v) {
     return each([v](int i) {
       float sum = 0.0f;

@@ -31,6 +31,7 @@ ALL_FORMS = ("taps", "custom", "gridsample")
     epilog=examples(
         "lsts-edge export --checkpoint examples/weights/lsts-lite.safetensors --output demo/bundle",
         "lsts-edge export --checkpoint random --seed 0 --preset lsts-r101 --output /tmp/r101",
+        "lsts-edge export --checkpoint mine.safetensors --output b --format openvino",
         "lsts-edge export --checkpoint mine.safetensors --output b --lsts-form all --verify-video street.mp4",
         "lsts-edge export --checkpoint mine.safetensors --output b --precision auto --calibrate vid/train.json "
         "--gate-sequences swing,tennis",
@@ -49,6 +50,13 @@ ALL_FORMS = ("taps", "custom", "gridsample")
     multiple=True,
     type=click.Choice([*ALL_FORMS, "all"]),
     help="May be repeated; the first is the default form [default: taps].",
+)
+@click.option(
+    "--format",
+    "formats",
+    multiple=True,
+    type=click.Choice(["onnx", "openvino"]),
+    help="openvino: write OpenVINO IR beside the ONNX files, which are always written. May be repeated.",
 )
 @click.option("--overwrite", is_flag=True, help="Replace a bundle that is there.")
 @click.option("--verify-video", type=click.Path(), help="Compare on this video too, besides the built-in clip.")
@@ -75,6 +83,7 @@ def command(
     width: int | None,
     joined: bool | None,
     forms: tuple[str, ...],
+    formats: tuple[str, ...],
     overwrite: bool,
     verify_video: str | None,
     verify_frames: int,
@@ -110,6 +119,7 @@ def command(
         output,
         forms=chosen,
         joined=joined,
+        openvino="openvino" in formats,
         overwrite=overwrite,
         frames=verify_frames,
         video=verify_video,
@@ -182,9 +192,12 @@ def export_lines(published: Published) -> Iterator[str]:
         for program in report.programs:
             totals = program.totals
             which = f"{program.form + ', ' if program.form else ''}{'joined' if program.joined else 'split'}"
-            label = f"{which}, {report.backend}" if report.limits.loose else which
+            if report.limits.loose:
+                which += f", {report.backend}"
+            elif report.backend.startswith("openvino"):
+                which += ", IR in OpenVINO"
             yield (
-                f"parity ({label}): tensor error {totals.max_tensor_error:.1e} over {totals.frames} frames, "
+                f"parity ({which}): tensor error {totals.max_tensor_error:.1e} over {totals.frames} frames, "
                 f"{totals.boxes} boxes, {totals.unmatched} unmatched, {totals.near_threshold} near a threshold"
             )
     if manifest.precision is not None:
@@ -198,13 +211,15 @@ def export_lines(published: Published) -> Iterator[str]:
 
 
 def _table(manifest: Manifest) -> Iterator[str]:
-    yield f"{'graph':<18} {'parameters':>12} {'multiply-adds':>16} {'form':<10} {'size':>10}"
+    ir_title = f" {'IR':>10}" if any(graph.ir for graph in manifest.graphs.values()) else ""
+    yield f"{'graph':<18} {'parameters':>12} {'multiply-adds':>16} {'form':<10} {'size':>10}{ir_title}"
     programs = (*manifest.programs.values(), *manifest.joined.values())
     for name in dict.fromkeys(step.graph for steps in programs for step in steps):
         graph = manifest.graphs[name]
         for index, (form, file) in enumerate(graph.forms.items()):
             row = _row(name, graph) if index == 0 else ""
-            yield f"{row:<48} {form:<10} {_megabytes(manifest.files[file].bytes):>10}"
+            ir = f" {_megabytes(manifest.ir_bytes(name, form)):>10}" if form in graph.ir else ""
+            yield f"{row:<48} {form:<10} {_megabytes(manifest.files[file].bytes):>10}{ir}"
 
 
 def _row(name: str, graph: GraphInfo) -> str:

@@ -85,28 +85,32 @@ def _description(manifest: Manifest) -> Iterator[str]:
 def _graph_table(manifest: Manifest) -> Iterator[str]:
     programs = [*manifest.programs.values(), *manifest.joined.values()]
     in_order = dict.fromkeys([step.graph for steps in programs for step in steps] + list(manifest.graphs))
+    has_ir = any(graph.ir for graph in manifest.graphs.values())
+    sizes = ("size", "IR size") if has_ir else ("size",)
     rows: list[tuple[str, ...]] = [
-        ("graph", "parameters", "multiply-adds", "size", "precision", "forms", "inputs -> outputs")
+        ("graph", "parameters", "multiply-adds", *sizes, "precision", "forms", "inputs -> outputs")
     ]
-    rows.extend(_graph_row(manifest, name) for name in in_order)
+    rows.extend(_graph_row(manifest, name, has_ir) for name in in_order)
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     for row in rows:
         cells = [
-            cell.rjust(width) if 1 <= column <= 3 else cell.ljust(width)
+            cell.rjust(width) if 1 <= column <= 2 + len(sizes) else cell.ljust(width)
             for column, (cell, width) in enumerate(zip(row, widths, strict=True))
         ]
         yield "  ".join(cells).rstrip()
 
 
-def _graph_row(manifest: Manifest, name: str) -> tuple[str, ...]:
+def _graph_row(manifest: Manifest, name: str, has_ir: bool) -> tuple[str, ...]:
     graph = manifest.graphs[name]
     size = sum(manifest.files[file].bytes for file in graph.forms.values())
     inputs, outputs = (", ".join(tensor.name for tensor in tensors) for tensors in (graph.inputs, graph.outputs))
+    ir_size = sum(manifest.ir_bytes(name, form) for form in graph.ir)
     return (
         name,
         f"{graph.parameters:,}",
         f"{graph.multiply_adds:,}",
         _bytes(size),
+        *((_bytes(ir_size) if ir_size else "-",) if has_ir else ()),
         graph.precision,
         ", ".join(graph.forms),
         f"{inputs} -> {outputs}",

@@ -68,7 +68,9 @@ def command(
     network = _live_network(opened, checkpoint, recorded)
     with _reference(opened, network, frames, video) as reference:
         if not as_json:
-            click.echo(f"{opened.manifest.name} on {backend} against {reference.description}")
+            has_ir = backend == "openvino" and any(graph.ir for graph in opened.manifest.graphs.values())
+            engine = f"{backend}, from IR," if has_ir else backend
+            click.echo(f"{opened.manifest.name} on {engine} against {reference.description}")
         report = verify_bundle(
             opened,
             reference,

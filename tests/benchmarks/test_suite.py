@@ -26,7 +26,7 @@ def parse(words: tuple[str, ...]) -> None:
 
 @pytest.mark.parametrize("quick", [True, False])
 def test_every_step_is_a_command_that_exists(tmp_path: Path, quick: bool) -> None:
-    here = {name: tmp_path / name for name in ("source", "yolox", "nanodet", "annotations")}
+    here = {name: tmp_path / name for name in ("source", "yolox", "nanodet", "annotations", "calibration")}
     steps = steps_of(SuiteOptions(tmp_path, quick=quick, **here))
     for step in steps:
         parse(step.words)

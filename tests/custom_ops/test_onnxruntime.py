@@ -298,8 +298,10 @@ def test_one_library_runs_on_older_engines(root: Path, case: OpCase, tmp_path: P
     python = root / ".cache" / "onnxruntime" / version / "bin" / "python"
     if not (python.parent.parent / "ready").exists():
         pytest.skip(f"no environment with onnxruntime {version}: make test-slow makes it")
-    told, warnings = probe(python, case, tmp_path, model_of(case))
-    assert told["version"] == version
+    model = onnx.load_model_from_string(model_of(case))
+    model.ir_version = 9  # the newest that 1.17 reads; the op is the same
+    told, warnings = probe(python, case, tmp_path, model.SerializeToString())
+    assert told.get("version") == version, told
     assert told["error_max"] <= case.allowed.max()
     assert warnings == ""
 

@@ -21,6 +21,7 @@ __all__ = ["command"]
     epilog=examples(
         "lsts-edge bench latency demo/bundle",
         "lsts-edge bench latency demo/bundle clip.mp4 --pace 30 --output latency.json",
+        "lsts-edge bench latency demo/bundle --clip-size 1280x720 --write-video",
         "lsts-edge bench latency demo/bundle --backend openvino --threads 2 --json",
     ),
 )
@@ -34,6 +35,9 @@ __all__ = ["command"]
 @click.option("--pace", "pace_fps", type=float, help="Feed frames at this rate, in place of as fast as possible.")
 @click.option("--draw/--no-draw", default=True, show_default=True, help="Draw the boxes, as part of end to end.")
 @click.option("--write-video", is_flag=True, help="Encode H.264 too, into a temporary file.")
+@click.option(
+    "--clip-size", metavar="WxH", help="Without SOURCE: encode the procedural clip at this size, and decode it."
+)
 @click.option("--backend", default="onnxruntime", show_default=True, help="onnxruntime or openvino.")
 @click.option("--provider", default="cpu", show_default=True, help="cpu, cuda, tensorrt; openvino: cpu, gpu, auto.")
 @click.option("--threads", type=int, help="Threads inside an operator; the engine's choice unless given.")

@@ -20,7 +20,7 @@ _FILE = click.Path(path_type=Path)
     short_help="One page from stored results.",
     epilog=examples(
         "lsts-edge bench report benchmarks/results/*.json --output report.html --markdown report.md",
-        "lsts-edge bench report benchmarks/results/*.json --readme README.md",
+        "lsts-edge bench report benchmarks/results/*.json --readme README.md --targets docs/benchmarks.md",
     ),
 )
 @click.argument("results", type=_FILE, nargs=-1, required=True)
@@ -30,6 +30,7 @@ _FILE = click.Path(path_type=Path)
 @click.option(
     "--readme", type=_FILE, help="Put the table between the bench marks of this file, and the plot beside it."
 )
+@click.option("--targets", type=_FILE, help="Put the table of targets between the marks of this file.")
 @json_option
 def command(
     results: tuple[Path, ...],
@@ -37,15 +38,16 @@ def command(
     markdown: Path | None,
     pictures: tuple[Path, ...],
     readme: Path | None,
+    targets: Path | None,
     as_json: bool,
 ) -> None:
     """Make a report of RESULTS (JSON files of bench), which must come from one device."""
-    from lsts_edge.benchmarks.readme import update_readme
+    from lsts_edge.benchmarks.readme import update_readme, update_targets
     from lsts_edge.benchmarks.report import report_html, report_markdown
     from lsts_edge.benchmarks.results import read_result
 
-    if output is None and markdown is None and readme is None:
-        fix = "Give --output report.html, --markdown report.md or --readme README.md."
+    if output is None and markdown is None and readme is None and targets is None:
+        fix = "Give --output report.html, --markdown, --readme or --targets."
         raise OptionError("report", got="nowhere to write", expected="an output", fix=fix)
     found = [read_result(path) for path in results]
     written = []
@@ -57,6 +59,8 @@ def command(
         written.append(markdown)
     if readme is not None:
         written += update_readme(readme, found)
+    if targets is not None:
+        written.append(update_targets(targets, found))
     if as_json:
         click.echo(json.dumps({"results": len(found), "written": [str(path) for path in written]}))
         return

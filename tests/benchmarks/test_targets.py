@@ -1,0 +1,140 @@
+"""Targets are held against results: a met one, a missed one, and one that nothing tells about."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from lsts_edge.benchmarks.encoded_clip import encode_clip, parse_size
+from lsts_edge.benchmarks.readme import update_targets
+from lsts_edge.benchmarks.targets import TARGETS_BEGIN, TARGETS_END, check_targets, targets_block
+from lsts_edge.cli import command_line
+from lsts_edge.errors import BenchmarkResult, OptionError
+from lsts_edge.runtime import open_source
+
+DEVICE = {"cpu_model": "A processor", "logical_cores": 2, "usable_cores": 2, "memory_gib": 8, "gpus": [], "board": None}
+
+
+def entry(method: str, mean_ms: float, **more: Any) -> dict[str, Any]:
+    row = {
+        "name": f"{method}, onnxruntime {more.get('precision', 'fp32')}",
+        "method": method,
+        "engine": "onnxruntime",
+        "precision": "fp32",
+        "bound": None,
+        "model": {
+            "all": {"mean_ms": mean_ms},
+            "ratio_same_engine": {"median": 2.4},
+            "ratio_fastest_fp32": {"median": 9.6},
+        },
+        "frame_to_boxes": {"all": {"mean_ms": mean_ms}},
+    }
+    return {**row, **more}
+
+
+def compare(bundle: str, *rows: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "kind": "compare",
+        "bundle": {"name": bundle},
+        "data": {"rows": list(rows)},
+        "device_key": "k",
+        "device": DEVICE,
+    }
+
+
+def latency(fps: float, frame_px: tuple[int, int], written: bool = False, digest: str = "d") -> dict[str, Any]:
+    return {
+        "kind": "latency",
+        "bundle": {"name": "lsts-lite", "digest": digest, "precisions": {"heavy": "int8", "head": "fp32"}},
+        "settings": {
+            "frame_px": list(frame_px),
+            "write_video": written,
+            "clip_decodes": True,
+            "pace_fps": None,
+            "backend": "onnxruntime",
+            "precision": "fp32",
+        },
+        "data": {
+            "all": {"end_to_end": {"fps": fps}, "overhead": {"p50_ms": 2.0}},
+            "cold_start": {"phases": {"total": {"p50_ms": 1000.0}}, "memory": {"rss_mib": 400.0}},
+        },
+        "device_key": "k",
+        "device": DEVICE,
+    }
+
+
+def verdicts(*results: dict[str, Any]) -> dict[str, str]:
+    return {row.what: row.verdict for row in check_targets(results)}
+
+
+def test_what_no_result_tells_is_said() -> None:
+    assert set(verdicts().values()) == {"not measured"}
+    with pytest.raises(BenchmarkResult, match="no result that tells"):
+        targets_block([])
+
+
+def test_paper_size() -> None:
+    bound = {"schedule": 2.5, "outside_light_share": 0.2, "heavy_p50_ms": 4.0, "light_p50_ms": 1.0}
+    found = verdicts(compare("lsts-r101", entry("lsts", 5.0, bound=bound), entry("lsts", 6.0)))
+    told = [verdict for what, verdict in found.items() if what.startswith("lsts-r101, ONNX")]
+    assert told == ["missed: 50 % of it", "missed: 96 % of it", "met"]
+
+
+def test_best_precision_takes_the_fastest_quantised_entry() -> None:
+    found = check_targets([compare("lsts-lite", entry("lsts", 3.0, precision="int8"), entry("lsts", 2.0))])
+    row = next(row for row in found if row.what.startswith("lsts-lite: best"))
+    assert row.verdict == "met"
+    assert row.measured.startswith("9.60 x = 2.40 x schedule, 4.00 x precision and engine")
+
+
+def test_end_to_end_and_runtime() -> None:
+    accurate = entry("lsts", 9.0, bundle="d", accuracy={"ap50_class_agnostic": 0.5})
+    rows = check_targets(
+        [latency(66.0, (360, 640)), latency(15.0, (360, 640), written=True), compare("lsts-lite", accurate)]
+    )
+    found = {row.what: row for row in rows}
+    plain = found["lsts-lite end to end, 640x360, no video written"]
+    assert plain.verdict == "met" and plain.measured == "66.0 fps (onnxruntime int8, AP50 0.500)"
+    assert found["lsts-lite end to end, 640x360, H.264 written"].verdict == "missed: 50 % of it"
+    assert found["lsts-lite end to end, 1280x720, no video written"].verdict == "not measured"
+    assert found["lsts-lite: runtime outside sessions, 640x360"].verdict == "missed: 50 % of it"
+    assert found["lsts-lite: import, load, first boxes"].verdict == "met"
+    assert found["lsts-lite: resident memory"].verdict == "missed: 72 % of it"
+
+
+@pytest.mark.parametrize(("ms", "ap", "met"), [(5.0, 0.6, True), (12.0, 0.6, False), (5.0, 0.4, False)])
+def test_the_peer_is_beaten_in_both_or_not_at_all(ms: float, ap: float, met: bool) -> None:
+    ours = entry("lsts", ms, accuracy={"ap50_class_agnostic": ap})
+    theirs = entry("yolox-nano", 10.0, accuracy={"ap50_class_agnostic": 0.5})
+    row = check_targets([compare("lsts-lite", ours, theirs)])[-1]
+    assert (row.verdict == "met") is met
+
+
+def test_the_table_lands_between_its_marks(tmp_path: Path) -> None:
+    document = tmp_path / "benchmarks.md"
+    document.write_text(f"before\n{TARGETS_BEGIN}\nold\n{TARGETS_END}\nafter\n")
+    update_targets(document, [latency(66.0, (360, 640))])
+    text = document.read_text()
+    assert text.startswith("before\n") and text.endswith("after\n") and "old" not in text
+    assert "| target | wanted | measured | verdict |" in text
+
+
+def test_a_clip_of_any_size_is_encoded_and_decodes(tmp_path: Path) -> None:
+    with open_source(encode_clip(tmp_path, *parse_size("128x96"))) as source:
+        frames = [frame.image.shape for frame in source]
+    assert frames == [(96, 128, 3)] * 120
+
+
+@pytest.mark.parametrize("text", ["640", "641x360", "0x0", "64x9999", "axb"])
+def test_a_size_that_is_none(text: str) -> None:
+    with pytest.raises(OptionError, match="--clip-size"):
+        parse_size(text)
+
+
+def test_a_size_and_a_video_contradict_each_other(tmp_path: Path) -> None:
+    words = ["bench", "latency", str(tmp_path), "clip.mp4", "--clip-size", "640x360"]
+    done = CliRunner().invoke(command_line, words)
+    assert isinstance(done.exception, OptionError) or "a source too" in done.output
