@@ -380,6 +380,10 @@ class Manifest:
         for graph in data["graphs"].values():
             if not graph["ir"]:
                 del graph["ir"]  # a bundle without IR has the bytes it always had, and older versions read it
+        if data["precision"] is None:
+            del data["precision"]
+        if data["parity"] is not None and data["parity"]["reference"] == "torch":
+            del data["parity"]["reference"]
         return data
 
     def ir_bytes(self, graph: str, form: str) -> int:

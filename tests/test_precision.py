@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 import onnx
@@ -54,15 +55,10 @@ def toy(exported: ExportedModel, tmp_path_factory: pytest.TempPathFactory) -> Pa
     return path
 
 
-def _plan(toy: Path, mode: str = "int8", *, gated: bool = True, **options: object) -> PrecisionPlan:
-    gate = {"gate_sequences": ["vehicle"]} if gated else {}
-    return plan_precision(
-        mode,
-        FIVE_GROUPS,
-        calibrate=toy,
-        calibrate_sequences=["bird"],
-        **{**gate, **options},  # type: ignore[arg-type]
-    )
+def _plan(toy: Path, mode: Literal["int8", "auto"] = "int8", *, gated: bool = True, **options: Any) -> PrecisionPlan:
+    settings: dict[str, Any] = {"calibrate": toy, "calibrate_sequences": ["bird"]}
+    settings |= {"gate_sequences": ["vehicle"]} if gated else {}
+    return plan_precision(mode, FIVE_GROUPS, **{**settings, **options})
 
 
 @pytest.fixture(scope="module")
@@ -216,7 +212,7 @@ def test_a_checkpoint_states_what_was_held_out(tmp_path: Path) -> None:
 
     def stated(**metadata: str) -> tuple[str, ...]:
         path = tmp_path / "a.safetensors"
-        save_checkpoint(network, path, {"licence": "none", **metadata})
+        save_checkpoint(network, path, {"licence": "none", "description": "toy", **metadata})
         return held_out_sequences(path)
 
     command = "lsts-edge train --data train.json --hold-out"
