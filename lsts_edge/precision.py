@@ -167,13 +167,15 @@ def choose_precision(
             assert plan.gate is not None
             raise _beyond(chosen, plan.gate, "the int8 graphs")
     else:
-        refused: list[str] = []
+        refused: list[tuple[str, PrecisionChoice]] = []  # beside which choice
         for name in clock.paying(tuple(models)):
             row = measure((*chosen.int8_graphs, name))
             chosen = row if row.passed else chosen
-            refused += [] if row.passed else [name]
+            refused += [] if row.passed else [(name, chosen)]
         # What failed alone may pass beside graphs that were taken later: errors of two graphs can cancel.
-        for name in refused if chosen.int8_graphs else ():
+        for name, beside in refused:
+            if beside is chosen:
+                continue
             row = measure((*chosen.int8_graphs, name))
             chosen = row if row.passed else chosen
     told(f"chosen: int8 {', '.join(chosen.int8_graphs) or 'nowhere'}")

@@ -174,7 +174,8 @@ def test_planted_fault_a_bad_quantisation_is_not_published(toy: Path, tmp_path: 
 def test_planted_fault_a_bad_quantisation_is_not_chosen(toy: Path, exported: ExportedModel) -> None:
     written, info = choose_precision(exported, _plan(toy, "auto"), form="taps", threads=1, told=lambda step: None)
     assert written.manifest.graphs["heavy"].precision == "fp32"
-    assert [choice.passed for choice in info.choices if "heavy" in choice.int8_graphs] == [False]
+    tried = [choice.passed for choice in info.choices if "heavy" in choice.int8_graphs]
+    assert tried and not any(tried)
 
 
 def test_options_are_checked_against_each_other(toy: Path) -> None:
