@@ -9,7 +9,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from lsts_edge.errors import DigestMismatch, ManifestError
+from lsts_edge.errors import DigestMismatch
+from lsts_edge.manifest_check import check as _check
+from lsts_edge.precision_info import PrecisionInfo
 from lsts_edge.presets import ModelPreset
 from lsts_edge.strict_json import canonical_json, decode, parse_json
 
@@ -25,8 +27,6 @@ __all__ = [
     "LstsInfo",
     "Manifest",
     "ParityInfo",
-    "PrecisionChoice",
-    "PrecisionInfo",
     "StateInfo",
     "Step",
     "TensorInfo",
@@ -205,79 +205,6 @@ class ParityInfo:
 
 
 @dataclass(frozen=True)
-class PrecisionChoice:
-    """One row of the table that precisions were chosen from; AP50 in 0..1, drops in AP50 points, both None ungated.
-
-    ``drop_upper_points`` is the upper end of the paired 95 % interval over the gate's sequences.
-    """
-
-    int8_graphs: tuple[str, ...]
-    ap50: float | None
-    drop_points: float | None
-    drop_upper_points: float | None
-    keyframe_ms: float
-    propagated_ms: float
-    passed: bool
-    chosen: bool
-
-    def __post_init__(self) -> None:
-        for what, value, low, high in (
-            ("ap50", self.ap50, 0.0, 1.0),
-            ("drop_points", self.drop_points, -100.0, 100.0),
-            ("drop_upper_points", self.drop_upper_points, -100.0, 100.0),
-            ("keyframe_ms", self.keyframe_ms, 0.0, 1e7),
-            ("propagated_ms", self.propagated_ms, 0.0, 1e7),
-        ):
-            _check(value is None or low <= value <= high, f"precision: {what}", value, f"{low:g}..{high:g}")
-        _check(self.passed or not self.chosen, "precision: choice", "one that did not pass", "one that passed")
-
-
-@dataclass(frozen=True)
-class PrecisionInfo:
-    """How the precision of each graph was chosen.
-
-    Attributes:
-        mode: what the export was asked for.
-        calibration: file and sequences that the ranges were measured on.
-        calibration_frames: frames of it.
-        gate: file that AP50 was measured on; None if it was not.
-        gate_sequences: its sequences.
-        gate_held_out: whether the checkpoint states that it was not trained on them.
-        max_drop_points: limit of the drop, in AP50 points.
-        max_upper_points: limit of the upper end of the drop's interval.
-        engine: that AP50 and times were measured on; times are those of the split graphs.
-        torch_tensor_error: largest error of any tensor against torch, state carried.
-        choices: the table.
-    """
-
-    mode: Literal["int8", "auto"]
-    calibration: str
-    calibration_frames: int
-    gate: str | None
-    gate_sequences: tuple[str, ...]
-    gate_held_out: bool
-    max_drop_points: float
-    max_upper_points: float
-    engine: str
-    torch_tensor_error: float
-    choices: tuple[PrecisionChoice, ...]
-
-    def __post_init__(self) -> None:
-        _check(1 <= self.calibration_frames <= 10**9, "precision.calibration_frames", self.calibration_frames, "from 1")
-        for what in ("max_drop_points", "max_upper_points"):
-            _check(0 <= getattr(self, what) <= 100, f"precision.{what}", getattr(self, what), "0..100")
-        _check(0 <= self.torch_tensor_error <= 1e6, "precision.torch_tensor_error", self.torch_tensor_error, "0..1e6")
-        _check(1 <= len(self.choices) <= 64, "precision.choices", len(self.choices), "1..64 rows")
-        chosen = sum(choice.chosen for choice in self.choices)
-        _check(chosen == 1, "precision.choices", f"{chosen} chosen rows", "one")
-
-    @property
-    def chosen(self) -> PrecisionChoice:
-        """The row that the bundle was written with."""
-        return next(choice for choice in self.choices if choice.chosen)
-
-
-@dataclass(frozen=True)
 class FileInfo:
     """A file's SHA-256 and size in bytes."""
 
@@ -407,12 +334,6 @@ class Manifest:
 def ir_weights(xml: str) -> str:
     """Name of the file with the weights of an IR graph."""
     return xml.removesuffix(".xml") + ".bin"
-
-
-def _check(holds: bool, problem: str, got: object, expected: str) -> None:
-    if not holds:
-        fix = "Export the bundle again with this version of lsts-edge."
-        raise ManifestError(f"manifest: {problem}", got=got, expected=expected, fix=fix)
 
 
 def _check_name(what: str, name: str) -> None:

@@ -18,7 +18,8 @@ from lsts_edge.errors import CheckFailed, OptionError
 from lsts_edge.evaluation.annotations import AnnotationSet, read_annotations
 from lsts_edge.evaluation.bundles import run_bundle
 from lsts_edge.evaluation.metrics import Matches, mean_ap, paired_difference, sequence_matches
-from lsts_edge.manifest import Manifest, PrecisionChoice, PrecisionInfo
+from lsts_edge.manifest import Manifest
+from lsts_edge.precision_info import PrecisionChoice, PrecisionInfo
 from lsts_edge.runtime.session import open_backend
 
 if TYPE_CHECKING:

@@ -169,8 +169,8 @@ def test_wrong_ir_is_not_published(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
     real = exporter.openvino_ir
 
-    def wrong(model: bytes, name: str) -> tuple[bytes, bytes]:
-        return real(change_weight(model, factor=3) if name == "light" else model, name)
+    def wrong(model: bytes, name: str, **options: bool) -> tuple[bytes, bytes]:
+        return real(change_weight(model, factor=3) if name == "light" else model, name, **options)
 
     monkeypatch.setattr(exporter, "openvino_ir", wrong)
     with pytest.raises(CheckFailed, match="openvino"):
