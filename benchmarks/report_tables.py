@@ -121,8 +121,9 @@ def summary_sentence(result: Mapping[str, Any]) -> str | None:
 
 def latency_label(result: Mapping[str, Any]) -> str:
     """Engine, precision, and what was out of the ordinary."""
-    settings = result["settings"]
-    label = f"{settings['backend']} {settings['precision']}"
+    settings, bundle = result["settings"], result["bundle"]
+    lower = sorted(set(bundle.get("precisions", {}).values()) - {"fp32"})
+    label = f"{settings['backend']} {'+'.join(lower) or settings['precision']}"
     if settings.get("pace_fps"):
         label += f", fed at {settings['pace_fps']:g} fps"
     return label + (", video written" if settings.get("write_video") else "")

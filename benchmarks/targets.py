@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from lsts_edge.benchmarks.report_tables import latency_label
 from lsts_edge.benchmarks.tables import markdown_table, number
 from lsts_edge.errors import BenchmarkResult
 
@@ -149,19 +150,13 @@ def _end_to_end(latencies: Sequence[Result], compares: Sequence[Result]) -> list
             found.append(TargetRow(what, f"at least {least} fps", "-", None))
             continue
         fps = max(rates)
-        text = f"{number(fps)} fps ({_setup(rates[fps])}{_accuracy(rates[fps], compares)})"
+        text = f"{number(fps)} fps ({latency_label(rates[fps])}{_accuracy(rates[fps], compares)})"
         found.append(TargetRow(what, f"at least {least} fps", text, fps / least))
     return found
 
 
 def _rate(result: Result) -> float:
     return float(result["data"]["all"]["end_to_end"]["fps"])
-
-
-def _setup(result: Result) -> str:
-    settings, bundle = result["settings"], result["bundle"]
-    lower = sorted(set(bundle["precisions"].values()) - {"fp32"})
-    return f"{settings['backend']} {'+'.join(lower) or settings['precision']}"
 
 
 def _accuracy(result: Result, compares: Sequence[Result]) -> str:
@@ -196,7 +191,9 @@ def _runtime(latencies: Sequence[Result]) -> list[TargetRow]:
         return [*rows, *(TargetRow(what, text, "-", None) for what, text in wanted)]
     cold, result = min(colds, key=lambda pair: pair[0]["phases"]["total"]["p50_ms"])
     took, resident = cold["phases"]["total"]["p50_ms"], cold["memory"]["rss_mib"]
-    rows.append(TargetRow(start, "at most 1.5 s", f"{took / 1e3:.2f} s ({_setup(result)})", _COLD_START_MS / took))
+    rows.append(
+        TargetRow(start, "at most 1.5 s", f"{took / 1e3:.2f} s ({latency_label(result)})", _COLD_START_MS / took)
+    )
     megabytes = resident * 2**20 / 1e6
     rows.append(TargetRow(memory, "at most 300 MB", f"{megabytes:.0f} MB", _RESIDENT_MIB / resident))
     return rows

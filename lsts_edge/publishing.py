@@ -231,7 +231,8 @@ def _int8_parity(
     images = list(clip_images(frames, size.height_px, size.width_px))
     form = None if forms is None else forms[0]
     reports = [verify_bundle(draft, EngineReference(draft, images, interval, form, recorder), forms=forms)]
-    if importlib.util.find_spec("openvino") is not None:
+    # On another engine boxes decide, and those of random weights mean nothing: every score is near every other.
+    if manifest.weights.source != "random" and importlib.util.find_spec("openvino") is not None:
         again = EngineReference(draft, images, interval, form)
         reports.append(verify_bundle(draft, again, backend="openvino", forms=None if form is None else (form,)))
     for report in reports:
