@@ -143,7 +143,7 @@ def _measure(
             "keyframe_interval_used": options.keyframe_interval or bundle.manifest.keyframes.interval,
             "clip": clip.name,
             "clip_decodes": clip.decodes,
-            "frame_px": list(next(next(clip.passes())).shape[:2]),
+            "frame_px": clip.frame_px,
         },
         conditions=conditions,
         data={

@@ -13,7 +13,7 @@ from lsts_edge.benchmarks.alignments import DenseFlow
 from lsts_edge.benchmarks.compare import Entry, Progress, RunSettings, run_comparison
 from lsts_edge.benchmarks.contestants import METHODS, PeerContestant, SharedSessions, bundle_contestant
 from lsts_edge.benchmarks.peers import NanoDetPlus, YoloxNano
-from lsts_edge.benchmarks.results import bundle_facts
+from lsts_edge.benchmarks.results import bundle_facts, precision_label
 from lsts_edge.benchmarks.video_loop import Clip
 from lsts_edge.bundle import Bundle
 from lsts_edge.errors import OpLibraryError, OptionError
@@ -146,7 +146,7 @@ def _add_bundle(
 ) -> None:
     backend, no_op = _open_with_op(engine, threads, bundle)
     methods = options.methods if bundle is main else tuple(m for m in options.methods if m in ("per-frame", "lsts"))
-    precision = _precision(bundle, engine)
+    precision = precision_label((graph.precision for graph in bundle.manifest.graphs.values()), engine.precision)
     where = f"{engine.label}" if bundle is main else f"{engine.label}, {bundle.path.name}"
     baseline = f"per-frame, {where}" if "per-frame" in methods else None
     for method, form, joined in _variants(bundle, methods, options):
@@ -191,12 +191,6 @@ def _labels(method: str, engine: EngineChoice) -> dict[str, Any]:
         "provider": engine.provider,
         "precision": engine.precision,
     }
-
-
-def _precision(bundle: Bundle, engine: EngineChoice) -> str:
-    """Precision of the graphs, or of the engine where the graphs are fp32."""
-    lower = sorted({graph.precision for graph in bundle.manifest.graphs.values()} - {"fp32"})
-    return "+".join(lower) if lower else engine.precision
 
 
 def _open_with_op(engine: EngineChoice, threads: int, bundle: Bundle) -> tuple[SharedSessions, str | None]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lsts_edge.benchmarks.machine import device_name
+from lsts_edge.benchmarks.results import precision_label
 from lsts_edge.benchmarks.tables import number
 
 __all__ = ["facts", "latency_label", "latency_tables", "op_table", "summary_sentence", "sweep_table"]
@@ -122,8 +123,8 @@ def summary_sentence(result: Mapping[str, Any]) -> str | None:
 def latency_label(result: Mapping[str, Any]) -> str:
     """Engine, precision, and what was out of the ordinary."""
     settings, bundle = result["settings"], result["bundle"]
-    lower = sorted(set(bundle.get("precisions", {}).values()) - {"fp32"})
-    label = f"{settings['backend']} {'+'.join(lower) or settings['precision']}"
+    precision = precision_label(bundle.get("precisions", {}).values(), settings["precision"])
+    label = f"{settings['backend']} {precision}"
     if settings.get("pace_fps"):
         label += f", fed at {settings['pace_fps']:g} fps"
     return label + (", video written" if settings.get("write_video") else "")

@@ -8,7 +8,7 @@ import json
 import os
 import subprocess
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,16 @@ from lsts_edge.benchmarks.machine import describe_device, device_key, device_nam
 from lsts_edge.bundle import Bundle
 from lsts_edge.errors import BenchmarkDevice, BenchmarkResult, FileUnwritable
 
-__all__ = ["KINDS", "SCHEMA", "bundle_facts", "new_result", "read_result", "require_one_device", "write_result"]
+__all__ = [
+    "KINDS",
+    "SCHEMA",
+    "bundle_facts",
+    "new_result",
+    "precision_label",
+    "read_result",
+    "require_one_device",
+    "write_result",
+]
 
 SCHEMA = 1
 KINDS = ("latency", "compare", "op", "params", "accuracy", "sweep")
@@ -61,6 +70,11 @@ def new_result(
         "conditions": dict(conditions) if conditions is not None else None,
         "data": dict(data),
     }
+
+
+def precision_label(graphs: Iterable[str], engine: str) -> str:
+    """Precision of the graphs where any is below fp32, else that of the engine."""
+    return "+".join(sorted(set(graphs) - {"fp32"})) or engine
 
 
 def bundle_facts(bundle: Bundle) -> dict[str, Any]:

@@ -31,6 +31,9 @@ class Clip:
     Args:
         source: a video file; None makes the procedural clip of 640 x 360 pixels.
         procedural_frames: length of the procedural clip.
+
+    Attributes:
+        frame_px: height and width of the latest frame; None before the first of a video.
     """
 
     def __init__(self, source: Path | None = None, procedural_frames: int = 60) -> None:
@@ -38,6 +41,7 @@ class Clip:
         self._frames = [] if source is not None else list(moving_clip(procedural_frames))
         self.name = source.name if source is not None else f"procedural, {procedural_frames} frames, seed 0"
         self.decodes = source is not None
+        self.frame_px: tuple[int, ...] | None = self._frames[0].shape[:2] if self._frames else None
 
     def passes(self) -> Iterator[Iterator[np.ndarray]]:
         """One iterator of ``(H, W, 3)`` uint8 BGR frames per pass over the clip, for ever.
@@ -54,6 +58,7 @@ class Clip:
             return
         with open_source(self._source) as opened:
             for frame in opened:
+                self.frame_px = frame.image.shape[:2]
                 yield frame.image
 
 

@@ -127,7 +127,6 @@ def export_model(
         names = {form: f"{name}.onnx" if form == "default" else f"{name}.{form}.onnx" for form in models}
         files |= {names[form]: model.SerializeToString(deterministic=True) for form, model in models.items()}
         infos[name] = _graph_info(next(iter(models.values())), names, counts.get(name, 0), costs.get(name, 0))
-    tools = {"lsts_edge": __version__, "torch": torch.__version__, "onnx": onnx.__version__}
     size, head = preset.input, preset.head
     written = {
         step.outputs[tensor.name]: tensor
@@ -137,7 +136,7 @@ def export_model(
     }
     manifest = Manifest(
         name=preset.name,
-        tools=tools,
+        tools={"lsts_edge": __version__, "torch": torch.__version__, "onnx": onnx.__version__},
         weights=weights,
         preset=preset,
         input=InputInfo(size.height_px, size.width_px, size.resize, size.pad_value),

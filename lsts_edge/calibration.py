@@ -15,7 +15,7 @@ from lsts_edge.bundle import Bundle, Model
 from lsts_edge.errors import OptionError
 from lsts_edge.evaluation.annotations import AnnotationSet
 from lsts_edge.evaluation.bundles import read_image
-from lsts_edge.runtime.pipeline import Kind, Pipeline
+from lsts_edge.runtime.pipeline import Pipeline
 from lsts_edge.runtime.preprocess import Preprocessor
 from lsts_edge.runtime.session import Backend, Session, open_backend
 
@@ -97,10 +97,7 @@ def record_feeds(
     for clip in clips.clips():
         pipeline.reset()
         for index, frame in enumerate(clip):
-            kind: Kind = "first"
-            if index and pipeline.carries_memory:
-                kind = "propagated" if index % interval else "keyframe"
-            pipeline.step(prepare(frame)[0], kind)
+            pipeline.step(prepare(frame)[0], pipeline.kind_at(index, interval))
             frames += 1
     used = {step.graph for steps in bundle.manifest.programs.values() for step in steps}
     unseen = sorted(name for name in used if not kept[name])

@@ -231,9 +231,7 @@ class EngineReference:
         """Step through the clip; every entry of every tensor is compared."""
         pipeline = self._pipeline
         for index, image in enumerate(self._images):
-            kind: Kind = "first"
-            if index and pipeline.carries_memory:
-                kind = "propagated" if index % self._interval else "keyframe"
+            kind = pipeline.kind_at(index, self._interval)
             slots = pipeline.step(image, kind)
             boxes = Boxes(*(slots[name] for name in _DETECTIONS))
             written = {slot for step in self._programs[kind] for slot in step.outputs.values()} - set(_DETECTIONS)

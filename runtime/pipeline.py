@@ -161,6 +161,12 @@ class Pipeline:
         """The carried slots by name; empty after a reset."""
         return self._state
 
+    def kind_at(self, index: int, keyframe_interval: int) -> Kind:
+        """Kind of frame ``index`` of a stream that is run at a fixed interval; ``first`` always without memory."""
+        if index == 0 or not self.carries_memory:
+            return "first"
+        return "propagated" if index % keyframe_interval else "keyframe"
+
     def reset(self) -> None:
         """Forget everything carried: the next frame must be of kind ``first``."""
         self._state = {}
