@@ -15,6 +15,7 @@ from lsts_edge.benchmarks.compare_table import comparison_table
 from lsts_edge.benchmarks.machine import device_name
 from lsts_edge.benchmarks.paper import PAPER_HARDWARE, PAPER_PER_FRAME_FPS, paper_table
 from lsts_edge.benchmarks.report_tables import (
+    accuracy_table,
     facts,
     latency_label,
     latency_tables,
@@ -22,7 +23,7 @@ from lsts_edge.benchmarks.report_tables import (
     summary_sentence,
     sweep_table,
 )
-from lsts_edge.benchmarks.results import require_one_device
+from lsts_edge.benchmarks.results import KINDS, require_one_device
 from lsts_edge.benchmarks.tables import markdown_table
 from lsts_edge.benchmarks.targets import check_targets, target_table
 from lsts_edge.errors import BenchmarkResult
@@ -143,10 +144,11 @@ def _sections(results: Sequence[Mapping[str, Any]]) -> list[_Section]:
     if not results:
         raise BenchmarkResult("report", got="no result file", expected="at least one", fix="Give files of bench.")
     require_one_device(results)
-    by_kind = {kind: [r for r in results if r["kind"] == kind] for kind in ("compare", "latency", "sweep", "op")}
+    by_kind = {kind: [r for r in results if r["kind"] == kind] for kind in KINDS}
     found = _target_sections(results)
     found += [*map(_compare_section, by_kind["compare"]), *map(_latency_section, by_kind["latency"])]
-    found += [*map(_sweep_section, by_kind["sweep"]), *map(_op_section, by_kind["op"])]
+    found += [*map(_sweep_section, by_kind["sweep"]), *map(_accuracy_section, by_kind["accuracy"])]
+    found += map(_op_section, by_kind["op"])
     if by_kind["compare"]:
         found.append(_paper_section(by_kind["compare"]))
     return [*found, _machine_section(results)]
@@ -237,6 +239,14 @@ def _sweep_section(result: Mapping[str, Any]) -> _Section:
         _Figure("Time per frame and accuracy by keyframe interval.", lambda: plots.interval_plot(result)),
     )
     return _Section(_title(result, "Keyframe interval"), parts, _warnings(result))
+
+
+def _accuracy_section(result: Mapping[str, Any]) -> _Section:
+    settings = result["settings"]
+    which = f", {len(settings['only'])} of its sequences" if settings["only"] else ""
+    classes = " All classes count as one." if settings["class_agnostic"] else ""
+    about = f"Boxes under the file's key ignore count neither as found nor as false.{classes}"
+    return _Section(f"Accuracy on {settings['annotations']}{which}", (about, ("", accuracy_table(result))), ())
 
 
 def _op_section(result: Mapping[str, Any]) -> _Section:

@@ -9,7 +9,7 @@ from lsts_edge.benchmarks.machine import device_name
 from lsts_edge.benchmarks.results import precision_label
 from lsts_edge.benchmarks.tables import number
 
-__all__ = ["facts", "latency_label", "latency_tables", "op_table", "summary_sentence", "sweep_table"]
+__all__ = ["accuracy_table", "facts", "latency_label", "latency_tables", "op_table", "summary_sentence", "sweep_table"]
 
 Table = tuple[list[str], list[list[str]]]
 _PERCENTILES = ("p50", "p90", "p95", "p99", "max")
@@ -49,6 +49,27 @@ def sweep_table(result: Mapping[str, Any]) -> Table:
             line.append(number(row["accuracy"]["ap50_all_classes"]))
         cells.append(line)
     return header + (["AP50 class-agnostic", "AP50 classes"] if accurate else []), cells
+
+
+def accuracy_table(result: Mapping[str, Any]) -> Table:
+    """One row per schedule of ``lsts-edge evaluate``: AP50 with its interval, AP, and AP50 of each class."""
+    rows = result["data"]["rows"]
+    classes = list(dict.fromkeys(name for row in rows for name in row["ap50_per_class"]))
+    lines = []
+    for row in rows:
+        interval = row["keyframe_interval"]
+        low, high = row["ap50_interval"]
+        per_class = (row["ap50_per_class"].get(name) for name in classes)
+        lines.append(
+            [
+                f"{row['model']}, {row['engine']}, " + (f"interval {interval}" if interval else "per frame"),
+                f"{row['ap50']:.3f}",
+                f"{low:.3f}..{high:.3f}",
+                f"{row['ap']:.3f}",
+                *("-" if value is None else f"{value:.3f}" for value in per_class),
+            ]
+        )
+    return ["", "AP50", "95 %", "AP", *classes], lines
 
 
 def op_table(result: Mapping[str, Any], size: str) -> Table:

@@ -87,7 +87,11 @@ def _steps(options: SuiteOptions) -> Iterator[Step]:
     given = [word for name, path in peers if path is not None for word in (name, str(path))]
     engines = tuple(word for engine in _engines() for word in ("--engine", engine))
     segments = ("--segments", "2" if options.quick else "20")
-    yield timed("compare-lite", "compare", lite, *source, "--also", lite_int8, *engines, *segments, *given)
+    both = ("compare", lite, *source, "--also", lite_int8)
+    yield timed("compare-lite", *both, *engines, *segments, *given)
+    # Between the interval of 10 and every frame: where time and accuracy of the peers are met.
+    few_methods = ("--method", "lsts", "--method", "per-frame", "--form", "custom")
+    yield timed("compare-lite-interval-5", *both, "--keyframe-interval", "5", *few_methods, *segments, *given)
     measured = ("--annotations", str(options.annotations)) if options.annotations else ()
     rounds = ("--rounds", "1" if options.quick else "6")
     yield timed("sweep-lite", "sweep", lite, *source, *rounds, *measured)

@@ -160,13 +160,16 @@ def _rate(result: Result) -> float:
 
 
 def _accuracy(result: Result, compares: Sequence[Result]) -> str:
-    """AP50 of the same bundle on the same engine, where a comparison measured it."""
+    """AP50 of the same bundle on the same engine at the same interval, where a comparison measured it."""
     digest, engine = result["bundle"]["digest"], result["settings"]["backend"]
+    interval = result["settings"]["keyframe_interval_used"]
     rows = _rows(
         compares,
         result["bundle"]["name"],
         lambda row: (
-            row["method"] == "lsts" and (row.get("bundle"), row["engine"]) == (digest, engine) and "accuracy" in row
+            row["method"] == "lsts"
+            and (row.get("bundle"), row["engine"]) == (digest, engine)
+            and row.get("accuracy", {}).get("keyframe_interval") == interval
         ),
     )
     return f", AP50 {rows[0]['accuracy'][_AP]:.3f}" if rows else ""
@@ -201,7 +204,8 @@ def _runtime(latencies: Sequence[Result]) -> list[TargetRow]:
 
 def _peer(compares: Sequence[Result]) -> TargetRow:
     """The fastest of ours that is more accurate than YOLOX-Nano on the same engine; else the most accurate."""
-    what, wanted = "lsts-lite against YOLOX-Nano, same engine and input", "faster and more accurate (AP50) at once"
+    what = "lsts-lite against YOLOX-Nano, same engine and input"
+    wanted = "faster and more accurate (class-agnostic AP50) at once"
     peers = {row["engine"]: row for row in _rows(compares, "lsts-lite", _is_yolox)}
     ours = _rows(compares, "lsts-lite", lambda row: row["method"] == "lsts" and "accuracy" in row)
     pairs = [(row, peers[row["engine"]]) for row in ours if row["engine"] in peers]
@@ -215,9 +219,18 @@ def _peer(compares: Sequence[Result]) -> TargetRow:
 
     mine, theirs = max(pairs, key=reached)
     text = " against ".join(
-        f"{number(row['frame_to_boxes']['all']['mean_ms'])} ms, {row['accuracy'][_AP]:.3f}" for row in (mine, theirs)
+        f"{number(row['frame_to_boxes']['all']['mean_ms'])} ms, {row['accuracy'][_AP]:.3f}{_by_class(row)}"
+        for row in (mine, theirs)
     )
-    return TargetRow(what, wanted, f"{text} ({mine['name']})", reached((mine, theirs)))
+    interval = mine["accuracy"]["keyframe_interval"]
+    return TargetRow(what, wanted, f"{text} ({mine['name']}, interval {interval})", reached((mine, theirs)))
+
+
+def _by_class(row: Row) -> str:
+    """AP50 of the classes that ours and the peers' share, where it was measured."""
+    shared = row["accuracy"].get("ap50_shared", {})
+    told = ", ".join(f"{name} {value:.2f}" for name, value in shared.items() if value is not None)
+    return f" ({told})" if told else ""
 
 
 _AP = "ap50_class_agnostic"

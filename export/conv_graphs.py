@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
-import logging
 import re
-import warnings
 from collections.abc import Iterator
 
 import onnx
@@ -17,6 +15,7 @@ from torch import nn
 from lsts_edge.errors import ExportError
 from lsts_edge.export.fold import fold_batch_norms
 from lsts_edge.export.graph import IR_VERSION, OPSET, finished
+from lsts_edge.export.quiet import quiet
 from lsts_edge.model.network import Normalize, VideoNetwork
 from lsts_edge.presets import ModelPreset
 
@@ -71,7 +70,7 @@ def _trace(network: VideoNetwork, parts: dict[str, str]) -> ir.Model:
     size = network.preset.input
     shape = (1, size.height_px, size.width_px, 3)
     try:
-        with _quiet(), torch.no_grad():
+        with quiet(), _uncollected(), torch.no_grad():
             program = torch.onnx.export(
                 _Parts(network, parts).eval(),
                 tuple(torch.zeros(shape, dtype=torch.uint8) for _ in parts),
@@ -102,20 +101,15 @@ def _cut(traced: ir.Model, part: str, output: str) -> onnx.ModelProto:
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep the exporter's notes on optional packages and its own insides from the user, and the collector from it.
+def _uncollected() -> Iterator[None]:
+    """Keep the garbage collector from the exporter.
 
     It makes half a million small objects at once; looking through them for cycles takes a sixth of the time.
     """
-    before = logging.root.manager.disable
     collecting = gc.isenabled()
     gc.disable()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        logging.disable(logging.WARNING)
-        try:
-            yield
-        finally:
-            logging.disable(before)
-            if collecting:
-                gc.enable()
+    try:
+        yield
+    finally:
+        if collecting:
+            gc.enable()

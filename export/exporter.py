@@ -37,10 +37,11 @@ from lsts_edge.model.counts import multiply_adds, parameters, total_parameters
 from lsts_edge.model.lsts import LstsAlignment
 from lsts_edge.model.network import VideoNetwork
 from lsts_edge.opspec import LSTS
+from lsts_edge.precision_info import LowPrecision
 from lsts_edge.presets import ModelPreset
 from lsts_edge.taps import tap_plan
 
-__all__ = ["JOINED_MAX_PARAMETERS", "ExportedModel", "export_model", "require_ir_form", "with_int8", "with_ir"]
+__all__ = ["JOINED_MAX_PARAMETERS", "ExportedModel", "export_model", "require_ir_form", "with_ir", "with_lowered"]
 
 JOINED_MAX_PARAMETERS = 16_000_000
 """Joined graphs repeat the weights of every stage: above this they are written only when asked for."""
@@ -153,18 +154,20 @@ def export_model(
     return ExportedModel(manifest, files)
 
 
-def with_int8(exported: ExportedModel, models: Mapping[str, onnx.ModelProto]) -> ExportedModel:
-    """The same export with some of its split graphs in int8; joined graphs are made again from them.
+def with_lowered(exported: ExportedModel, models: Mapping[str, tuple[LowPrecision, bytes]]) -> ExportedModel:
+    """The same export with some of its split graphs in a lower precision; joined graphs are made again from them.
+
+    A joined graph is said to be of the lowest precision among its parts.
 
     Args:
         exported: in float32.
-        models: graph name -> its int8 form, with the same inputs and outputs.
+        models: graph name -> a precision and the graph in it, serialised, with the same inputs and outputs.
     """
     manifest = exported.manifest
     files, infos = dict(exported.files), dict(manifest.graphs)
-    for name, model in models.items():
-        files[infos[name].forms["default"]] = model.SerializeToString(deterministic=True)
-        infos[name] = replace(infos[name], precision="int8")
+    for name, (precision, content) in models.items():
+        files[infos[name].forms["default"]] = content
+        infos[name] = replace(infos[name], precision=precision)
     joined_names = {step.graph for steps in manifest.joined.values() for step in steps}
     graphs: Graphs = {
         name: {form: onnx.ModelProto.FromString(files[file]) for form, file in info.forms.items()}
@@ -173,10 +176,11 @@ def with_int8(exported: ExportedModel, models: Mapping[str, onnx.ModelProto]) ->
     }
     for kind, (step,) in manifest.joined.items():
         name, steps = step.graph, manifest.programs[kind]
-        if any(part.graph in models for part in steps):
+        lowered = {models[part.graph][0] for part in steps if part.graph in models}
+        if lowered:
             made, _ = _joined(name, steps, graphs, [slot.name for slot in manifest.state])
             files |= {infos[name].forms[form]: m.SerializeToString(deterministic=True) for form, m in made.items()}
-            infos[name] = replace(infos[name], precision="int8")
+            infos[name] = replace(infos[name], precision="int8" if "int8" in lowered else "fp16")
     return ExportedModel(replace(manifest, graphs=infos), files)
 
 

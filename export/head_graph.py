@@ -234,6 +234,8 @@ class _Head:
         graph, preset = self.graph, self.preset
         chances = graph.slice(graph.op("Softmax", logits, axis=1), (1,), (len(preset.classes) + 1,), (1,))
         by_class = graph.op("Transpose", chances, perm=(1, 0))  # (classes, R)
+        if len(preset.classes) * preset.rpn_post_nms > preset.max_candidates:
+            by_class = self.best_candidates(by_class)
         chosen = graph.op(
             "NonMaxSuppression",
             graph.op("Unsqueeze", self.inclusive(boxes), graph.ints(0)),
@@ -249,6 +251,14 @@ class _Head:
         _, label, roi = graph.split(best, (1, 1, 1), 1)
         boxes = graph.op("Gather", boxes, graph.op("Squeeze", roi, graph.ints(1)), axis=0)
         return boxes, scores, graph.op("Squeeze", label, graph.ints(1))
+
+    def best_candidates(self, by_class: ir.Value) -> ir.Value:
+        """Scores ``(classes, R)`` with zero, which is no score above a floor, where they are not among the best."""
+        graph = self.graph
+        flat = graph.reshape(by_class, -1)
+        best, _ = self.top(flat, graph.op("Min", graph.op("Shape", flat), graph.ints(self.preset.max_candidates)))
+        least = graph.slice(best, (-1,), (np.iinfo(np.int64).max,), (0,))
+        return graph.op("Where", graph.op("GreaterOrEqual", by_class, least), by_class, 0.0)
 
 
 def _array(tensor: torch.Tensor | None) -> np.ndarray:

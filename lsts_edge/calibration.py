@@ -1,4 +1,4 @@
-"""What int8 ranges are measured on: clips run through a bundle with its memory carried, every graph's inputs kept."""
+"""What int8 ranges are measured on: clips run with the memory carried, every graph's inputs kept."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from lsts_edge.evaluation.bundles import read_image
 from lsts_edge.runtime.pipeline import Pipeline
 from lsts_edge.runtime.preprocess import Preprocessor
 from lsts_edge.runtime.session import Backend, Session, open_backend
+from lsts_edge.verification import CLIP_FRAMES, clip_images
 
 __all__ = ["CalibrationClips", "Feeds", "Recording", "record_feeds"]
 
@@ -32,14 +33,14 @@ Feeds = dict[str, Array]
 
 @dataclass(frozen=True)
 class CalibrationClips:
-    """Annotated sequences, of which boxes are not used, or one video file.
+    """Annotated sequences, of which boxes are not used, or one video file, or the built-in clip.
 
     Attributes:
-        source: the file.
+        source: the file; None for the built-in clip.
         annotations: the sequences; None for a video.
     """
 
-    source: Path
+    source: Path | None = None
     annotations: AnnotationSet | None = None
 
     @property
@@ -50,13 +51,17 @@ class CalibrationClips:
     @property
     def description(self) -> str:
         """File and sequences, for the manifest."""
-        return f"{self.source.name}: {', '.join(self.sequences)}" if self.sequences else self.source.name
+        name = "the built-in clip" if self.source is None else self.source.name
+        return f"{name}: {', '.join(self.sequences)}" if self.sequences else name
 
-    def clips(self) -> Iterator[Iterator[Array]]:
-        """The frames of each clip, ``(H, W, 3)`` uint8 BGR."""
+    def clips(self, height_px: int, width_px: int) -> Iterator[Iterator[Array]]:
+        """The frames of each clip, ``(H, W, 3)`` uint8 BGR; the built-in one is drawn in the size given."""
         if self.annotations is not None:
             for records in self.annotations.sequences().values():
                 yield (read_image(record) for record in records[:FRAMES_PER_CLIP])
+            return
+        if self.source is None:
+            yield (image[0] for image in clip_images(CLIP_FRAMES, height_px, width_px))
             return
         from lsts_edge.runtime.sources import open_source
 
@@ -94,7 +99,7 @@ def record_feeds(
     prepare = Preprocessor(bundle.manifest.input)
     interval = bundle.manifest.keyframes.interval
     frames = 0
-    for clip in clips.clips():
+    for clip in clips.clips(bundle.manifest.input.height_px, bundle.manifest.input.width_px):
         pipeline.reset()
         for index, frame in enumerate(clip):
             pipeline.step(prepare(frame)[0], pipeline.kind_at(index, interval))

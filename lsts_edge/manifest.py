@@ -39,7 +39,7 @@ MANIFEST_MAX_BYTES = 1 << 20
 MAX_FILES = 256
 MAX_FILE_BYTES = (1 << 31) - 1  # protobuf's own limit for one message
 MAX_ELEMENTS = 1 << 31
-MAX_INT8_TOLERANCE = 0.25
+MAX_LOWERED_TOLERANCE = 0.25
 MAX_IR_XML_BYTES = 4 << 20  # walked in Python before the engine reads it
 FILE_SUFFIXES = (".onnx", ".xml", ".bin", ".npz", ".json", ".txt", ".md")
 DETECTION_SLOTS = ("boxes", "scores", "labels")
@@ -185,8 +185,8 @@ class DetectionInfo:
 class ParityInfo:
     """What was measured before the bundle was published.
 
-    ``reference`` is what the recording holds: torch's outputs or, in a bundle with int8 graphs, those of its own split
-    programs on ``backend``; their float32 graphs have matched torch before.
+    ``reference`` is what the recording holds: torch's outputs or, in a bundle with graphs below fp32, those of its own
+    split programs on ``backend``; their float32 graphs have matched torch before.
     """
 
     tensor_tolerance: float
@@ -197,10 +197,10 @@ class ParityInfo:
     near_threshold: int
     backend: str
     form: str
-    reference: Literal["torch", "int8-programs"] = "torch"
+    reference: Literal["torch", "own-programs"] = "torch"
 
     def __post_init__(self) -> None:
-        limit = 1e-4 if self.reference == "torch" else MAX_INT8_TOLERANCE
+        limit = 1e-4 if self.reference == "torch" else MAX_LOWERED_TOLERANCE
         _check(0 < self.tensor_tolerance <= limit, "parity.tensor_tolerance", self.tensor_tolerance, f"0..{limit}")
 
 
@@ -251,11 +251,9 @@ class Manifest:
                 _check_programs(label, programs, self.graphs, self.state)
         if self.precision is not None:
             split = {step.graph for steps in self.programs.values() for step in steps}
-            int8 = sorted(name for name in split if self.graphs[name].precision == "int8")
-            stated = sorted(self.precision.chosen.int8_graphs)
-            _check(
-                stated == int8, "precision: chosen int8 graphs", stated[:8], f"those whose precision is int8: {int8}"
-            )
+            lowered = {name: self.graphs[name].precision for name in split if self.graphs[name].precision != "fp32"}
+            stated = dict(self.precision.chosen.lowered)
+            _check(stated == lowered, "precision: chosen graphs", list(stated.items())[:8], f"what they are: {lowered}")
         if self.files:
             _check_files(self.files, self.graphs)
 

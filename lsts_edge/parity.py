@@ -11,8 +11,8 @@ import numpy.typing as npt
 
 __all__ = [
     "EXACT",
-    "INT8",
-    "INT8_OTHER_ENGINE",
+    "LOWERED",
+    "LOWERED_OTHER_ENGINE",
     "NEAR_FRACTION",
     "SCORE_FLOOR",
     "TENSOR_TOLERANCE",
@@ -55,10 +55,10 @@ class Limits:
 EXACT = Limits()
 """Between float32 graphs and torch."""
 
-INT8 = Limits(tensor_error=0.25, unmatched_fraction=0.2, loose=True)
-"""Between int8 graphs and their recording, on the engine that it was made with."""
+LOWERED = Limits(tensor_error=0.25, unmatched_fraction=0.2, loose=True)
+"""Between graphs below float32 and their recording, on the engine that it was made with."""
 
-INT8_OTHER_ENGINE = Limits(tensor_error=1.0, unmatched_fraction=0.2, loose=True)
+LOWERED_OTHER_ENGINE = Limits(tensor_error=1.0, unmatched_fraction=0.2, loose=True)
 """On another engine: it rounds its own way, by one step of 255, in every layer, and the memory carries that on. The
 boxes decide; a tensor that is off by as much as its largest value is wrong in any engine."""
 

@@ -1,4 +1,4 @@
-"""Chooses the precision of each subgraph: int8 where it saves time and the drop in AP50, measured, stays small."""
+"""Chooses the precision of each subgraph: int8 or fp16 where it saves time and the measured drop in AP50 is small."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 
@@ -18,8 +18,7 @@ from lsts_edge.errors import CheckFailed, OptionError
 from lsts_edge.evaluation.annotations import AnnotationSet, read_annotations
 from lsts_edge.evaluation.bundles import run_bundle
 from lsts_edge.evaluation.metrics import Matches, mean_ap, paired_difference, sequence_matches
-from lsts_edge.manifest import Manifest
-from lsts_edge.precision_info import PrecisionChoice, PrecisionInfo
+from lsts_edge.precision_info import LowPrecision, PrecisionChoice, PrecisionInfo
 from lsts_edge.runtime.session import open_backend
 
 if TYPE_CHECKING:
@@ -37,6 +36,9 @@ MAX_CALIBRATION_SEQUENCES = 8
 _TIMED_RUNS = 15
 
 Told = Callable[[str], None]
+Mode = Literal["fp16", "int8", "auto"]
+Lowered = Mapping[str, LowPrecision]  # graph -> what it is; others are float32
+Versions = dict[tuple[str, LowPrecision], bytes]  # graph and precision -> the graph in it, serialised
 
 
 @dataclass(frozen=True)
@@ -60,13 +62,13 @@ class Gate:
 class PrecisionPlan:
     """What ``--precision`` and its options ask for."""
 
-    mode: Literal["int8", "auto"]
+    mode: Mode
     clips: CalibrationClips
     gate: Gate | None
 
 
 def plan_precision(
-    mode: Literal["int8", "auto"],
+    mode: Mode,
     classes: tuple[str, ...],
     *,
     calibrate: Path | None,
@@ -79,9 +81,9 @@ def plan_precision(
     """Check the options against each other and read the annotations.
 
     Args:
-        mode: ``int8`` or ``auto``.
+        mode: ``fp16``, ``int8`` or ``auto``.
         classes: of the model.
-        calibrate: COCO-VID style annotations (``.json``) or a video.
+        calibrate: COCO-VID style annotations (``.json``) or a video; ``fp16`` has no ranges and needs none.
         calibrate_sequences: of the annotations; none takes up to 8 that the gate leaves.
         gate: annotations to measure AP50 on; None takes those of ``calibrate`` when sequences are named or held out.
         gate_sequences: of the gate; none takes those held out, or all of another file than ``calibrate``'s.
@@ -92,15 +94,15 @@ def plan_precision(
         OptionError: if something is missing, unknown or out of range, or gate and calibration share a sequence.
         AnnotationError: if a file cannot be read.
     """
-    if calibrate is None:
+    if calibrate is None and mode != "fp16":
         fix = "Add --calibrate ANNOTATIONS.json or --calibrate VIDEO."
         raise OptionError(f"--precision {mode}", got="nothing to calibrate on", expected="real clips", fix=fix)
     if not 0 <= max_drop_points <= 100:
         raise OptionError("--max-ap-drop", got=max_drop_points, expected="0..100 AP50 points", fix="Give points.")
-    source = read_annotations(calibrate, classes) if calibrate.suffix == ".json" else None
+    source = read_annotations(calibrate, classes) if calibrate and calibrate.suffix == ".json" else None
     if source is None and calibrate_sequences:
-        fix = "Leave them out: a video is one clip."
-        raise OptionError("--calibrate-sequences", got="a video", expected="annotations", fix=fix)
+        fix = "Leave them out, or add --calibrate ANNOTATIONS.json."
+        raise OptionError("--calibrate-sequences", got="no annotations", expected="annotations", fix=fix)
     judge = None if gate is None else read_annotations(gate, classes)
     if judge is None and source is not None and (gate_sequences or set(held_out) & set(source.sequences())):
         judge = source
@@ -120,10 +122,11 @@ def plan_precision(
 def choose_precision(
     exported: ExportedModel, plan: PrecisionPlan, *, form: str | None, threads: int | None = None, told: Told
 ) -> tuple[ExportedModel, PrecisionInfo]:
-    """Quantise what pays and passes.
+    """Lower the precision of what pays and passes.
 
-    ``auto`` starts from float32 and takes graphs one by one, the one that saves most time first; a graph stays int8 if
-    the drop of all int8 graphs together is within the limits. ``int8`` takes every graph but the head.
+    ``auto`` starts from float32 and takes graphs and precisions one by one, what saves most time first; a graph stays
+    lowered if the drop of all lowered graphs together is within the limits. ``int8`` and ``fp16`` take every graph but
+    the head.
 
     Args:
         exported: in float32; it has matched torch.
@@ -133,53 +136,36 @@ def choose_precision(
         told: of each step as it starts.
 
     Raises:
-        CheckFailed: if ``int8`` was asked for and its drop is beyond a limit.
+        CheckFailed: if one precision was asked for and its drop is beyond a limit.
         OptionError: if the float32 network finds too little on the gate for a drop to show.
     """
-    from lsts_edge.export.exporter import with_int8
-    from lsts_edge.export.quantize import QUANTIZABLE, quantized
+    from lsts_edge.export.exporter import with_lowered
 
-    split = dataclasses.replace(exported, manifest=_without_joined(exported.manifest))
-    split = dataclasses.replace(split, files=_listed(split))
-    told(f"running {plan.clips.description} for the ranges of int8")
+    split = _split(exported)
+    told(f"running {plan.clips.description} for the inputs of each graph")
     recording = record_feeds(_draft(split), plan.clips, form=form, threads=threads)
-    models = {}
-    for name in (name for name in QUANTIZABLE if name in split.manifest.graphs):
-        told(f"quantising {name} on {len(recording.feeds[name])} of its inputs")
-        raw = split.files[split.manifest.graphs[name].forms["default"]]
-        models[name] = quantized(name, raw, recording.feeds[name])
-    told("timing each graph in float32 and int8")
-    clock = _Clock(split, {name: model.SerializeToString() for name, model in models.items()}, recording, form, threads)
-
-    rows: list[PrecisionChoice] = []
+    versions = _lowered(split, plan.mode, recording, told)
+    told("timing each graph in each precision")
+    clock = _Clock(split, versions, recording, form, threads)
     judge = None if plan.gate is None else _Judge(plan.gate, form, threads, told)
+    rows: list[PrecisionChoice] = []
 
-    def measure(names: tuple[str, ...]) -> PrecisionChoice:
-        candidate = with_int8(split, {name: models[name] for name in names})
-        figures = (None, None, None, True) if judge is None else judge.measure(_draft(candidate), names)
-        row = PrecisionChoice(names, *figures[:3], *clock.frame_ms(names), passed=figures[3], chosen=False)
-        rows.append(row)
-        return row
+    def measure(lowered: Lowered) -> PrecisionChoice:
+        candidate = with_lowered(split, {name: (kind, versions[name, kind]) for name, kind in lowered.items()})
+        figures = Figures() if judge is None else judge.measure(_draft(candidate), lowered)
+        keyframe_ms, propagated_ms = clock.frame_ms(lowered)
+        rows.append(PrecisionChoice(lowered, *figures[:3], keyframe_ms, propagated_ms, figures.passed, chosen=False))
+        return rows[-1]
 
-    chosen = measure(())
-    if plan.mode == "int8":
-        chosen = measure(tuple(name for name in models if name != "head"))
+    chosen = measure({})
+    if plan.mode == "auto":
+        chosen = _search(measure, chosen, clock.paying(tuple(versions)))
+    else:
+        chosen = measure({name: kind for name, kind in versions if name != "head"})
         if not chosen.passed:
             assert plan.gate is not None
-            raise _beyond(chosen, plan.gate, "the int8 graphs")
-    else:
-        refused: list[tuple[str, PrecisionChoice]] = []  # beside which choice
-        for name in clock.paying(tuple(models)):
-            row = measure((*chosen.int8_graphs, name))
-            chosen = row if row.passed else chosen
-            refused += [] if row.passed else [(name, chosen)]
-        # What failed alone may pass beside graphs that were taken later: errors of two graphs can cancel.
-        for name, beside in refused:
-            if beside is chosen:
-                continue
-            row = measure((*chosen.int8_graphs, name))
-            chosen = row if row.passed else chosen
-    told(f"chosen: int8 {', '.join(chosen.int8_graphs) or 'nowhere'}")
+            raise _beyond(chosen, plan.gate, f"the {plan.mode} graphs")
+    told(f"chosen: {chosen.words}")
     gate = plan.gate
     info = PrecisionInfo(
         mode=plan.mode,
@@ -192,19 +178,62 @@ def choose_precision(
         max_upper_points=MAX_UPPER_POINTS if gate is None else gate.max_upper_points,
         engine=clock.engine,
         torch_tensor_error=0.0,
+        graph_ms=clock.ms,
         choices=tuple(dataclasses.replace(row, chosen=row is chosen) for row in rows),
     )
-    result = with_int8(exported, {name: models[name] for name in chosen.int8_graphs})
-    if judge is not None and chosen.int8_graphs:
+    result = with_lowered(exported, {name: (kind, versions[name, kind]) for name, kind in chosen.lowered.items()})
+    if judge is not None and chosen.lowered:
         told("measuring the files to be written once more")
-        figures = judge.measure(_draft(result), chosen.int8_graphs)
-        if not figures[3]:
-            again = dataclasses.replace(chosen, ap50=figures[0], drop_points=figures[1], drop_upper_points=figures[2])
+        figures = judge.measure(_draft(result), chosen.lowered)
+        if not figures.passed:
+            again = dataclasses.replace(chosen, ap50=figures.ap50, drop_points=figures.drop_points,
+                                        drop_upper_points=figures.drop_upper_points)  # fmt: skip
             raise _beyond(again, judge.gate, "the files to be written")
     return result, info
 
 
-Figures = tuple[float | None, float | None, float | None, bool]
+class Figures(NamedTuple):
+    """AP50 on the gate, its drop and the upper end of the drop in points, and whether both are within the limits."""
+
+    ap50: float | None = None
+    drop_points: float | None = None
+    drop_upper_points: float | None = None
+    passed: bool = True
+
+
+def _lowered(split: ExportedModel, mode: Mode, recording: Recording, told: Told) -> Versions:
+    """Every graph that may be lowered, in each precision that the mode looks at."""
+    from lsts_edge.export.half import halved
+    from lsts_edge.export.quantize import QUANTIZABLE, quantized
+
+    versions: Versions = {}
+    for name in (name for name in QUANTIZABLE if name in split.manifest.graphs):
+        raw = split.files[split.manifest.graphs[name].forms["default"]]
+        if mode != "fp16":
+            told(f"quantising {name} on {len(recording.feeds[name])} of its inputs")
+            versions[name, "int8"] = quantized(name, raw, recording.feeds[name]).SerializeToString(deterministic=True)
+        if mode != "int8":
+            versions[name, "fp16"] = halved(name, raw).SerializeToString(deterministic=True)
+    return versions
+
+
+def _search(
+    measure: Callable[[Lowered], PrecisionChoice], start: PrecisionChoice, paying: Sequence[tuple[str, LowPrecision]]
+) -> PrecisionChoice:
+    """Greedy: what saves most is tried first and kept if it passes; a graph is lowered once."""
+    chosen = start
+    refused: list[tuple[str, LowPrecision, PrecisionChoice]] = []  # beside which choice
+    for name, kind in paying:
+        if name not in chosen.lowered:
+            row = measure({**chosen.lowered, name: kind})
+            chosen = row if row.passed else chosen
+            refused += [] if row.passed else [(name, kind, chosen)]
+    # What failed alone may pass beside graphs that were taken later: errors of two graphs can cancel.
+    for name, kind, beside in refused:
+        if beside is not chosen and name not in chosen.lowered:
+            row = measure({**chosen.lowered, name: kind})
+            chosen = row if row.passed else chosen
+    return chosen
 
 
 class _Judge:
@@ -215,10 +244,11 @@ class _Judge:
         self._form, self._threads, self._told = form, threads, told
         self._base: list[list[Matches]] | None = None
 
-    def measure(self, bundle: DraftBundle, names: Sequence[str]) -> Figures:
-        """AP50, drop and its upper end in points, and whether both are within the limits."""
+    def measure(self, bundle: DraftBundle, lowered: Lowered) -> Figures:
+        """Run the bundle over the gate's sequences."""
         gate = self.gate
-        self._told(f"AP50 of {'int8 ' + ', '.join(names) if names else 'float32'} on {len(gate.truth.images)} images")
+        which = ", ".join(f"{kind} {name}" for name, kind in lowered.items()) or "float32"
+        self._told(f"AP50 of {which} on {len(gate.truth.images)} images")
         found = run_bundle(
             bundle,
             gate.truth,
@@ -243,16 +273,21 @@ class _Judge:
         self._told(
             f"AP50 {ap50:.3f}, drop {drop:.2f} points, at most {upper:.2f} with 95 %: {'kept' if passed else 'refused'}"
         )
-        return round(ap50, 4), drop, upper, passed
+        return Figures(round(ap50, 4), drop, upper, passed)
 
 
 class _Clock:
-    """Median time of every graph in float32 and int8, from which the time of any choice is a sum."""
+    """Median time of every graph in every precision, from which the time of any choice is a sum.
+
+    Attributes:
+        engine: what it ran on.
+        ms: graph -> precision -> milliseconds.
+    """
 
     def __init__(
         self,
         split: ExportedModel,
-        int8: Mapping[str, bytes],
+        lowered: Versions,
         recording: Recording,
         form: str | None,
         threads: int | None,
@@ -261,37 +296,36 @@ class _Clock:
         self.engine = f"{backend.name} {backend.version}, {threads or 'all'} threads"
         self._programs, self._interval = split.manifest.programs, split.manifest.keyframes.interval
         bundle = _draft(split)
-        self._ms: dict[str, dict[str, float]] = {}
+        self.ms: dict[str, dict[str, float]] = {}
         for name in split.manifest.graphs:
             versions = {"fp32": bundle.graph_bytes(name, form or "default")}
-            versions |= {"int8": int8[name]} if name in int8 else {}
+            versions |= {kind: content for (graph, kind), content in lowered.items() if graph == name}
             sessions = {which: backend.load(content, name) for which, content in versions.items()}
             feeds = recording.feeds[name]
             times: dict[str, list[float]] = {which: [] for which in sessions}
             for run in range(_TIMED_RUNS + 2):  # the first two warm up
-                for which, session in sessions.items():  # taking turns, so that a busy moment meets both
+                for which, session in sessions.items():  # taking turns, so that a busy moment meets all
                     begin = time.perf_counter()
                     session.run(feeds[run % len(feeds)])
                     times[which].append(1e3 * (time.perf_counter() - begin))
-            self._ms[name] = {which: statistics.median(values[2:]) for which, values in times.items()}
+            self.ms[name] = {which: round(statistics.median(values[2:]), 4) for which, values in times.items()}
 
-    def frame_ms(self, names: Sequence[str]) -> tuple[float, float]:
-        """Milliseconds of a keyframe and of a propagated frame with these graphs in int8."""
+    def frame_ms(self, lowered: Lowered) -> tuple[float, float]:
+        """Milliseconds of a keyframe and of a propagated frame with these graphs lowered."""
         kinds = ("keyframe", "propagated") if "keyframe" in self._programs else ("first", "first")
         sums = [
-            sum(self._ms[step.graph]["int8" if step.graph in names else "fp32"] for step in self._programs[kind])
-            for kind in kinds
+            sum(self.ms[step.graph][lowered.get(step.graph, "fp32")] for step in self._programs[kind]) for kind in kinds
         ]
         return round(sums[0], 3), round(sums[1], 3)
 
-    def paying(self, names: Sequence[str]) -> list[str]:
-        """Graphs that save at least ``MIN_SAVING`` of a mean frame in int8, the largest saving first."""
-        whole = self._mean_ms(())
-        saving = {name: whole - self._mean_ms((name,)) for name in names}
-        return sorted((n for n in names if saving[n] >= MIN_SAVING * whole), key=lambda name: -saving[name])
+    def paying(self, versions: Sequence[tuple[str, LowPrecision]]) -> list[tuple[str, LowPrecision]]:
+        """What saves at least ``MIN_SAVING`` of a mean frame, the largest saving first."""
+        whole = self._mean_ms({})
+        saving = {(name, kind): whole - self._mean_ms({name: kind}) for name, kind in versions}
+        return sorted((key for key in versions if saving[key] >= MIN_SAVING * whole), key=lambda key: -saving[key])
 
-    def _mean_ms(self, names: Sequence[str]) -> float:
-        keyframe_ms, propagated_ms = self.frame_ms(names)
+    def _mean_ms(self, lowered: Lowered) -> float:
+        keyframe_ms, propagated_ms = self.frame_ms(lowered)
         return (keyframe_ms + (self._interval - 1) * propagated_ms) / self._interval
 
 
@@ -346,19 +380,19 @@ def _beyond(row: PrecisionChoice, gate: Gate, what: str) -> CheckFailed:
         f"AP50 of {what} on {gate.truth.path.name}",
         got=f"{row.ap50:.3f}, a drop of {row.drop_points:.2f} points, at most {row.drop_upper_points:.2f} with 95 %",
         expected=f"at most {gate.max_drop_points:g} and {gate.max_upper_points:g} points",
-        fix="Use --precision auto, which keeps the graphs that lose too much in float32, or other clips.",
+        fix="Use --precision auto, which leaves the graphs that lose too much in float32, or other clips.",
     )
 
 
-def _without_joined(manifest: Manifest) -> Manifest:
-    joined = {step.graph for steps in manifest.joined.values() for step in steps}
-    graphs = {name: info for name, info in manifest.graphs.items() if name not in joined}
-    return dataclasses.replace(manifest, graphs=graphs, joined={})
-
-
-def _listed(exported: ExportedModel) -> dict[str, bytes]:
-    used = {file for info in exported.manifest.graphs.values() for file in info.forms.values()}
-    return {name: content for name, content in exported.files.items() if name in used}
+def _split(exported: ExportedModel) -> ExportedModel:
+    """The same export without joined graphs: precisions are chosen on their parts."""
+    joined = {step.graph for steps in exported.manifest.joined.values() for step in steps}
+    graphs = {name: info for name, info in exported.manifest.graphs.items() if name not in joined}
+    used = {file for info in graphs.values() for file in info.forms.values()}
+    files = {name: content for name, content in exported.files.items() if name in used}
+    return dataclasses.replace(
+        exported, manifest=dataclasses.replace(exported.manifest, graphs=graphs, joined={}), files=files
+    )
 
 
 def _draft(exported: ExportedModel) -> DraftBundle:

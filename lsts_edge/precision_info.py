@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 from lsts_edge.manifest_check import check as _check
 
-__all__ = ["PrecisionChoice", "PrecisionInfo"]
+__all__ = ["LowPrecision", "PrecisionChoice", "PrecisionInfo"]
+
+LowPrecision = Literal["fp16", "int8"]
 
 
 @dataclass(frozen=True)
 class PrecisionChoice:
     """One row of the table that precisions were chosen from; AP50 in 0..1, drops in AP50 points, both None ungated.
 
-    ``drop_upper_points`` is the upper end of the paired 95 % interval over the gate's sequences.
+    ``lowered`` names the graphs that are not float32, and what they are; ``drop_upper_points`` is the upper end of the
+    paired 95 % interval over the gate's sequences.
     """
 
-    int8_graphs: tuple[str, ...]
+    lowered: Mapping[str, LowPrecision]
     ap50: float | None
     drop_points: float | None
     drop_upper_points: float | None
@@ -37,6 +41,13 @@ class PrecisionChoice:
             _check(value is None or low <= value <= high, f"precision: {what}", value, f"{low:g}..{high:g}")
         _check(self.passed or not self.chosen, "precision: choice", "one that did not pass", "one that passed")
 
+    @property
+    def words(self) -> str:
+        """Such as ``int8 heavy, light; fp16 head``; ``all fp32`` when there is nothing to tell."""
+        kinds = sorted(set(self.lowered.values()))
+        named = (f"{kind} {', '.join(name for name, which in self.lowered.items() if which == kind)}" for kind in kinds)
+        return "; ".join(named) or "all fp32"
+
 
 @dataclass(frozen=True)
 class PrecisionInfo:
@@ -44,7 +55,7 @@ class PrecisionInfo:
 
     Attributes:
         mode: what the export was asked for.
-        calibration: file and sequences that the ranges were measured on.
+        calibration: clips that the ranges were measured on and the graphs timed.
         calibration_frames: frames of it.
         gate: file that AP50 was measured on; None if it was not.
         gate_sequences: its sequences.
@@ -53,10 +64,11 @@ class PrecisionInfo:
         max_upper_points: limit of the upper end of the drop's interval.
         engine: that AP50 and times were measured on; times are those of the split graphs.
         torch_tensor_error: largest error of any tensor against torch, state carried.
+        graph_ms: graph -> precision -> milliseconds.
         choices: the table.
     """
 
-    mode: Literal["int8", "auto"]
+    mode: Literal["fp16", "int8", "auto"]
     calibration: str
     calibration_frames: int
     gate: str | None
@@ -66,6 +78,7 @@ class PrecisionInfo:
     max_upper_points: float
     engine: str
     torch_tensor_error: float
+    graph_ms: Mapping[str, Mapping[str, float]]
     choices: tuple[PrecisionChoice, ...]
 
     def __post_init__(self) -> None:
@@ -73,6 +86,9 @@ class PrecisionInfo:
         for what in ("max_drop_points", "max_upper_points"):
             _check(0 <= getattr(self, what) <= 100, f"precision.{what}", getattr(self, what), "0..100")
         _check(0 <= self.torch_tensor_error <= 1e6, "precision.torch_tensor_error", self.torch_tensor_error, "0..1e6")
+        for graph, times in self.graph_ms.items():
+            known = set(times) <= {"fp32", "fp16", "int8"} and all(0 <= value <= 1e7 for value in times.values())
+            _check(known, f"precision.graph_ms: {graph}", dict(times), "0..1e7 for fp32, fp16 or int8")
         _check(1 <= len(self.choices) <= 64, "precision.choices", len(self.choices), "1..64 rows")
         chosen = sum(choice.chosen for choice in self.choices)
         _check(chosen == 1, "precision.choices", f"{chosen} chosen rows", "one")

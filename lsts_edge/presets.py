@@ -119,7 +119,11 @@ class AggregationPreset:
 
 @dataclass(frozen=True)
 class HeadPreset:
-    """RPN and R-FCN: RPN reads the first ``rpn_channels`` of the task feature, R-FCN the last ``rfcn_channels``."""
+    """RPN and R-FCN: RPN reads the first ``rpn_channels`` of the task feature, R-FCN the last ``rfcn_channels``.
+
+    The last suppression sees pairs of box and class above ``score_floor``, of these only the ``max_candidates`` best
+    (the released code: all): with trained weights few are above the floor, with random ones all of them are.
+    """
 
     classes: tuple[str, ...]
     rpn_channels: int
@@ -135,7 +139,11 @@ class HeadPreset:
     box_std: tuple[float, float, float, float] = (0.1, 0.1, 0.2, 0.2)
     nms_iou: float = 0.3
     score_floor: float = 1e-4
+    max_candidates: int = 1000
     max_detections: int = 300
+
+    def __post_init__(self) -> None:
+        _require(self.max_candidates >= 1, "preset: max_candidates", self.max_candidates, ">= 1")
 
     @property
     def anchors_per_cell(self) -> int:

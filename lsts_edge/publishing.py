@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import importlib.util
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import numpy.typing as npt
 
 from lsts_edge.bundle import Bundle, write_bundle
 from lsts_edge.draft import DraftBundle
 from lsts_edge.errors import CheckFailed, FileUnwritable, OptionError
 from lsts_edge.golden import GOLDEN_FILE, GoldenRecorder
-from lsts_edge.manifest import WeightsInfo
+from lsts_edge.manifest import Manifest, WeightsInfo
 from lsts_edge.presets import get_preset
 from lsts_edge.runtime.session import open_backend
 from lsts_edge.verification import (
@@ -107,8 +110,8 @@ def publish(
 ) -> Published:
     """Export a network, compare every program with torch, and write the bundle if all agree.
 
-    With a plan for int8, the float32 graphs must agree first; then the plan's limits decide, and the recording holds
-    what the int8 programs give.
+    With a plan for lower precisions, the float32 graphs must agree first; then the plan's limits decide, and the
+    recording holds what the lowered programs give.
 
     Args:
         network: in evaluation mode, on the CPU.
@@ -120,7 +123,7 @@ def publish(
         overwrite: replace a bundle that is there.
         frames: length of the comparison, at least 1.
         video: compare on the first frames of this video too; the built-in clip is always compared and recorded.
-        precision: calibration and gate of int8; None keeps float32.
+        precision: calibration and gate of lower precisions; None keeps float32.
         progress: told of each step as it starts.
 
     Raises:
@@ -152,19 +155,15 @@ def publish(
     checked = comparable_forms(manifest, progress)
     size = manifest.input
     recorder = GoldenRecorder(size.height_px, size.width_px, CLIP_SEED)
-    images = clip_images(frames, size.height_px, size.width_px)
     interval = parity_interval(manifest, frames)
-    progress(f"comparing {frames} frames with torch")
-    reports = [verify_bundle(draft, TorchReference(network, images, interval, recorder), forms=checked)]
-    check_parity(reports[0])
-    if video is not None:
-        from lsts_edge.runtime.sources import open_source
-
-        progress(f"comparing {frames} frames of {Path(video).name} with torch")
-        with open_source(video) as source:
-            images = video_images(source, manifest, frames)
-            reports.append(verify_bundle(draft, TorchReference(network, images, interval), forms=checked))
-        check_parity(reports[1])
+    clips = (None,) if video is None else (None, Path(video))
+    reports: list[ParityReport] = []
+    for clip in clips:
+        progress(f"comparing {frames} frames{f' of {clip.name}' if clip else ''} with torch")
+        with _images(clip, manifest, frames) as images:
+            truth = TorchReference(network, images, interval, None if clip else recorder)
+            reports.append(verify_bundle(draft, truth, forms=checked))
+        check_parity(reports[-1])
     seconds["verify"] = time.perf_counter() - begin
 
     begin = time.perf_counter()
@@ -180,26 +179,28 @@ def publish(
         exported = with_ir(exported)
     manifest = exported.manifest
     ir_reports: list[ParityReport] = []
-    if manifest.precision is not None and manifest.precision.chosen.int8_graphs:
+    if manifest.precision is not None and manifest.precision.chosen.lowered:
         recorder = GoldenRecorder(size.height_px, size.width_px, CLIP_SEED)
-        progress(f"recording {frames} frames of the int8 graphs, and comparing engines and torch")
-        reports, error = _int8_parity(network, exported, root, frames, checked, recorder)
+        progress(f"recording {frames} frames of the lowered graphs, and comparing engines and torch")
+        reports, error = _lowered_parity(network, exported, root, frames, checked, recorder)
         info = dataclasses.replace(manifest.precision, torch_tensor_error=error)
         manifest = dataclasses.replace(manifest, precision=info)
     elif openvino:
-        progress(f"comparing {frames} frames of the IR with torch")
         draft = DraftBundle.of(root, manifest, exported.files)
-        reference = TorchReference(network, clip_images(frames, size.height_px, size.width_px), interval)
         ir_forms = tuple(form for form in checked or () if form != "custom") or None
-        ir_reports.append(verify_bundle(draft, reference, backend="openvino", forms=ir_forms))
-        check_parity(ir_reports[0])
+        for clip in clips:
+            progress(f"comparing {frames} frames of {clip.name if clip else 'the IR'} with torch, in OpenVINO")
+            with _images(clip, manifest, frames) as images:
+                truth = TorchReference(network, images, interval)
+                ir_reports.append(verify_bundle(draft, truth, backend="openvino", forms=ir_forms))
+            check_parity(ir_reports[-1])
     if precision is not None or openvino:
         seconds["precision and IR"] = time.perf_counter() - begin
 
     begin = time.perf_counter()
     progress("writing the bundle")
     default_form = None if manifest.lsts is None else manifest.lsts.default_form
-    # Of int8, the engine of the recording: elsewhere the boxes decide, by wider limits.
+    # Of lower precisions, the engine of the recording: elsewhere the boxes decide, by wider limits.
     stated = [report for report in reports if not report.limits.loose or report.backend.startswith(RECORDING_BACKEND)]
     infos, ir_infos = ([report.to_info(default_form) for report in found] for found in (stated, ir_reports))
     parity = dataclasses.replace(
@@ -216,7 +217,19 @@ def publish(
     return Published(bundle, (*reports, *ir_reports), seconds)
 
 
-def _int8_parity(
+@contextlib.contextmanager
+def _images(clip: Path | None, manifest: Manifest, frames: int) -> Iterator[Iterator[npt.NDArray[Any]]]:
+    """Network inputs of a video, or of the built-in clip."""
+    if clip is None:
+        yield clip_images(frames, manifest.input.height_px, manifest.input.width_px)
+        return
+    from lsts_edge.runtime.sources import open_source
+
+    with open_source(clip) as source:
+        yield video_images(source, manifest, frames)
+
+
+def _lowered_parity(
     network: VideoNetwork,
     exported: ExportedModel,
     root: Path,
@@ -224,7 +237,7 @@ def _int8_parity(
     forms: tuple[str, ...] | None,
     recorder: GoldenRecorder,
 ) -> tuple[list[ParityReport], float]:
-    """Record the int8 programs, compare every engine here with them, and measure how far they are from torch."""
+    """Record the lowered programs, compare every engine here with them, and measure how far they are from torch."""
     manifest = exported.manifest
     draft = DraftBundle.of(root, manifest, exported.files)
     size, interval = manifest.input, parity_interval(manifest, frames)
@@ -242,6 +255,6 @@ def _int8_parity(
     error = live.programs[0].totals.max_tensor_error
     if not error < 1e6:
         raise CheckFailed(
-            "int8 graphs", got=f"tensor error {error}", expected="finite tensors", fix="Calibrate on other clips."
+            "lowered graphs", got=f"tensor error {error}", expected="finite tensors", fix="Calibrate on other clips."
         )
     return reports, float(f"{error:.3g}")

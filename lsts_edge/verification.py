@@ -20,8 +20,8 @@ from lsts_edge.golden import GOLDEN_FILE, Golden, GoldenRecorder, TensorSample
 from lsts_edge.manifest import Manifest, ParityInfo
 from lsts_edge.parity import (
     EXACT,
-    INT8,
-    INT8_OTHER_ENGINE,
+    LOWERED,
+    LOWERED_OTHER_ENGINE,
     NEAR_FRACTION,
     Boxes,
     Doubt,
@@ -58,7 +58,7 @@ __all__ = [
 CLIP_FRAMES = 30
 CLIP_SEED = 0
 RECORDING_BACKEND = "onnxruntime"
-"""Engine whose outputs an int8 bundle records."""
+"""Engine whose outputs a bundle with graphs below float32 records."""
 _FEW_PARAMETERS = 1_000_000  # in all graphs together: below this, threads cost more than they give
 _DETECTIONS = ("boxes", "scores", "labels")
 
@@ -126,14 +126,13 @@ class ParityReport:
             near_threshold=max(t.near_threshold for t in totals),
             backend=self.backend,
             form=default_form or "default",
-            reference="int8-programs" if self.limits.loose else "torch",
+            reference="own-programs" if self.limits.loose else "torch",
         )
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready."""
         limits = {
             "tensor_error": self.limits.tensor_error,
-            "unmatched": 0,
             "unmatched_fraction": self.limits.unmatched_fraction,
             "near_threshold_fraction": NEAR_FRACTION,
         }
@@ -198,7 +197,7 @@ class TorchReference:
 
 
 class EngineReference:
-    """Runs a bundle's split graphs in its default form on ONNX Runtime: what its int8 graphs give, for recording.
+    """Runs a bundle's split graphs in its default form on ONNX Runtime: what graphs below float32 give, for recording.
 
     Args:
         bundle: open, or a draft.
@@ -225,7 +224,7 @@ class EngineReference:
         self._recorder = recorder
         backend = self._pipeline.backend
         self.description = f"its own split graphs on {backend.name} {backend.version}"
-        self.limits = INT8
+        self.limits = LOWERED
 
     def frames(self) -> Iterator[FrameTruth]:
         """Step through the clip; every entry of every tensor is compared."""
@@ -244,7 +243,7 @@ class EngineReference:
 
 
 class RecordedReference:
-    """What torch, or the bundle's own int8 programs, gave at export time, from the bundle: needs no torch.
+    """What torch, or the bundle's own graphs below float32, gave at export time, from the bundle: needs no torch.
 
     Args:
         bundle: an open bundle.
@@ -270,9 +269,9 @@ class RecordedReference:
         tools, parity = bundle.manifest.tools, bundle.manifest.parity
         self.description = f"outputs of torch {tools.get('torch', 'unknown')} recorded at export"
         self.limits = EXACT
-        if parity is not None and parity.reference == "int8-programs":
-            self.description = f"outputs of its int8 graphs on {parity.backend} recorded at export"
-            self.limits = dataclasses.replace(INT8, tensor_error=parity.tensor_tolerance)
+        if parity is not None and parity.reference == "own-programs":
+            self.description = f"outputs of its own graphs on {parity.backend} recorded at export"
+            self.limits = dataclasses.replace(LOWERED, tensor_error=parity.tensor_tolerance)
 
     def frames(self) -> Iterator[FrameTruth]:
         """Draw the clip again and pair each frame with its recording.
@@ -343,7 +342,7 @@ def verify_bundle(
     engine = _LoadsOnce(open_backend(backend, provider, threads=threads, custom_op="custom" in chosen, spinning=False))
     limits = reference.limits
     if limits.loose and backend != RECORDING_BACKEND:
-        limits = INT8_OTHER_ENGINE
+        limits = LOWERED_OTHER_ENGINE
     runs = [
         (Pipeline(bundle, engine, lsts_form=form, joined=use), ProgramParity(form, use, ParityTotals(limits=limits)))
         for form in chosen

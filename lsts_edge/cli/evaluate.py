@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from lsts_edge.errors import OptionError
 
 if TYPE_CHECKING:
     from lsts_edge.evaluation.annotations import AnnotationSet
+    from lsts_edge.evaluation.coco import Accuracy
     from lsts_edge.evaluation.metrics import ImageDetections
 
 __all__ = ["command"]
@@ -25,12 +27,19 @@ __all__ = ["command"]
         "lsts-edge evaluate demo/bundle vid/val.json",
         "lsts-edge evaluate examples/weights/lsts-lite.safetensors vid/val.json --per-frame --json",
         "lsts-edge evaluate demo/bundle vid/val.json --keyframe-interval 5 --class-agnostic",
+        "lsts-edge evaluate demo/bundle vid/val.json --per-frame --keyframe-interval 5 --keyframe-interval 10",
     ),
 )
 @click.argument("model", metavar="BUNDLE_OR_CHECKPOINT", type=click.Path())
 @click.argument("annotations", metavar="ANNOTATIONS.json", type=click.Path())
 @click.option("--per-frame", is_flag=True, help="The heavy path on every frame, without memory.")
-@click.option("--keyframe-interval", type=int, help="Frames from one keyframe to the next; default: the model's.")
+@click.option(
+    "--keyframe-interval",
+    "keyframe_intervals",
+    type=int,
+    multiple=True,
+    help="Frames from one keyframe to the next; default: the model's. May be repeated.",
+)
 @click.option("--class-agnostic", is_flag=True, help="Count all classes as one.")
 @click.option("--sequences", default="", metavar="NAMES", help="Only these sequences, separated by commas.")
 @click.option("--preset", help="Preset of a checkpoint that states none.")
@@ -39,12 +48,13 @@ __all__ = ["command"]
 @click.option("--provider", default="cpu", show_default=True, help="For bundles: the backend's device.")
 @click.option("--threads", type=int, help="CPU threads; default: all.")
 @click.option("--batch", type=int, default=8, show_default=True, help="For checkpoints: frames or sequences at a time.")
+@click.option("--output", type=click.Path(path_type=Path), help="Write a result file for bench report (JSON).")
 @json_option
 def command(
     model: str,
     annotations: str,
     per_frame: bool,
-    keyframe_interval: int | None,
+    keyframe_intervals: tuple[int, ...],
     class_agnostic: bool,
     sequences: str,
     preset: str | None,
@@ -53,31 +63,46 @@ def command(
     provider: str,
     threads: int | None,
     batch: int,
+    output: Path | None,
     as_json: bool,
 ) -> None:
     """Run BUNDLE_OR_CHECKPOINT over the sequences of ANNOTATIONS.json and print AP50 and AP.
 
-    The file is COCO-VID style; boxes under its key ``ignore`` count neither as found nor as false.
+    The file is COCO-VID style; boxes under its key ``ignore`` count neither as found nor as false. --per-frame and
+    --keyframe-interval may be given together, and the latter repeatedly: each schedule is measured.
     """
-    if per_frame and keyframe_interval is not None:
-        raise OptionError("options", got="--per-frame and --keyframe-interval", expected="one of them", fix="Drop one.")
-    if keyframe_interval is not None and keyframe_interval < 1:
-        raise OptionError("--keyframe-interval", got=keyframe_interval, expected=">= 1", fix="Give a positive number.")
+    if any(interval < 1 for interval in keyframe_intervals):
+        got, fix = min(keyframe_intervals), "Give a positive number."
+        raise OptionError("--keyframe-interval", got=got, expected=">= 1", fix=fix)
     from lsts_edge.evaluation.coco import measure
 
     path = Path(model)
     names = {name for name in sequences.split(",") if name}
-    if path.is_dir():
-        row, found, truth = _bundle(path, annotations, names, per_frame, keyframe_interval, backend, provider, threads)
-    else:
-        row, found, truth = _checkpoint(
-            path, preset, annotations, names, per_frame, keyframe_interval, device, batch, threads
-        )
-    accuracy = measure(truth, found, class_agnostic=class_agnostic)
-    row |= {"annotations": Path(annotations).name, **accuracy.to_dict()}
+    rows: list[dict[str, Any]] = []
+    schedules: list[int | str] = [*(["per-frame"] if per_frame else []), *keyframe_intervals] or ["the model's own"]
+    for schedule in schedules:
+        frame_by_frame, interval = schedule == "per-frame", schedule if isinstance(schedule, int) else None
+        if path.is_dir():
+            row, found, truth = _bundle(path, annotations, names, frame_by_frame, interval, backend, provider, threads)
+        else:
+            row, found, truth = _checkpoint(
+                path, preset, annotations, names, frame_by_frame, interval, device, batch, threads
+            )
+        accuracy = measure(truth, found, class_agnostic=class_agnostic)
+        rows.append(row | {"annotations": Path(annotations).name, **accuracy.to_dict()})
+        if not as_json:
+            _show(rows[-1], accuracy)
+    if output is not None:
+        from lsts_edge.benchmarks.results import new_result, write_result
+
+        settings = {"annotations": Path(annotations).name, "only": sorted(names), "class_agnostic": class_agnostic}
+        write_result(output, new_result("accuracy", settings=settings, data={"rows": rows}))
+        click.echo(f"written: {output}", err=as_json)
     if as_json:
-        click.echo(json.dumps(row, indent=2))
-        return
+        click.echo(json.dumps(rows[0] if len(rows) == 1 else rows, indent=2))
+
+
+def _show(row: Mapping[str, Any], accuracy: Accuracy) -> None:
     low, high = accuracy.ap50_interval
     click.echo(f"{'class':12} {'AP50':>6} {'AP':>6}")
     for name, value in accuracy.ap50_per_class.items():

@@ -63,10 +63,10 @@ ALL_FORMS = ("taps", "custom", "gridsample")
 @click.option("--verify-frames", type=int, default=30, show_default=True, help="Frames to compare with torch.")
 @click.option(
     "--precision",
-    type=click.Choice(["fp32", "int8", "auto"]),
+    type=click.Choice(["fp32", "fp16", "int8", "auto"]),
     default="fp32",
     show_default=True,
-    help="int8: all graphs but LSTS and head; auto: those that save time and pass the gate.",
+    help="fp16, int8: all graphs but LSTS and head; auto: what saves time and passes the gate, graph by graph.",
 )
 @click.option("--calibrate", type=click.Path(path_type=Path), help="Annotations (.json) or a video, for int8's ranges.")
 @click.option("--calibrate-sequences", default="", metavar="NAMES", help="Only these, separated by commas.")
@@ -87,7 +87,7 @@ def command(
     overwrite: bool,
     verify_video: str | None,
     verify_frames: int,
-    precision: Literal["fp32", "int8", "auto"],
+    precision: Literal["fp32", "fp16", "int8", "auto"],
     calibrate: Path | None,
     calibrate_sequences: str,
     gate: Path | None,
@@ -144,7 +144,7 @@ def command(
 def _plan(
     checkpoint: str,
     network: VideoNetwork,
-    mode: Literal["fp32", "int8", "auto"],
+    mode: Literal["fp32", "fp16", "int8", "auto"],
     calibrate: Path | None,
     calibrate_sequences: str,
     gate: Path | None,
@@ -153,7 +153,7 @@ def _plan(
 ) -> PrecisionPlan | None:
     if mode == "fp32":
         if calibrate or calibrate_sequences or gate or gate_sequences or max_ap_drop is not None:
-            fix = "Add --precision auto or int8, or leave the others out."
+            fix = "Add --precision auto, int8 or fp16, or leave the others out."
             raise OptionError("options", got="a calibration or gate for fp32", expected="none", fix=fix)
         return None
     from lsts_edge.model.checkpoint import held_out_sequences

@@ -11,8 +11,7 @@ __all__ = ["precision_lines"]
 
 def precision_lines(info: PrecisionInfo) -> Iterator[str]:
     """What ranges and AP50 were measured on, and one line for each choice that was measured."""
-    chosen = ", ".join(info.chosen.int8_graphs)
-    yield f"precision   {info.mode}: int8 {chosen or 'nowhere'}; others fp32"
+    yield f"precision   {info.mode}: {info.chosen.words}"
     yield f"calibrated  {info.calibration_frames} frames of {info.calibration}"
     if info.gate is None:
         yield "gate        none: the drop in AP50 was not measured"
@@ -20,9 +19,9 @@ def precision_lines(info: PrecisionInfo) -> Iterator[str]:
         held = "held out from training" if info.gate_held_out else "NOT known to be held out from training"
         yield f"gate        {info.gate}: {', '.join(info.gate_sequences)}; {held}"
         yield f"            drop at most {info.max_drop_points:g}, its upper end {info.max_upper_points:g} AP50 points"
-    if info.chosen.int8_graphs:
+    if info.chosen.lowered:
         yield f"            tensor error against torch {info.torch_tensor_error:.1e}"
-    yield f"{'AP50':>7} {'drop':>6} {'upper':>6} {'keyframe':>10} {'propagated':>10}  int8 graphs ({info.engine})"
+    yield f"{'AP50':>7} {'drop':>6} {'upper':>6} {'keyframe':>10} {'propagated':>10}  lower than fp32 ({info.engine})"
     for choice in info.choices:
         figures = (
             _figure(choice.ap50, 7, 3),
@@ -35,8 +34,7 @@ def precision_lines(info: PrecisionInfo) -> Iterator[str]:
 
 
 def _verdict(choice: PrecisionChoice) -> str:
-    graphs = ", ".join(choice.int8_graphs) or "none"
-    return graphs + (" (chosen)" if choice.chosen else "" if choice.passed else " (refused)")
+    return choice.words + (" (chosen)" if choice.chosen else "" if choice.passed else " (refused)")
 
 
 def _figure(value: float | None, width: int, digits: int) -> str:

@@ -99,13 +99,13 @@ def _live_network(bundle: Bundle, checkpoint: str | None, recorded: bool) -> Vid
             fix = "Leave one out."
             raise OptionError("options", got="--recorded and --checkpoint", expected="one of them", fix=fix)
         return None
-    if manifest.parity is not None and manifest.parity.reference == "int8-programs":
+    if manifest.parity is not None and manifest.parity.reference == "own-programs":
         if checkpoint is not None:
             raise OptionError(
                 "--checkpoint",
-                got="a bundle with int8 graphs, which are not torch's network",
+                got="a bundle with graphs below float32, which are not torch's network",
                 expected="its recording",
-                fix="Leave it out; the bundle's float32 graphs matched torch before they were quantised.",
+                fix="Leave it out; the bundle's float32 graphs matched torch before they were lowered.",
             )
         return None
     if checkpoint is not None:

@@ -1,7 +1,8 @@
-"""EfficientNet-Lite 0, 1 and 2 as video backbones: cut at stride 8, the last stages kept at stride 16 by dilation."""
+"""EfficientNet-Lite 0, 1 and 2 as video backbones: cut after a stage, the last ones kept at stride 16 by dilation."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -33,7 +34,6 @@ LITE_VARIANTS = {
 }
 _KERNELS = (3, 3, 5, 3, 5, 5, 3)
 _STRIDES = (1, 2, 2, 2, 1, 2, 1)  # of each stage's first block, after the stem's 2
-_LOW_STAGES = 3
 
 
 class InvertedResidual(nn.Module):
@@ -66,7 +66,7 @@ class InvertedResidual(nn.Module):
 
 
 class EfficientNetLite(nn.Module):
-    """Low part: stem and three stages (stride 8). Rest: four stages at stride 16 and a 3x3 feature convolution.
+    """Low part: stem and the first stages. Rest: the other stages, at most stride 16, and a 3x3 feature convolution.
 
     Where the classifier goes to stride 32 the stride is dropped and the blocks after it are dilated by 2: they
     see the same neighbours as before, at four times the positions.
@@ -74,23 +74,25 @@ class EfficientNetLite(nn.Module):
     Args:
         name: a key of ``LITE_VARIANTS``.
         feature_channels: channels of the feature.
+        low_stages: stages of the low part (3: to stride 8; 4: to stride 16).
         stages: how many of the seven stages are kept (5: up to 112 channels, no dilated stage; 7: all).
 
     Raises:
-        OptionError: if ``name`` or ``stages`` is not known.
+        OptionError: if ``name``, ``low_stages`` or ``stages`` is not known.
     """
 
-    low_stride = 8
     stride = 16
 
-    def __init__(self, name: str, feature_channels: int, stages: int = 7) -> None:
+    def __init__(self, name: str, feature_channels: int, low_stages: int = 3, stages: int = 7) -> None:
         super().__init__()
         if name not in LITE_VARIANTS:
             raise OptionError("unknown EfficientNet-Lite", got=name, expected=", ".join(LITE_VARIANTS), fix="Use one.")
-        if not _LOW_STAGES < stages <= len(_KERNELS):
-            raise OptionError("backbone stages", got=stages, expected="4..7", fix="Correct the preset.")
+        if not 1 <= low_stages < stages <= len(_KERNELS):
+            got = f"{low_stages} of {stages}"
+            raise OptionError("backbone stages", got=got, expected="low ones below all, 1..7", fix="Correct them.")
         variant = LITE_VARIANTS[name]
-        self.low_channels = variant.channels[_LOW_STAGES - 1]
+        self.low_channels = variant.channels[low_stages - 1]
+        self.low_stride = min(self.stride, 2 * math.prod(_STRIDES[:low_stages]))
         self.feature_channels = feature_channels
         self.stem = SamePadConv2d(3, _STEM_CHANNELS, 3, 2, bias=False)
         self.bn_stem = FrozenBatchNorm2d(_STEM_CHANNELS, _EPS)
@@ -103,7 +105,7 @@ class EfficientNetLite(nn.Module):
                 dropped = stride == 2 and reached == self.stride
                 stride = 1 if dropped else stride
                 reached *= stride
-                target = self.low_blocks if index < _LOW_STAGES else self.rest_blocks
+                target = self.low_blocks if index < low_stages else self.rest_blocks
                 target.append(
                     InvertedResidual(
                         channels,
@@ -119,14 +121,14 @@ class EfficientNetLite(nn.Module):
         self.feature = nn.Conv2d(channels, feature_channels, 3, 1, 1)
 
     def low(self, image: torch.Tensor) -> torch.Tensor:
-        """Image to the third stage's output (linear, 40 or 48 channels)."""
+        """Image to the last low stage's output, linear."""
         x = F.relu6(self.bn_stem(self.stem(image)))
         for block in self.low_blocks:
             x = block(x)
         return x
 
     def rest(self, low: torch.Tensor) -> torch.Tensor:
-        """Third stage's output to the keyframe feature F, rectified."""
+        """The low part's output to the keyframe feature F, rectified."""
         x = low
         for block in self.rest_blocks:
             x = block(x)

@@ -9,7 +9,7 @@ from torch import nn
 
 from lsts_edge.errors import OptionError
 from lsts_edge.model.aggregation import Aggregation
-from lsts_edge.model.efficientnet import EfficientNetLite
+from lsts_edge.model.efficientnet import LITE_VARIANTS, EfficientNetLite
 from lsts_edge.model.interfaces import Backbone, Head
 from lsts_edge.model.layers import ConvStack
 from lsts_edge.model.lsts import LstsAlignment
@@ -158,7 +158,11 @@ def build_backbone(preset: BackbonePreset) -> nn.Module:
         return ResNet101(preset.feature_channels)
     if preset.name == "tiny":
         return TinyBackbone(preset.low_channels, preset.feature_channels)
-    return EfficientNetLite(preset.name, preset.feature_channels)
+    variant = LITE_VARIANTS[preset.name]
+    if preset.low_channels not in variant.channels:
+        expected = f"one of {variant.channels}, which tells where the low part ends"
+        raise OptionError("preset: low_channels", got=preset.low_channels, expected=expected, fix="Correct the preset.")
+    return EfficientNetLite(preset.name, preset.feature_channels, variant.channels.index(preset.low_channels) + 1)
 
 
 def _check_parts(preset: BackbonePreset, backbone: nn.Module, head: nn.Module) -> None:

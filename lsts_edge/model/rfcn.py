@@ -137,7 +137,7 @@ class RfcnHead(nn.Module):
     def select(
         self, boxes: torch.Tensor, probabilities: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Score floor, suppression per class, best ``max_detections``.
+        """Score floor, best ``max_candidates`` pairs of box and class, suppression per class, best ``max_detections``.
 
         Args:
             boxes: ``(R, 4)``.
@@ -151,7 +151,10 @@ class RfcnHead(nn.Module):
         order = scores.sort(dim=1, descending=True, stable=True).indices
         ranked = scores.gather(1, order)
         beats = overlaps(boxes, boxes) > preset.nms_iou
-        keep = suppress(beats[order[:, :, None], order[:, None, :]], ranked > preset.score_floor)
+        candidates = ranked > preset.score_floor
+        if scores.numel() > preset.max_candidates:
+            candidates &= ranked >= scores.flatten().topk(preset.max_candidates).values[-1]
+        keep = suppress(beats[order[:, :, None], order[:, None, :]], candidates)
         labels, position = keep.nonzero(as_tuple=True)
         kept = ranked[labels, position]
         best = kept.sort(descending=True, stable=True).indices[: preset.max_detections]

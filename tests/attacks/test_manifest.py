@@ -53,7 +53,7 @@ def _parity(**other: object) -> Change:
 
 def _choice(**other: object) -> dict[str, object]:
     return {
-        "int8_graphs": [], "ap50": 0.5, "drop_points": 0.0, "drop_upper_points": 0.0, "keyframe_ms": 2.0,
+        "lowered": {}, "ap50": 0.5, "drop_points": 0.0, "drop_upper_points": 0.0, "keyframe_ms": 2.0,
         "propagated_ms": 1.0, "passed": True, "chosen": True,
     } | other  # fmt: skip
 
@@ -62,7 +62,7 @@ def _precision(**other: object) -> Change:
     honest = {
         "mode": "auto", "calibration": "a.json: a", "calibration_frames": 9, "gate": "a.json", "gate_sequences": ["b"],
         "gate_held_out": True, "max_drop_points": 0.5, "max_upper_points": 2.0, "engine": "onnxruntime 1",
-        "torch_tensor_error": 0.0, "choices": [_choice()],
+        "torch_tensor_error": 0.0, "graph_ms": {"heavy": {"fp32": 2.0}}, "choices": [_choice()],
     }  # fmt: skip
     return _set("precision", honest | other)
 
@@ -134,13 +134,16 @@ CHANGES: dict[str, Change] = {
         {f"f{i}.txt": {"sha256": "0" * 64, "bytes": 0} for i in range(9000)}
     ),
     "tolerance-of-torch": _parity(tensor_tolerance=0.5),
-    "tolerance-of-int8": _parity(tensor_tolerance=1e30, reference="int8-programs"),
+    "tolerance-of-int8": _parity(tensor_tolerance=1e30, reference="own-programs"),
     "tolerance-negative": _parity(tensor_tolerance=-1.0),
     "reference-code": _parity(reference="os.system"),
     "precision-text": _set("precision", "int8"),
     "precision-of-graph": _set("graphs/heavy/precision", "int1"),
     "precision-unknown-key": _precision(code="import os"),
-    "precision-graphs-differ": _precision(choices=[_choice(int8_graphs=["heavy"])]),
+    "precision-graphs-differ": _precision(choices=[_choice(lowered={"heavy": "int8"})]),
+    "precision-of-choice": _precision(choices=[_choice(lowered={"heavy": "int1"})]),
+    "precision-graph-ms-key": _precision(graph_ms={"heavy": {"os.system": 1.0}}),
+    "precision-graph-ms-negative": _precision(graph_ms={"heavy": {"fp32": -1.0}}),
     "precision-none-chosen": _precision(choices=[_choice(chosen=False)]),
     "precision-two-chosen": _precision(choices=[_choice(), _choice()]),
     "precision-chosen-refused": _precision(choices=[_choice(passed=False)]),

@@ -70,6 +70,24 @@ def comparison(accurate: bool = False) -> dict[str, Any]:
     return new_result("compare", settings=settings, data=data, bundle=BUNDLE, conditions=CONDITIONS)
 
 
+def accuracy() -> dict[str, Any]:
+    row = {"model": "lsts-lite", "engine": "torch/cpu", "ap50": 0.5, "ap": 0.25, "ap50_interval": [0.4, 0.6]}
+    rows = [
+        row | {"keyframe_interval": interval, "ap50_per_class": {"bird": 0.125, "person": None}}
+        for interval in (None, 10)
+    ]
+    settings = {"annotations": "val.json", "only": ["swan"], "class_agnostic": False}
+    return new_result("accuracy", settings=settings, data={"rows": rows})
+
+
+def test_accuracy_has_a_table() -> None:
+    text = report_markdown([accuracy()])
+    assert "## Accuracy on val.json, 1 of its sequences" in text
+    lines = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines() if "torch/cpu" in line]
+    assert [line[0] for line in lines] == ["lsts-lite, torch/cpu, per frame", "lsts-lite, torch/cpu, interval 10"]
+    assert lines[0][1:] == ["0.500", "0.400..0.600", "0.250", "0.125", "-"]
+
+
 def latency() -> dict[str, Any]:
     frames = [
         FrameTime(i, "keyframe" if i % 10 == 0 else "propagated", 12.5, 10.25, {"model": 10.25}, {"heavy": 10.25})

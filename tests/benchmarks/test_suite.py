@@ -31,7 +31,15 @@ def test_every_step_is_a_command_that_exists(tmp_path: Path, quick: bool) -> Non
     for step in steps:
         parse(step.words)
     names = [step.name for step in steps]
-    assert {"latency-lite", "compare-lite", "sweep-lite", "op", "compare-r101", "report"} <= set(names)
+    assert {
+        "latency-lite",
+        "compare-lite",
+        "compare-lite-interval-5",
+        "sweep-lite",
+        "op",
+        "compare-r101",
+        "report",
+    } <= set(names)
     report = steps[-1].words
     assert all(str(step.result) in report for step in steps[:-1] if step.result is not None), "every result is reported"
 

@@ -56,6 +56,7 @@ def latency(fps: float, frame_px: tuple[int, int], written: bool = False, digest
             "pace_fps": None,
             "backend": "onnxruntime",
             "precision": "fp32",
+            "keyframe_interval_used": 10,
         },
         "data": {
             "all": {"end_to_end": {"fps": fps}, "overhead": {"p50_ms": 2.0}},
@@ -91,9 +92,10 @@ def test_best_precision_takes_the_fastest_quantised_entry() -> None:
 
 
 def test_end_to_end_and_runtime() -> None:
-    accurate = entry("lsts", 9.0, bundle="d", accuracy={"ap50_class_agnostic": 0.5})
+    accurate = entry("lsts", 9.0, bundle="d", accuracy={"ap50_class_agnostic": 0.5, "keyframe_interval": 10})
+    at_5 = entry("lsts", 8.0, bundle="d", accuracy={"ap50_class_agnostic": 0.6, "keyframe_interval": 5})
     rows = check_targets(
-        [latency(66.0, (360, 640)), latency(15.0, (360, 640), written=True), compare("lsts-lite", accurate)]
+        [latency(66.0, (360, 640)), latency(15.0, (360, 640), written=True), compare("lsts-lite", accurate, at_5)]
     )
     found = {row.what: row for row in rows}
     plain = found["lsts-lite end to end, 640x360, no video written"]
@@ -107,10 +109,12 @@ def test_end_to_end_and_runtime() -> None:
 
 @pytest.mark.parametrize(("ms", "ap", "met"), [(5.0, 0.6, True), (12.0, 0.6, False), (5.0, 0.4, False)])
 def test_the_peer_is_beaten_in_both_or_not_at_all(ms: float, ap: float, met: bool) -> None:
-    ours = entry("lsts", ms, accuracy={"ap50_class_agnostic": ap})
-    theirs = entry("yolox-nano", 10.0, accuracy={"ap50_class_agnostic": 0.5})
+    classes = {"vehicle": 0.75, "bird": None}
+    ours = entry("lsts", ms, accuracy={"ap50_class_agnostic": ap, "keyframe_interval": 5, "ap50_shared": classes})
+    theirs = entry("yolox-nano", 10.0, accuracy={"ap50_class_agnostic": 0.5, "keyframe_interval": 1})
     row = check_targets([compare("lsts-lite", ours, theirs)])[-1]
     assert (row.verdict == "met") is met
+    assert f"{ap:.3f} (vehicle 0.75) against 10.0 ms, 0.500 (lsts" in row.measured and "interval 5)" in row.measured
 
 
 def test_the_table_lands_between_its_marks(tmp_path: Path) -> None:

@@ -77,6 +77,17 @@ def test_the_list_is_cut_and_sorted(run: Run, tiny: ModelPreset) -> None:
     _assert_same(network, got, task)
 
 
+@pytest.mark.parametrize("count", [1, 12, 79])
+def test_only_the_best_candidates_reach_the_suppression(run: Run, tiny: ModelPreset, count: int) -> None:
+    few, all_of_them = _network(tiny, max_candidates=count), _network(tiny)
+    task = _task((1, 32, 4, 6), 4)
+    got = run(head_graph(few, (1, 32, 4, 6)), {"task": task.numpy()})
+    _assert_same(few, got, task)
+    assert 1 <= len(got["scores"]) <= count
+    # The best of them is the best of all: what is left out scores less.
+    assert got["scores"][0] == pytest.approx(float(all_of_them.detect(task)[1][0]), abs=2e-5)
+
+
 @pytest.mark.usefixtures("pooling")
 def test_the_widest_head_agrees() -> None:
     """The paper's sizes: 30 classes, 7 x 7 bins, 300 RoIs, on a smaller map."""

@@ -17,8 +17,10 @@ from lsts_edge.ir_bytes import check_ir_bytes
 from lsts_edge.manifest import WeightsInfo
 from lsts_edge.model import random_network
 from lsts_edge.presets import ModelPreset
+from lsts_edge.publishing import publish
 from lsts_edge.runtime.pipeline import Kind, Pipeline
 from lsts_edge.runtime.session import Session, open_backend
+from videos import small_clip, write_video
 
 WEIGHTS = WeightsInfo("random", "none", "random weights", seed=0)
 
@@ -117,6 +119,15 @@ def test_the_form_custom_has_no_ir(tiny: ModelPreset) -> None:
 def test_a_graph_that_openvino_does_not_take_is_an_export_error() -> None:
     with pytest.raises(ExportError, match="graph broken as OpenVINO IR"):
         openvino_ir(b"\x08\x0anot a model", "broken")
+
+
+def test_a_video_is_compared_in_openvino_too(tiny: ModelPreset, tmp_path: Path) -> None:
+    video = write_video(tmp_path / "clip.mp4", small_clip(4))
+    done = publish(random_network(tiny, 0), WEIGHTS, tmp_path / "b", openvino=True, frames=3, video=video)
+    assert [report.backend.split()[0] for report in done.reports] == ["onnxruntime"] * 2 + ["openvino"] * 2
+    assert all(report.passed for report in done.reports)
+    parity = done.bundle.manifest.parity
+    assert parity is not None and parity.frames == 6 and "openvino" in parity.backend
 
 
 def test_a_graph_without_constants_has_empty_weights(tmp_path: Path) -> None:

@@ -14,7 +14,8 @@ from lsts_edge.model import VideoNetwork, build_network
 from lsts_edge.model.efficientnet import EfficientNetLite, InvertedResidual
 from lsts_edge.model.imagenet import lite_weights_file, load_imagenet_backbone
 from lsts_edge.model.layers import SamePadConv2d
-from lsts_edge.presets import get_preset
+from lsts_edge.model.network import build_backbone
+from lsts_edge.presets import ConvLayer, get_preset
 
 # (kernel, stride, expansion, channels, blocks) of the seven stages as published, lite0 and lite2
 PUBLISHED = {
@@ -96,10 +97,12 @@ def published_forward(name: str, state: dict[str, torch.Tensor], image: torch.Te
 
 
 def lite(name: str) -> VideoNetwork:
-    preset = get_preset("lsts-lite")
-    low = 48 if name.endswith("2") else 40
+    preset = dataclasses.replace(get_preset("lsts-lite"), transform=(ConvLayer(3, 192),))
+    low = 88 if name.endswith("2") else 80
     return build_network(
-        dataclasses.replace(preset, backbone=dataclasses.replace(preset.backbone, name=name, low_channels=low))
+        dataclasses.replace(
+            preset, backbone=dataclasses.replace(preset.backbone, name=name, low_channels=low, low_stride=16)
+        )
     )
 
 
@@ -116,7 +119,7 @@ def test_published_weights_give_the_published_network(name: str, tmp_path: Path)
     stages = published_forward(name, state, image)
     with torch.no_grad():
         x = network.low(image)
-        torch.testing.assert_close(x, stages[2], rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(x, stages[3], rtol=1e-4, atol=1e-4)
         for block in network.backbone.rest_blocks:
             x = block(x)
     assert x.shape[2:] == (8, 10)
@@ -164,11 +167,24 @@ def test_padding_is_tensorflows(size: int, kernel: int, stride: int, dilation: i
     assert any(torch.allclose(wide[..., at], column, atol=1e-5) for at in range(wide.shape[3]))
 
 
+@pytest.mark.parametrize(("low", "stride", "blocks"), [(40, 8, 5), (80, 16, 8), (112, 16, 11)])
+def test_the_preset_tells_where_the_low_part_ends(low: int, stride: int, blocks: int) -> None:
+    preset = dataclasses.replace(get_preset("lsts-lite").backbone, low_channels=low, low_stride=stride)
+    backbone = build_backbone(preset)
+    assert isinstance(backbone, EfficientNetLite) and len(backbone.low_blocks) == blocks
+    assert (backbone.low_channels, backbone.low_stride) == (low, stride)
+    assert backbone.low(torch.zeros(1, 3, 64, 96)).shape == (1, low, 64 // stride, 96 // stride)
+    with pytest.raises(OptionError, match="low_channels"):
+        build_backbone(dataclasses.replace(preset, low_channels=41))
+
+
 def test_fewer_stages_and_unknown_names() -> None:
     short = EfficientNetLite("efficientnet-lite0", 32, stages=5)
     assert len(short.rest_blocks) == 6 and all(isinstance(block, InvertedResidual) for block in short.rest_blocks)
     assert all(block.depthwise.dilation == (1, 1) for block in short.rest_blocks)
     with pytest.raises(OptionError, match="stages"):
         EfficientNetLite("efficientnet-lite0", 32, stages=3)
+    with pytest.raises(OptionError, match="stages"):
+        EfficientNetLite("efficientnet-lite0", 32, low_stages=0)
     with pytest.raises(OptionError, match="unknown EfficientNet-Lite"):
         EfficientNetLite("efficientnet-lite7", 32)

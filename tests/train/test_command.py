@@ -12,6 +12,7 @@ import pytest
 import torch
 from toy_data import write_toy_data
 
+from lsts_edge.benchmarks.results import read_result
 from lsts_edge.evaluation.annotations import read_annotations
 from lsts_edge.evaluation.bundles import read_image
 from lsts_edge.model import VideoLoop, random_network
@@ -51,6 +52,14 @@ def test_train_then_evaluate(lsts_edge_command: Callable, toy: Path, tmp_path: P
     assert set(row["ap50_per_class"]) == set(FIVE_GROUPS)
     assert row["ap50_per_class"]["person"] is None
 
+    words = ("--per-frame", "--keyframe-interval", 2, "--keyframe-interval", 10, "--output", tmp_path / "rows.json")
+    done = lsts_edge_command("evaluate", output, toy, "--threads", 1, *words)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("all  ") == 3 and "per frame" in done.stdout and "interval 2" in done.stdout
+    result = read_result(tmp_path / "rows.json")
+    assert result["kind"] == "accuracy" and [r["keyframe_interval"] for r in result["data"]["rows"]] == [None, 2, 10]
+    assert result["data"]["rows"][2]["ap50"] == row["ap50"]
+
 
 @pytest.mark.parametrize(
     ("arguments", "code", "status"),
@@ -77,7 +86,7 @@ def test_bad_train_command_is_one_line(
 def test_bad_evaluate_command_is_one_line(lsts_edge_command: Callable, toy: Path, tmp_path: Path):
     done = lsts_edge_command("evaluate", tmp_path / "none.safetensors", toy)
     assert (done.returncode, done.stderr.splitlines()[-1].split(":")[0]) == (7, "error[checkpoint]")
-    done = lsts_edge_command("evaluate", tmp_path / "x", toy, "--per-frame", "--keyframe-interval", 5)
+    done = lsts_edge_command("evaluate", tmp_path / "x", toy, "--keyframe-interval", 5, "--keyframe-interval", 0)
     assert (done.returncode, done.stderr.splitlines()[-1].split(":")[0]) == (2, "error[option]")
 
 
