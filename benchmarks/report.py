@@ -242,11 +242,11 @@ def _sweep_section(result: Mapping[str, Any]) -> _Section:
 
 
 def _accuracy_section(result: Mapping[str, Any]) -> _Section:
-    settings = result["settings"]
-    which = f", {len(settings['only'])} of its sequences" if settings["only"] else ""
-    classes = " All classes count as one." if settings["class_agnostic"] else ""
+    row = result["data"]["rows"][0]  # all of them are of the same sequences
+    classes = " All classes count as one." if row["class_agnostic"] else ""
     about = f"Boxes under the file's key ignore count neither as found nor as false.{classes}"
-    return _Section(f"Accuracy on {settings['annotations']}{which}", (about, ("", accuracy_table(result))), ())
+    title = f"Accuracy on {row['annotations']}, {row['sequences']} sequences"
+    return _Section(title, (about, ("", accuracy_table(result))), ())
 
 
 def _op_section(result: Mapping[str, Any]) -> _Section:

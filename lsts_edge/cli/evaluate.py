@@ -95,8 +95,7 @@ def command(
     if output is not None:
         from lsts_edge.benchmarks.results import new_result, write_result
 
-        settings = {"annotations": Path(annotations).name, "only": sorted(names), "class_agnostic": class_agnostic}
-        write_result(output, new_result("accuracy", settings=settings, data={"rows": rows}))
+        write_result(output, new_result("accuracy", settings={"only": sorted(names)}, data={"rows": rows}))
         click.echo(f"written: {output}", err=as_json)
     if as_json:
         click.echo(json.dumps(rows[0] if len(rows) == 1 else rows, indent=2))

@@ -19,7 +19,7 @@ from lsts_edge.benchmarks.frames import FrameTime, summarize_frames
 from lsts_edge.benchmarks.paper import PAPER_ROWS, paper_table
 from lsts_edge.benchmarks.readme import BEGIN, END, readme_block, update_readme
 from lsts_edge.benchmarks.report import report_html, report_markdown
-from lsts_edge.benchmarks.results import new_result, write_result
+from lsts_edge.benchmarks.results import new_result, read_result, write_result
 from lsts_edge.errors import BenchmarkDevice, BenchmarkResult
 
 BUNDLE = {"name": "lsts-r101", "digest": "ab" * 32, "weights": "random weights", "random_weights": True}
@@ -72,20 +72,27 @@ def comparison(accurate: bool = False) -> dict[str, Any]:
 
 def accuracy() -> dict[str, Any]:
     row = {"model": "lsts-lite", "engine": "torch/cpu", "ap50": 0.5, "ap": 0.25, "ap50_interval": [0.4, 0.6]}
+    row |= {"annotations": "val.json", "sequences": 1, "class_agnostic": False}
     rows = [
         row | {"keyframe_interval": interval, "ap50_per_class": {"bird": 0.125, "person": None}}
         for interval in (None, 10)
     ]
-    settings = {"annotations": "val.json", "only": ["swan"], "class_agnostic": False}
-    return new_result("accuracy", settings=settings, data={"rows": rows})
+    return new_result("accuracy", settings={"only": ["swan"]}, data={"rows": rows})
 
 
 def test_accuracy_has_a_table() -> None:
     text = report_markdown([accuracy()])
-    assert "## Accuracy on val.json, 1 of its sequences" in text
+    assert "## Accuracy on val.json, 1 sequences" in text
     lines = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines() if "torch/cpu" in line]
     assert [line[0] for line in lines] == ["lsts-lite, torch/cpu, per frame", "lsts-lite, torch/cpu, interval 10"]
     assert lines[0][1:] == ["0.500", "0.400..0.600", "0.250", "0.125", "-"]
+
+
+def test_the_committed_results_make_one_report() -> None:
+    files = sorted((Path(__file__).parents[2] / "benchmarks" / "results").glob("*.json"))
+    text = report_markdown([read_result(path) for path in files])
+    for title in ("## Targets", "## Accuracy on val.json, 20 sequences", "## Beside the paper"):
+        assert title in text
 
 
 def latency() -> dict[str, Any]:
