@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -37,7 +38,7 @@ Boxes = tuple[np.ndarray, np.ndarray, np.ndarray]
 """boxes ``(D, 4)`` xyxy in frame pixels (a peer's corners are edges), scores ``(D,)``, labels ``(D,)``."""
 
 
-class _Peer:
+class _Peer(abc.ABC):
     """A per-frame detector: ``prepare``, ``infer`` and ``finish`` are timed apart, as ours are."""
 
     strides: tuple[int, ...] = ()
@@ -57,13 +58,13 @@ class _Peer:
         self._most = max_detections
         self._cells, self._cell_strides = _cell_grid(height_px, width_px, self.strides)
 
+    @abc.abstractmethod
     def prepare(self, frame_hwc_bgr_u8: np.ndarray) -> tuple[Any, Geometry]:
         """The engine's input and where the frame lies in it."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def infer(self, prepared: Any) -> np.ndarray:
         """The network's raw output, ``(cells, channels)``."""
-        raise NotImplementedError
 
     def finish(self, raw: np.ndarray, geometry: Geometry) -> Boxes:
         """Decode, suppress overlaps class by class, scale to the frame."""
@@ -85,13 +86,13 @@ class _Peer:
         in_frame = np.clip(corners[index] / scale, 0, frame_size)
         return in_frame, best[keep][index], labels[keep][index]
 
+    @abc.abstractmethod
     def _decode(self, raw: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """(box numbers of every cell, class scores of every cell)."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def _corners(self, boxes: np.ndarray, raw: np.ndarray, keep: np.ndarray) -> np.ndarray:
         """``(D, 4)`` float32 xyxy in network pixels of the cells in ``keep``."""
-        raise NotImplementedError
 
 
 class YoloxNano(_Peer):

@@ -89,7 +89,7 @@ def _steps(options: SuiteOptions) -> Iterator[Step]:
     segments = ("--segments", "2" if options.quick else "20")
     both = ("compare", lite, *source, "--also", lite_int8)
     yield timed("compare-lite", *both, *engines, *segments, *given)
-    # Between the interval of 10 and every frame: where time and accuracy of the peers are met.
+    # The peers see every frame; between that and the interval of 10.
     few_methods = ("--method", "lsts", "--method", "per-frame", "--form", "custom")
     yield timed("compare-lite-interval-5", *both, "--keyframe-interval", "5", *few_methods, *segments, *given)
     measured = ("--annotations", str(options.annotations)) if options.annotations else ()

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import importlib.util
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import numpy.typing as npt
+from typing import TYPE_CHECKING
 
 from lsts_edge.bundle import Bundle, write_bundle
 from lsts_edge.draft import DraftBundle
 from lsts_edge.errors import CheckFailed, FileUnwritable, OptionError
 from lsts_edge.golden import GOLDEN_FILE, GoldenRecorder
-from lsts_edge.manifest import Manifest, WeightsInfo
+from lsts_edge.manifest import WeightsInfo
 from lsts_edge.presets import get_preset
 from lsts_edge.runtime.session import open_backend
 from lsts_edge.verification import (
@@ -30,9 +27,9 @@ from lsts_edge.verification import (
     check_parity,
     clip_images,
     comparable_forms,
+    images_of,
     parity_interval,
     verify_bundle,
-    video_images,
 )
 
 if TYPE_CHECKING:
@@ -160,7 +157,7 @@ def publish(
     reports: list[ParityReport] = []
     for clip in clips:
         progress(f"comparing {frames} frames{f' of {clip.name}' if clip else ''} with torch")
-        with _images(clip, manifest, frames) as images:
+        with images_of(clip, manifest, frames) as images:
             truth = TorchReference(network, images, interval, None if clip else recorder)
             reports.append(verify_bundle(draft, truth, forms=checked))
         check_parity(reports[-1])
@@ -190,7 +187,7 @@ def publish(
         ir_forms = tuple(form for form in checked or () if form != "custom") or None
         for clip in clips:
             progress(f"comparing {frames} frames of {clip.name if clip else 'the IR'} with torch, in OpenVINO")
-            with _images(clip, manifest, frames) as images:
+            with images_of(clip, manifest, frames) as images:
                 truth = TorchReference(network, images, interval)
                 ir_reports.append(verify_bundle(draft, truth, backend="openvino", forms=ir_forms))
             check_parity(ir_reports[-1])
@@ -215,18 +212,6 @@ def publish(
     bundle = write_bundle(root, dataclasses.replace(manifest, parity=parity), files, overwrite=overwrite)
     seconds["write"] = time.perf_counter() - begin
     return Published(bundle, (*reports, *ir_reports), seconds)
-
-
-@contextlib.contextmanager
-def _images(clip: Path | None, manifest: Manifest, frames: int) -> Iterator[Iterator[npt.NDArray[Any]]]:
-    """Network inputs of a video, or of the built-in clip."""
-    if clip is None:
-        yield clip_images(frames, manifest.input.height_px, manifest.input.width_px)
-        return
-    from lsts_edge.runtime.sources import open_source
-
-    with open_source(clip) as source:
-        yield video_images(source, manifest, frames)
 
 
 def _lowered_parity(

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import hashlib
 import itertools
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Protocol
@@ -50,6 +52,7 @@ __all__ = [
     "check_parity",
     "clip_images",
     "comparable_forms",
+    "images_of",
     "parity_interval",
     "verify_bundle",
     "video_images",
@@ -305,6 +308,18 @@ def video_images(source: Iterable[Any], manifest: Manifest, frames: int) -> Iter
     prepare = Preprocessor(manifest.input)
     for frame in itertools.islice(source, frames):
         yield prepare(frame.image)[0].copy()
+
+
+@contextlib.contextmanager
+def images_of(video: str | os.PathLike[str] | None, manifest: Manifest, frames: int) -> Iterator[Iterator[Array]]:
+    """``video_images`` of a file, which stays open meanwhile, or ``clip_images`` where there is none."""
+    if video is None:
+        yield clip_images(frames, manifest.input.height_px, manifest.input.width_px)
+        return
+    from lsts_edge.runtime.sources import open_source
+
+    with open_source(video) as source:
+        yield video_images(source, manifest, frames)
 
 
 def verify_bundle(

@@ -135,9 +135,8 @@ def _reference(
         CLIP_FRAMES,
         RecordedReference,
         TorchReference,
-        clip_images,
+        images_of,
         parity_interval,
-        video_images,
     )
 
     if frames is not None and frames < 1:
@@ -151,14 +150,8 @@ def _reference(
         return
     count = frames or CLIP_FRAMES
     interval = parity_interval(manifest, count)
-    if video is None:
-        size = manifest.input
-        yield TorchReference(network, clip_images(count, size.height_px, size.width_px), interval)
-        return
-    from lsts_edge.runtime.sources import open_source
-
-    with open_source(video) as source:
-        yield TorchReference(network, video_images(source, manifest, count), interval)
+    with images_of(video, manifest, count) as images:
+        yield TorchReference(network, images, interval)
 
 
 def _lines(report: ParityReport) -> Iterator[str]:

@@ -15,7 +15,7 @@ from lsts_edge.model.efficientnet import EfficientNetLite, InvertedResidual
 from lsts_edge.model.imagenet import lite_weights_file, load_imagenet_backbone
 from lsts_edge.model.layers import SamePadConv2d
 from lsts_edge.model.network import build_backbone
-from lsts_edge.presets import ConvLayer, get_preset
+from lsts_edge.presets import get_preset
 
 # (kernel, stride, expansion, channels, blocks) of the seven stages as published, lite0 and lite2
 PUBLISHED = {
@@ -97,12 +97,10 @@ def published_forward(name: str, state: dict[str, torch.Tensor], image: torch.Te
 
 
 def lite(name: str) -> VideoNetwork:
-    preset = dataclasses.replace(get_preset("lsts-lite"), transform=(ConvLayer(3, 192),))
-    low = 88 if name.endswith("2") else 80
+    preset = get_preset("lsts-lite")
+    low = 48 if name.endswith("2") else 40
     return build_network(
-        dataclasses.replace(
-            preset, backbone=dataclasses.replace(preset.backbone, name=name, low_channels=low, low_stride=16)
-        )
+        dataclasses.replace(preset, backbone=dataclasses.replace(preset.backbone, name=name, low_channels=low))
     )
 
 
@@ -119,7 +117,7 @@ def test_published_weights_give_the_published_network(name: str, tmp_path: Path)
     stages = published_forward(name, state, image)
     with torch.no_grad():
         x = network.low(image)
-        torch.testing.assert_close(x, stages[3], rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(x, stages[2], rtol=1e-4, atol=1e-4)
         for block in network.backbone.rest_blocks:
             x = block(x)
     assert x.shape[2:] == (8, 10)
