@@ -16,7 +16,9 @@ from lsts_edge.runtime.session import BACKENDS
 
 __all__ = ["SuiteOptions", "run_suite", "steps_of"]
 
-LITE_CHECKPOINT = Path(__file__).resolve().parent.parent / "examples" / "weights" / "lsts-lite.safetensors"
+_EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
+LITE_CHECKPOINT = _EXAMPLES / "weights" / "lsts-lite.safetensors"
+LITE_INT8_BUNDLE = _EXAMPLES / "bundles" / "lsts-lite-int8"
 
 
 @dataclass(frozen=True)
@@ -24,9 +26,9 @@ class SuiteOptions:
     """Where results go and what is at hand. ``quick`` runs few frames: to see that everything works, not to quote.
 
     ``source`` is a clip for ``lsts-lite`` (the procedural one unless given); ``yolox``, ``nanodet`` and
-    ``annotations`` are the peers' files and the annotated video that accuracy is measured on; ``calibration`` are
-    other annotations, for int8: sequences that the checkpoint held out of training are its gate, others give ranges.
-    Without them int8 is calibrated on the clip, and no gate holds it.
+    ``annotations`` are the peers' files and the annotated video that accuracy is measured on. The int8 ``lsts-lite``
+    is the committed bundle; with ``calibration`` it is made here, from other annotations: sequences that the
+    checkpoint held out of training are its gate, others give ranges.
     """
 
     output: Path
@@ -49,7 +51,7 @@ class Step:
 
 
 def steps_of(options: SuiteOptions) -> list[Step]:
-    """The commands in order: bundles, sizes, the op, latency, comparisons, intervals, report."""
+    """The commands in order: bundles, latency, comparisons, accuracy, intervals, the op, the paper's size, report."""
     return list(_steps(options))
 
 
@@ -63,15 +65,21 @@ def _steps(options: SuiteOptions) -> Iterator[Step]:
     )
     results: list[Path] = []
 
-    def timed(name: str, *words: str) -> Step:
+    def kept(name: str, *words: str) -> Step:
         results.append(folder / f"{name}.json")
-        return Step(name, ("bench", *words, "--output", str(results[-1])), results[-1])
+        return Step(name, (*words, "--output", str(results[-1])), results[-1])
+
+    def timed(name: str, *words: str) -> Step:
+        return kept(name, "bench", *words)
 
     on_clip = ("--precision", "int8", "--calibrate", str(_calibration_clip(options)))
     gated = ("--precision", "auto", "--calibrate", str(options.calibration)) if options.calibration else on_clip
     export = ("export", "--checkpoint", checkpoint, "--preset", "lsts-lite", *forms)
     yield Step("export lsts-lite", (*export, "--output", lite))
-    yield Step("export lsts-lite, int8", (*export, "--output", lite_int8, *gated))
+    if options.calibration is None and LITE_INT8_BUNDLE.is_dir():
+        lite_int8 = str(LITE_INT8_BUNDLE)
+    else:
+        yield Step("export lsts-lite, int8", (*export, "--output", lite_int8, *gated))
     few = ("--frames", "30", "--cold-starts", "1") if options.quick else ()
     yield timed("latency-lite", "latency", lite, *source, *few)
     yield timed("latency-lite-openvino", "latency", lite, *source, "--backend", "openvino", *few)
@@ -85,26 +93,34 @@ def _steps(options: SuiteOptions) -> Iterator[Step]:
             yield timed(name, "latency", lite_int8, *words, *(few[:2] if starts else few), *starts)
     peers = [("--yolox", options.yolox), ("--nanodet", options.nanodet), ("--annotations", options.annotations)]
     given = [word for name, path in peers if path is not None for word in (name, str(path))]
+    accurate = ("--annotations", str(options.annotations)) if options.annotations else ()
     engines = tuple(word for engine in _engines() for word in ("--engine", engine))
-    segments = ("--segments", "2" if options.quick else "20")
+    segments = ("--segments", "2" if options.quick else "12")
     both = ("compare", lite, *source, "--also", lite_int8)
-    yield timed("compare-lite", *both, *engines, *segments, *given)
-    # The peers see every frame; between that and the interval of 10.
-    few_methods = ("--method", "lsts", "--method", "per-frame", "--form", "custom")
-    yield timed("compare-lite-interval-5", *both, "--keyframe-interval", "5", *few_methods, *segments, *given)
-    measured = ("--annotations", str(options.annotations)) if options.annotations else ()
+    best = ("--method", "lsts", "--method", "per-frame", "--form", "custom", "--no-joined")
+    yield timed("compare-lite", *both, *best, *engines, *segments, *given)
+    # The peers see every frame: against them, keyframes as often as that is still faster.
+    often = ("--keyframe-interval", "2", "--segments", "10" if options.quick else "60")
+    yield timed("compare-lite-interval-2", *both, *best, *often, *given)
+    in_one_engine = ("--engine", "onnxruntime", "--no-joined")
+    yield timed("compare-lite-methods", "compare", lite, *source, *in_one_engine, *segments, *accurate)
     rounds = ("--rounds", "1" if options.quick else "6")
-    yield timed("sweep-lite", "sweep", lite, *source, *rounds, *measured)
-    yield timed("sweep-lite-int8", "sweep", lite_int8, *source, *rounds, *measured)
+    if options.annotations is not None:
+        schedules = ("--per-frame", "--keyframe-interval", "10")
+        yield kept("accuracy-lite", "evaluate", lite, str(options.annotations), *schedules)
+    yield timed("sweep-lite", "sweep", lite, *source, *rounds, *accurate)
+    yield timed("sweep-lite-int8", "sweep", lite_int8, *source, *rounds, *accurate)
     yield timed("op", "op", *(("--runs", "3", "--slow-runs", "1") if options.quick else ()))
     if options.paper_size:
-        random = ("export", "--checkpoint", "random", "--seed", "0", "--preset", "lsts-r101", "--verify-frames", "12")
-        yield Step("export lsts-r101", (*random, "--output", r101, *forms))
-        yield Step("export lsts-r101, int8", (*random, "--output", r101_int8, "--overwrite", *on_clip))
+        two_forms = ("--lsts-form", "custom", "--lsts-form", "taps", "--overwrite", "--verify-frames", "12")
+        random = ("export", "--checkpoint", "random", "--seed", "0", "--preset", "lsts-r101", *two_forms)
+        yield Step("export lsts-r101", (*random, "--output", r101))
+        yield Step("export lsts-r101, int8", (*random, "--output", r101_int8, *on_clip))
         frames = ("--frames", "10" if options.quick else "60", "--warmup-frames", "10", "--cold-starts", "1")
         yield timed("latency-r101", "latency", r101, *frames)
         segments = ("--segments", "1" if options.quick else "6")
-        yield timed("compare-r101", "compare", r101, "--also", r101_int8, *engines, *segments)
+        yield timed("compare-r101", "compare", r101, "--also", r101_int8, *best, *engines, *segments)
+        yield timed("compare-r101-methods", "compare", r101, *in_one_engine, *segments)
     page, markdown = folder / "report.html", folder / "report.md"
     files = map(str, results)
     yield Step("report", ("bench", "report", *files, "--output", str(page), "--markdown", str(markdown)), page)

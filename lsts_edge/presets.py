@@ -213,8 +213,8 @@ _LITE_HEAD = HeadPreset(
     rpn_channels=96,
     rfcn_channels=192,  # shared with the RPN's: 192 channels are few for both
     anchor_scales=(2.0, 4.0, 8.0, 14.0),
-    rpn_pre_nms=512,
-    rpn_post_nms=64,
+    rpn_pre_nms=256,
+    rpn_post_nms=24,  # with the committed weights more bring more false boxes than true ones
     max_detections=100,
     score_floor=0.005,
 )

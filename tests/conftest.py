@@ -83,7 +83,8 @@ def copy_checkout(target: Path) -> None:
         check=True,
     )
     for name in filter(None, listed.stdout.decode().split("\0")):
-        if name.startswith(("examples/weights/", "tests/data/")) or not os.path.lexists(ROOT / name):
+        large = name.startswith(("examples/weights/", "examples/bundles/", "tests/data/"))
+        if large or not os.path.lexists(ROOT / name):
             continue
         (target / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(ROOT / name, target / name, follow_symlinks=False)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import sys
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -74,6 +76,7 @@ def command(
     if any(interval < 1 for interval in keyframe_intervals):
         got, fix = min(keyframe_intervals), "Give a positive number."
         raise OptionError("--keyframe-interval", got=got, expected=">= 1", fix=fix)
+    from lsts_edge.benchmarks.progress import console_progress
     from lsts_edge.evaluation.coco import measure
 
     path = Path(model)
@@ -82,12 +85,16 @@ def command(
     schedules: list[int | str] = [*(["per-frame"] if per_frame else []), *keyframe_intervals] or ["the model's own"]
     for schedule in schedules:
         frame_by_frame, interval = schedule == "per-frame", schedule if isinstance(schedule, int) else None
-        if path.is_dir():
-            row, found, truth = _bundle(path, annotations, names, frame_by_frame, interval, backend, provider, threads)
-        else:
-            row, found, truth = _checkpoint(
-                path, preset, annotations, names, frame_by_frame, interval, device, batch, threads
-            )
+        with console_progress(sys.stderr) as progress:
+            report = partial(progress, f"frames, {schedule}") if progress else None
+            if path.is_dir():
+                row, found, truth = _bundle(
+                    path, annotations, names, frame_by_frame, interval, backend, provider, threads, report
+                )
+            else:
+                row, found, truth = _checkpoint(
+                    path, preset, annotations, names, frame_by_frame, interval, device, batch, threads, report
+                )
         accuracy = measure(truth, found, class_agnostic=class_agnostic)
         rows.append(row | {"annotations": Path(annotations).name, **accuracy.to_dict()})
         if not as_json:
@@ -114,6 +121,7 @@ def _show(row: Mapping[str, Any], accuracy: Accuracy) -> None:
     )
 
 
+Report = Callable[[int, int], None]
 Measured = tuple[dict[str, Any], "dict[int, ImageDetections]", "AnnotationSet"]
 
 
@@ -126,6 +134,7 @@ def _bundle(
     backend: str,
     provider: str,
     threads: int | None,
+    report: Report | None,
 ) -> Measured:
     from lsts_edge.bundle import Bundle
     from lsts_edge.evaluation.bundles import run_bundle
@@ -134,7 +143,7 @@ def _bundle(
     truth = _truth(annotations, tuple(bundle.manifest.classes), names)
     chosen = None if per_frame else interval or bundle.manifest.keyframes.interval
     found = run_bundle(
-        bundle, truth, keyframe_interval=chosen, backend=backend, provider=provider, threads=threads, report=_report
+        bundle, truth, keyframe_interval=chosen, backend=backend, provider=provider, threads=threads, report=report
     )
     row = {
         "model": bundle.manifest.name,
@@ -155,6 +164,7 @@ def _checkpoint(
     device: str,
     batch: int,
     threads: int | None,
+    report: Report | None,
 ) -> Measured:
     from lsts_edge.model.checkpoint import load_checkpoint
     from lsts_edge.train.inference import run_checkpoint
@@ -163,7 +173,7 @@ def _checkpoint(
     truth = _truth(annotations, info.preset.head.classes, names)
     chosen = None if per_frame or network.lsts is None else interval or info.preset.keyframe_interval
     found = run_checkpoint(
-        network, truth, keyframe_interval=chosen, device=device, batch=batch, threads=threads, report=_report
+        network, truth, keyframe_interval=chosen, device=device, batch=batch, threads=threads, report=report
     )
     row = {
         "model": info.preset.name,
@@ -183,11 +193,6 @@ def _truth(annotations: str, classes: tuple[str, ...], names: set[str]) -> Annot
     if unknown:
         raise OptionError("--sequences", got=unknown, expected="names in the annotations", fix="Correct them.")
     return truth.only(names) if names else truth
-
-
-def _report(done: int, total: int) -> None:
-    if done % 50 < 8 or done == total:
-        click.echo(f"\r{done}/{total} frames", nl=done == total, err=True)
 
 
 def _figure(value: float | None) -> str:

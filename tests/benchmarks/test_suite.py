@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 import pytest
 
-from lsts_edge.benchmarks.suite import SuiteOptions, run_suite, steps_of
+from lsts_edge.benchmarks.suite import LITE_INT8_BUNDLE, SuiteOptions, run_suite, steps_of
 from lsts_edge.cli import command_line
 from lsts_edge.errors import CheckFailed, FileUnwritable
 
@@ -34,7 +34,8 @@ def test_every_step_is_a_command_that_exists(tmp_path: Path, quick: bool) -> Non
     assert {
         "latency-lite",
         "compare-lite",
-        "compare-lite-interval-5",
+        "compare-lite-interval-2",
+        "accuracy-lite",
         "sweep-lite",
         "op",
         "compare-r101",
@@ -42,6 +43,15 @@ def test_every_step_is_a_command_that_exists(tmp_path: Path, quick: bool) -> Non
     } <= set(names)
     report = steps[-1].words
     assert all(str(step.result) in report for step in steps[:-1] if step.result is not None), "every result is reported"
+
+
+def test_int8_is_the_committed_bundle_unless_there_is_calibration(tmp_path: Path) -> None:
+    committed = str(LITE_INT8_BUNDLE)
+    for calibration in (None, tmp_path / "train.json"):
+        steps = steps_of(SuiteOptions(tmp_path, calibration=calibration))
+        timed = [step for step in steps if committed in step.words]
+        made = [step for step in steps if step.name == "export lsts-lite, int8"]
+        assert (bool(timed), bool(made)) == (calibration is None, calibration is not None)
 
 
 def test_a_wrong_option_would_be_seen() -> None:

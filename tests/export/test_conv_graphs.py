@@ -55,6 +55,31 @@ def test_image_graphs(name: str) -> None:
         assert _relative(run_onnxruntime(graphs[part], {"image": image.numpy()})[output], wanted[part]) < 1e-5
 
 
+class _Brightened(TinyBackbone):
+    def low(self, image: torch.Tensor) -> torch.Tensor:
+        return super().low(image) + image.mean()
+
+
+@pytest.mark.parametrize("color_order", ["bgr", "rgb"])
+@pytest.mark.parametrize(("backbone", "folded"), [(TinyBackbone, True), (_Brightened, False)])
+def test_scale_and_channel_order_go_into_the_first_weights(
+    tiny: ModelPreset, color_order: str, backbone: type[TinyBackbone], folded: bool
+) -> None:
+    """Where only convolutions read the input; the mean stays outside, for the border's sake."""
+    size = dataclasses.replace(tiny.input, color_order=color_order, mean=(90.0, 110.0, 140.0), std=(20.0, 50.0, 80.0))
+    preset = _with(tiny, input=size)
+    torch.manual_seed(5)
+    network = VideoNetwork(preset, backbone=backbone(16, 32)).eval()
+    graph = conv_graphs(network)["heavy"]
+    image = torch.randint(0, 256, (1, size.height_px, size.width_px, 3), dtype=torch.uint8)
+    with torch.no_grad():
+        wanted = network.heavy(Normalize(size)(image))
+    assert _relative(run_onnxruntime(graph, {"image": image.numpy()})["feature"], wanted) < 1e-5
+    kinds = [node.op_type for node in graph.graph.node]
+    assert kinds[:3] == ["Transpose", "Cast", "Sub"]
+    assert ("Div" not in kinds and "Gather" not in kinds) is folded
+
+
 def test_nothing_tells_where_it_was_made(tiny: ModelPreset) -> None:
     for graph in conv_graphs(random_network(tiny, 0)).values():
         assert b"site-packages" not in graph.SerializeToString() and b".py" not in graph.SerializeToString()

@@ -31,7 +31,7 @@ _FILE = click.Path(path_type=Path)
 @click.option("--yolox", type=_FILE, help="YOLOX-Nano ONNX file.")
 @click.option("--nanodet", type=_FILE, help="NanoDet-Plus ncnn .param file, its .bin beside it.")
 @click.option("--annotations", type=_FILE, help="COCO-VID style JSON: accuracy beside time.")
-@click.option("--calibration", type=_FILE, help="Other COCO-VID style JSON, for int8: ranges, and held-out gate.")
+@click.option("--calibration", type=_FILE, help="Other such JSON, to make int8 from [default: the committed bundle].")
 @json_option
 def command(as_json: bool, **chosen: Any) -> None:
     """Export lsts-lite (and lsts-r101 with random weights), time, compare, sweep, and write the report.

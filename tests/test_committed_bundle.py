@@ -1,0 +1,37 @@
+"""The bundle in ``examples/bundles``: of the committed weights, gated, small, and the same here as when it was made."""
+
+from __future__ import annotations
+
+import hashlib
+
+import pytest
+from conftest import ROOT
+
+from lsts_edge.bundle import Bundle
+from lsts_edge.verification import RecordedReference, check_parity, verify_bundle
+
+PATH = ROOT / "examples" / "bundles" / "lsts-lite-int8"
+MAX_MB = 20  # it lives in the repository
+
+
+@pytest.fixture(scope="module")
+def bundle() -> Bundle:
+    return Bundle.open(PATH)
+
+
+def test_it_is_of_the_committed_weights_and_within_its_limits(bundle: Bundle) -> None:
+    weights = ROOT / "examples" / "weights" / "lsts-lite.safetensors"
+    assert bundle.manifest.weights.sha256 == hashlib.sha256(weights.read_bytes()).hexdigest()
+    precision = bundle.manifest.precision
+    assert precision is not None and precision.gate_held_out
+    (chosen,) = (choice for choice in precision.choices if choice.chosen)
+    assert chosen.passed and "int8" in chosen.lowered.values()
+    assert chosen.drop_points is not None and chosen.drop_points <= precision.max_drop_points
+
+
+def test_it_is_small() -> None:
+    assert sum(file.stat().st_size for file in PATH.rglob("*")) < MAX_MB * 1e6
+
+
+def test_it_gives_here_what_was_recorded(bundle: Bundle) -> None:
+    check_parity(verify_bundle(bundle, RecordedReference(bundle)))
