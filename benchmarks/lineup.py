@@ -205,14 +205,8 @@ def _open_with_op(engine: EngineChoice, threads: int, bundle: Bundle) -> tuple[S
 
 
 def _open(engine: EngineChoice, threads: int, custom_op: bool = False) -> Backend:
-    """An engine that shares the processor with the others: ONNX Runtime's threads do not spin between runs."""
     return open_backend(
-        engine.backend,
-        engine.provider,
-        threads=threads,
-        precision=engine.precision,
-        custom_op=custom_op,
-        spinning=False,
+        engine.backend, engine.provider, threads=threads, precision=engine.precision, custom_op=custom_op
     )
 
 
@@ -253,7 +247,6 @@ def compare_bundle(
     lineup = line_up(bundle, options)
     notes = {
         "threads": options.chosen_threads(),
-        "spinning": False,
         "score_floor": options.score_floor,
         "methods": {name: METHODS[name] for name in options.methods},
         "flow": DenseFlow.settings,

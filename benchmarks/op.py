@@ -276,7 +276,7 @@ def _onnxruntime_call(model: bytes, form: str, inputs: _Inputs, threads: int) ->
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # idle threads would slow the others
+    options.add_session_config_entry("session.force_spinning_stop", "1")  # idle threads would slow the others
     if form == "custom":
         path = library_path(ort_version=onnxruntime.__version__)
         options.register_custom_ops_library(str(path))

@@ -57,7 +57,7 @@ nav a { margin-right: 16px; color: #0969da; text-decoration: none }
 _HOW_COMPARED = (
     "{segments} segments of {keyframe_interval} frames after {warmup_segments} of warm-up, {threads} threads for every "
     "engine. Each entry runs a whole segment at a time, in an order drawn per round; a ratio is the median over paired "
-    "segments, model-only. ONNX Runtime's threads do not spin, as the engines share the processor."
+    "segments, model-only."
 )
 _ABOUT_ACCURACY = (
     "Accuracy over time. The thin lines are 95 % intervals over the sequences. Ours was trained on the training part "

@@ -218,9 +218,7 @@ class EngineReference:
         form: str | None = None,
         recorder: GoldenRecorder | None = None,
     ) -> None:
-        self._pipeline = Pipeline(
-            bundle, open_backend(custom_op=form == "custom", spinning=False), lsts_form=form, joined=False
-        )
+        self._pipeline = Pipeline(bundle, open_backend(custom_op=form == "custom"), lsts_form=form, joined=False)
         self._programs = bundle.manifest.programs
         self._images = images
         self._interval = keyframe_interval
@@ -353,8 +351,7 @@ def verify_bundle(
         joined = (False, True) if manifest.joined else (False,)
     if threads is None and sum(graph.parameters for graph in manifest.graphs.values()) < _FEW_PARAMETERS:
         threads = 1
-    # Several pipelines and torch take turns here: threads that spin while they wait would slow the others.
-    engine = _LoadsOnce(open_backend(backend, provider, threads=threads, custom_op="custom" in chosen, spinning=False))
+    engine = _LoadsOnce(open_backend(backend, provider, threads=threads, custom_op="custom" in chosen))
     limits = reference.limits
     if limits.loose and backend != RECORDING_BACKEND:
         limits = LOWERED_OTHER_ENGINE

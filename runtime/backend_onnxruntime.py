@@ -55,7 +55,6 @@ class OnnxRuntimeBackend:
         threads: int | None = None,
         cache_dir: Path | None = None,
         custom_op: bool = False,
-        spinning: bool = True,
     ) -> None:
         """Check that the provider exists on this machine.
 
@@ -67,7 +66,6 @@ class OnnxRuntimeBackend:
         self.version: str = onnxruntime.__version__
         self._threads = threads
         self._cache_dir = cache_dir
-        self._spinning = spinning and provider == "cpu"
         available = onnxruntime.get_available_providers()
         if _PROVIDERS[provider] not in available:
             raise ProviderUnavailable(
@@ -111,8 +109,10 @@ class OnnxRuntimeBackend:
         options.log_severity_level = 3  # errors come as exceptions; warnings about shapes are noise to a user
         if self._threads is not None:
             options.intra_op_num_threads = self._threads
-        # Threads that spin between runs take the processor from whoever else needs it: a GPU's feeder, another engine.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "1" if self._spinning else "0")
+        # Spinning makes the steps of one run follow faster. After the run it takes the processor from whoever is next:
+        # another graph's threads, the decoder, a GPU's feeder. On two cores that doubles a keyframe's time.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "1" if self.provider == "cpu" else "0")
+        options.add_session_config_entry("session.force_spinning_stop", "1")
         if self._oplib is not None:
             try:
                 options.register_custom_ops_library(str(self._oplib))

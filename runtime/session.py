@@ -83,7 +83,6 @@ def open_backend(
     precision: str = "fp32",
     cache_dir: Path | None = None,
     custom_op: bool = False,
-    spinning: bool = True,
 ) -> Backend:
     """Choose an engine and a provider; nothing is loaded yet but the engine's package.
 
@@ -95,8 +94,7 @@ def open_backend(
             graph says and takes ``fp32`` only.
         cache_dir: where OpenVINO or TensorRT may keep compiled graphs; None keeps none.
         custom_op: register the compiled LSTS op, which graphs of the form ``custom`` need.
-        spinning: let ONNX Runtime's idle threads spin, which is faster alone; False where another engine, or
-            another program, shares the processor.
+
     Raises:
         OptionError: if a name or number is not one of those above.
         ProviderMissing: if the engine is not installed, or two ONNX Runtime packages overwrite each other.
@@ -126,7 +124,7 @@ def open_backend(
     _require_package("onnxruntime")
     from lsts_edge.runtime.backend_onnxruntime import OnnxRuntimeBackend
 
-    return OnnxRuntimeBackend(provider, threads=threads, cache_dir=cache_dir, custom_op=custom_op, spinning=spinning)
+    return OnnxRuntimeBackend(provider, threads=threads, cache_dir=cache_dir, custom_op=custom_op)
 
 
 def _require_package(package: str) -> None:

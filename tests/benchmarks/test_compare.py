@@ -186,7 +186,6 @@ def test_lineup_and_result(tiny: Bundle, tmp_path: Path) -> None:
     heavy, light = bound["heavy_p50_ms"], bound["light_p50_ms"]
     assert bound["schedule"] == pytest.approx(10 * heavy / (heavy + 9 * light), rel=1e-3)
     assert 0 < bound["outside_light_share"] < 1
-    assert result["settings"]["spinning"] is False
     assert str(tiny.path) not in json.dumps(result)
 
 

@@ -59,7 +59,7 @@ def command(
 ) -> None:
     """Run everybody over the same segments of SOURCE (a procedural clip unless given), in an order drawn per round.
 
-    A ratio is the median over paired segments. ONNX Runtime's threads do not spin here, as engines share the machine.
+    A ratio is the median over paired segments.
     """
     from lsts_edge.benchmarks.compare import RunSettings
     from lsts_edge.benchmarks.lineup import EngineChoice, LineupOptions, compare_bundle
@@ -105,7 +105,7 @@ def _lines(result: Mapping[str, Any]) -> Iterator[str]:
     yield f"device      {device_name(device)}"
     yield f"bundle      {bundle['name']} sha256:{bundle['digest'][:12]}..., {bundle['weights']}"
     yield f"clip        {settings['clip']}; {settings['segments']} segments of {settings['keyframe_interval']} frames"
-    yield f"threads     {settings['threads']}, not spinning; others took {_busy(result)} of the processor"
+    yield f"threads     {settings['threads']}; others took {_busy(result)} of the processor"
     yield ""
     yield text_table(*comparison_table(result))
     for name, reason in result["data"]["left_out"].items():
