@@ -99,9 +99,9 @@ def _steps(options: SuiteOptions) -> Iterator[Step]:
     both = ("compare", lite, *source, "--also", lite_int8)
     best = ("--method", "lsts", "--method", "per-frame", "--form", "custom")
     yield timed("compare-lite", *both, *best, "--no-joined", *engines, *segments, *given)
-    # The peers see every frame: against them, keyframes as often as that is still faster.
-    often = ("--keyframe-interval", "2", "--segments", "10" if options.quick else "60")
-    yield timed("compare-lite-interval-2", *both, *best, *often, *given)
+    # The peers see every frame: against them, keyframes as often as takes about the same time.
+    often = ("--keyframe-interval", "3", "--segments", "10" if options.quick else "40")
+    yield timed("compare-lite-interval-3", *both, *best, *often, *given)
     in_one_engine = ("--engine", "onnxruntime", "--no-joined")
     yield timed("compare-lite-methods", "compare", lite, *source, *in_one_engine, *segments, *accurate)
     rounds = ("--rounds", "1" if options.quick else "6")

@@ -20,6 +20,7 @@ __all__ = ["OnnxRuntimeBackend"]
 logger = logging.getLogger(__name__)
 
 _PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider", "tensorrt": "TensorrtExecutionProvider"}
+_SPIN_US = "100"  # an ONNX Runtime that does not know this limit ignores it
 
 
 class _OnnxRuntimeSession:
@@ -109,9 +110,10 @@ class OnnxRuntimeBackend:
         options.log_severity_level = 3  # errors come as exceptions; warnings about shapes are noise to a user
         if self._threads is not None:
             options.intra_op_num_threads = self._threads
-        # Spinning makes the steps of one run follow faster. After the run it takes the processor from whoever is next:
-        # another graph's threads, the decoder, a GPU's feeder. On two cores that doubles a keyframe's time.
+        # Spinning makes the steps of one run follow faster. After the run it takes the processor from whoever is next,
+        # another graph's threads, the decoder, a GPU's feeder; within it a long spin keeps off the thread waited for.
         options.add_session_config_entry("session.intra_op.allow_spinning", "1" if self.provider == "cpu" else "0")
+        options.add_session_config_entry("session.intra_op.spin_duration_us", _SPIN_US)
         options.add_session_config_entry("session.force_spinning_stop", "1")
         if self._oplib is not None:
             try:

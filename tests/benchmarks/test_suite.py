@@ -34,7 +34,7 @@ def test_every_step_is_a_command_that_exists(tmp_path: Path, quick: bool) -> Non
     assert {
         "latency-lite",
         "compare-lite",
-        "compare-lite-interval-2",
+        "compare-lite-interval-3",
         "accuracy-lite",
         "sweep-lite",
         "op",
