@@ -35,7 +35,7 @@ format: $(READY)  ## rewrite the Python sources in the house format
 	$(BIN)/ruff check --fix-only .
 	$(BIN)/ruff format .
 
-bench: $(READY)  ## measure this machine (about 40 minutes, nothing else running); results and report in runs/bench/
+bench: $(READY)  ## measure this machine (about an hour, nothing else running); results and report in runs/bench/
 	$(BIN)/lsts-edge bench suite $(ARGS)
 
 clean:  ## remove everything that make built, .venv too

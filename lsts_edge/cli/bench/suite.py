@@ -36,7 +36,7 @@ _FILE = click.Path(path_type=Path)
 def command(as_json: bool, **chosen: Any) -> None:
     """Export lsts-lite (and lsts-r101 with random weights), time, compare, sweep, and write the report.
 
-    Takes about 40 minutes on two cores; with --quick --no-paper-size about two. The machine should have nothing
+    Takes about an hour on two cores; with --quick --no-paper-size two minutes. The machine should have nothing
     else to do: each result says how much of the processor others took.
     """
     from lsts_edge.benchmarks.suite import SuiteOptions, run_suite
