@@ -19,6 +19,8 @@ __all__ = ["SuiteOptions", "run_suite", "steps_of"]
 _EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 LITE_CHECKPOINT = _EXAMPLES / "weights" / "lsts-lite.safetensors"
 LITE_INT8_BUNDLE = _EXAMPLES / "bundles" / "lsts-lite-int8"
+LITE_CHOICE = "heavy,light"
+"""Graphs that ``--precision auto`` lowered in that bundle; the same ones of ``lsts-r101``, whose weights are random."""
 
 
 @dataclass(frozen=True)
@@ -115,7 +117,7 @@ def _steps(options: SuiteOptions) -> Iterator[Step]:
         two_forms = ("--lsts-form", "custom", "--lsts-form", "taps", "--overwrite", "--verify-frames", "12")
         random = ("export", "--checkpoint", "random", "--seed", "0", "--preset", "lsts-r101", *two_forms)
         yield Step("export lsts-r101", (*random, "--output", r101))
-        yield Step("export lsts-r101, int8", (*random, "--output", r101_int8, *on_clip))
+        yield Step("export lsts-r101, int8", (*random, "--output", r101_int8, *on_clip, "--lower", LITE_CHOICE))
         frames = ("--frames", "10" if options.quick else "60", "--warmup-frames", "10", "--cold-starts", "1")
         yield timed("latency-r101", "latency", r101, *frames)
         segments = ("--segments", "1" if options.quick else "6")

@@ -65,6 +65,8 @@ class PrecisionPlan:
     mode: Mode
     clips: CalibrationClips
     gate: Gate | None
+    graphs: tuple[str, ...] = ()
+    """Only these may become lower; none leaves it to the mode."""
 
 
 def plan_precision(
@@ -77,6 +79,7 @@ def plan_precision(
     gate_sequences: Sequence[str] = (),
     held_out: Sequence[str] = (),
     max_drop_points: float = MAX_DROP_POINTS,
+    graphs: Sequence[str] = (),
 ) -> PrecisionPlan:
     """Check the options against each other and read the annotations.
 
@@ -89,11 +92,15 @@ def plan_precision(
         gate_sequences: of the gate; none takes those held out, or all of another file than ``calibrate``'s.
         held_out: sequences that the checkpoint was not trained on.
         max_drop_points: limit of the drop, 0..100 AP50 points.
+        graphs: the only ones to lower, the head among them if named; none leaves it to the mode.
 
     Raises:
         OptionError: if something is missing, unknown or out of range, or gate and calibration share a sequence.
         AnnotationError: if a file cannot be read.
     """
+    from lsts_edge.export.quantize import QUANTIZABLE
+
+    _known("--lower", graphs, set(QUANTIZABLE), "graphs that may leave float32")
     if calibrate is None and mode != "fp16":
         fix = "Add --calibrate ANNOTATIONS.json or --calibrate VIDEO."
         raise OptionError(f"--precision {mode}", got="nothing to calibrate on", expected="real clips", fix=fix)
@@ -116,7 +123,7 @@ def plan_precision(
         source = _calibration_of(source, calibrate_sequences, judged)
         _refuse_overlap(set(source.sequences()) & judged)
     limits = None if judge is None else Gate(judge, bool(judged) and judged <= set(held_out), max_drop_points)
-    return PrecisionPlan(mode, CalibrationClips(calibrate, source), limits)
+    return PrecisionPlan(mode, CalibrationClips(calibrate, source), limits, tuple(graphs))
 
 
 def choose_precision(
@@ -125,8 +132,8 @@ def choose_precision(
     """Lower the precision of what pays and passes.
 
     ``auto`` starts from float32 and takes graphs and precisions one by one, what saves most time first; a graph stays
-    lowered if the drop of all lowered graphs together is within the limits. ``int8`` and ``fp16`` take every graph but
-    the head.
+    lowered if the drop of all lowered graphs together is within the limits. ``int8`` and ``fp16`` take the graphs
+    that the plan names, without names every one but the head.
 
     Args:
         exported: in float32; it has matched torch.
@@ -144,7 +151,7 @@ def choose_precision(
     split = _split(exported)
     told(f"running {plan.clips.description} for the inputs of each graph")
     recording = record_feeds(_draft(split), plan.clips, form=form, threads=threads)
-    versions = _lowered(split, plan.mode, recording, told)
+    versions = _lowered(split, plan, recording, told)
     told("timing each graph in each precision")
     clock = _Clock(split, versions, recording, form, threads)
     judge = None if plan.gate is None else _Judge(plan.gate, form, threads, told)
@@ -161,7 +168,7 @@ def choose_precision(
     if plan.mode == "auto":
         chosen = _search(measure, chosen, clock.paying(tuple(versions)))
     else:
-        chosen = measure({name: kind for name, kind in versions if name != "head"})
+        chosen = measure({name: kind for name, kind in versions if name != "head" or plan.graphs})
         if not chosen.passed:
             assert plan.gate is not None
             raise _beyond(chosen, plan.gate, f"the {plan.mode} graphs")
@@ -201,18 +208,20 @@ class Figures(NamedTuple):
     passed: bool = True
 
 
-def _lowered(split: ExportedModel, mode: Mode, recording: Recording, told: Told) -> Versions:
+def _lowered(split: ExportedModel, plan: PrecisionPlan, recording: Recording, told: Told) -> Versions:
     """Every graph that may be lowered, in each precision that the mode looks at."""
     from lsts_edge.export.half import halved
     from lsts_edge.export.quantize import QUANTIZABLE, quantized
 
     versions: Versions = {}
-    for name in (name for name in QUANTIZABLE if name in split.manifest.graphs):
+    candidates = [name for name in QUANTIZABLE if name in split.manifest.graphs]
+    _known("--lower", plan.graphs, set(candidates), f"graphs of {split.manifest.name} that may leave float32")
+    for name in (name for name in candidates if not plan.graphs or name in plan.graphs):
         raw = split.files[split.manifest.graphs[name].forms["default"]]
-        if mode != "fp16":
+        if plan.mode != "fp16":
             told(f"quantising {name} on {len(recording.feeds[name])} of its inputs")
             versions[name, "int8"] = quantized(name, raw, recording.feeds[name]).SerializeToString(deterministic=True)
-        if mode != "int8":
+        if plan.mode != "int8":
             versions[name, "fp16"] = halved(name, raw).SerializeToString(deterministic=True)
     return versions
 
@@ -358,10 +367,10 @@ def _calibration_of(source: AnnotationSet, names: Sequence[str], judged: set[str
     return source.only({rest[index] for index in picked})
 
 
-def _known(option: str, names: Sequence[str], known: set[str]) -> set[str]:
+def _known(option: str, names: Sequence[str], known: set[str], what: str = "names in the annotations") -> set[str]:
     unknown = sorted(set(names) - known)
     if unknown:
-        raise OptionError(option, got=unknown, expected="names in the annotations", fix="Correct them.")
+        raise OptionError(option, got=unknown, expected=f"{what}: {', '.join(sorted(known))}", fix="Correct them.")
     return set(names)
 
 

@@ -58,7 +58,9 @@ def toy(exported: ExportedModel, tmp_path_factory: pytest.TempPathFactory) -> Pa
     return path
 
 
-def _plan(toy: Path, mode: Literal["int8", "auto"] = "int8", *, gated: bool = True, **options: Any) -> PrecisionPlan:
+def _plan(
+    toy: Path, mode: Literal["int8", "fp16", "auto"] = "int8", *, gated: bool = True, **options: Any
+) -> PrecisionPlan:
     settings: dict[str, Any] = {"calibrate": toy, "calibrate_sequences": ["bird"]}
     settings |= {"gate_sequences": ["vehicle"]} if gated else {}
     return plan_precision(mode, FIVE_GROUPS, **{**settings, **options})
@@ -193,7 +195,6 @@ def _bad_quantisation(monkeypatch: pytest.MonkeyPatch) -> None:
         return onnx.ModelProto.FromString(_scaled(real(name, raw, feeds).SerializeToString(), 30))  # type: ignore[arg-type]
 
     monkeypatch.setattr(quantize, "quantized", bad)
-    monkeypatch.setattr("lsts_edge.precision.MIN_SAVING", -1e9)
 
 
 @pytest.mark.usefixtures("_bad_quantisation")
@@ -205,7 +206,11 @@ def test_planted_fault_a_bad_quantisation_is_not_published(toy: Path, tmp_path: 
 
 
 @pytest.mark.usefixtures("_bad_quantisation")
-def test_planted_fault_a_bad_quantisation_is_not_chosen(toy: Path, exported: ExportedModel) -> None:
+def test_planted_fault_a_bad_quantisation_is_not_chosen(
+    toy: Path, exported: ExportedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    int8_first = "lsts_edge.precision._Clock.paying"  # else the clock would decide whether int8 is tried at all
+    monkeypatch.setattr(int8_first, lambda clock, versions: sorted(versions, key=lambda key: key[1] != "int8"))
     written, info = choose_precision(exported, _plan(toy, "auto"), form="taps", threads=1, told=lambda step: None)
     assert written.manifest.graphs["heavy"].precision != "int8"
     tried = [choice.passed for choice in info.choices if choice.lowered.get("heavy") == "int8"]
@@ -227,9 +232,24 @@ def test_options_are_checked_against_each_other(toy: Path) -> None:
         _plan(toy, max_drop_points=-1.0)
     with pytest.raises(OptionError, match="in both"):
         _plan(toy, calibrate_sequences=[], gate_sequences=["bird", "vehicle"])
+    with pytest.raises(OptionError, match=r"--lower.*lsts_key.*embed_key, embed_memory, head, heavy, light"):
+        _plan(toy, graphs=["heavy", "lsts_key"])
     plan = _plan(toy, "auto", gated=False, held_out=["vehicle", "other"], calibrate_sequences=[])
     assert plan.gate is not None and set(plan.gate.truth.sequences()) == {"vehicle"} and plan.gate.held_out
     assert plan.clips.sequences == ("bird",)
+
+
+@pytest.mark.parametrize("mode", ["int8", "fp16"])
+def test_only_the_named_graphs_are_lowered(toy: Path, exported: ExportedModel, mode: Literal["int8", "fp16"]) -> None:
+    plan = _plan(toy, mode, gated=False, graphs=["light", "head"])
+    _, info = choose_precision(exported, plan, form="taps", threads=1, told=lambda step: None)
+    assert [choice.lowered for choice in info.choices] == [{}, {"light": mode, "head": mode}]
+
+
+def test_a_graph_that_this_network_lacks_is_refused(toy: Path, exported: ExportedModel) -> None:
+    plan = _plan(toy, gated=False, graphs=["aggregate_task"])  # of another memory than this preset's
+    with pytest.raises(OptionError, match="--lower"):
+        choose_precision(exported, plan, form="taps", threads=1, told=lambda step: None)
 
 
 def test_a_gate_that_shows_nothing_is_refused(toy: Path, exported: ExportedModel) -> None:
@@ -276,7 +296,8 @@ def test_the_command_exports_and_shows(toy: Path, tmp_path: Path, capsys: pytest
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        ("--calibrate x.json", "calibration or gate for fp32"),
+        ("--calibrate x.json", "a calibration or a gate for fp32"),
+        ("--lower heavy", "graphs to lower"),
         ("--precision auto", "nothing to calibrate on"),
         ("--precision bf16", "is not one of"),
     ],

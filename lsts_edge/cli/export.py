@@ -68,6 +68,7 @@ ALL_FORMS = ("taps", "custom", "gridsample")
     show_default=True,
     help="fp16, int8: all graphs but LSTS and head; auto: what saves time and passes the gate, graph by graph.",
 )
+@click.option("--lower", default="", metavar="GRAPHS", help="Only these graphs, separated by commas: heavy,light.")
 @click.option("--calibrate", type=click.Path(path_type=Path), help="Annotations (.json) or a video, for int8's ranges.")
 @click.option("--calibrate-sequences", default="", metavar="NAMES", help="Only these, separated by commas.")
 @click.option("--gate", type=click.Path(path_type=Path), help="Annotations to measure AP50 on [default: --calibrate].")
@@ -88,6 +89,7 @@ def command(
     verify_video: str | None,
     verify_frames: int,
     precision: Literal["fp32", "fp16", "int8", "auto"],
+    lower: str,
     calibrate: Path | None,
     calibrate_sequences: str,
     gate: Path | None,
@@ -111,7 +113,9 @@ def command(
         raise OptionError("--seed", got=seed, expected="0..2147483647", fix="Give a number in this range.")
     progress(f"loading {checkpoint}")
     network, weights = load_network(checkpoint, preset=preset, seed=seed, height_px=height, width_px=width)
-    plan = _plan(checkpoint, network, precision, calibrate, calibrate_sequences, gate, gate_sequences, max_ap_drop)
+    plan = _plan(
+        checkpoint, network, precision, lower, calibrate, calibrate_sequences, gate, gate_sequences, max_ap_drop
+    )
     chosen = ALL_FORMS if "all" in forms else forms or ALL_FORMS[:1]
     published = publish(
         network,
@@ -145,6 +149,7 @@ def _plan(
     checkpoint: str,
     network: VideoNetwork,
     mode: Literal["fp32", "fp16", "int8", "auto"],
+    lower: str,
     calibrate: Path | None,
     calibrate_sequences: str,
     gate: Path | None,
@@ -152,9 +157,11 @@ def _plan(
     max_ap_drop: float | None,
 ) -> PrecisionPlan | None:
     if mode == "fp32":
-        if calibrate or calibrate_sequences or gate or gate_sequences or max_ap_drop is not None:
+        if lower or calibrate or calibrate_sequences or gate or gate_sequences or max_ap_drop is not None:
             fix = "Add --precision auto, int8 or fp16, or leave the others out."
-            raise OptionError("options", got="a calibration or gate for fp32", expected="none", fix=fix)
+            raise OptionError(
+                "options", got="graphs to lower, a calibration or a gate for fp32", expected="none", fix=fix
+            )
         return None
     from lsts_edge.model.checkpoint import held_out_sequences
     from lsts_edge.precision import MAX_DROP_POINTS, plan_precision
@@ -168,6 +175,7 @@ def _plan(
         gate_sequences=_names(gate_sequences),
         held_out=held_out_sequences(checkpoint),
         max_drop_points=MAX_DROP_POINTS if max_ap_drop is None else max_ap_drop,
+        graphs=_names(lower),
     )
 
 

@@ -7,7 +7,8 @@ from pathlib import Path
 import click
 import pytest
 
-from lsts_edge.benchmarks.suite import LITE_INT8_BUNDLE, SuiteOptions, run_suite, steps_of
+from lsts_edge.benchmarks.suite import LITE_CHOICE, LITE_INT8_BUNDLE, SuiteOptions, run_suite, steps_of
+from lsts_edge.bundle import Bundle
 from lsts_edge.cli import command_line
 from lsts_edge.errors import CheckFailed, FileUnwritable
 
@@ -52,6 +53,14 @@ def test_int8_is_the_committed_bundle_unless_there_is_calibration(tmp_path: Path
         timed = [step for step in steps if committed in step.words]
         made = [step for step in steps if step.name == "export lsts-lite, int8"]
         assert (bool(timed), bool(made)) == (calibration is None, calibration is not None)
+
+
+def test_r101_is_lowered_as_the_gate_chose_for_lite(tmp_path: Path) -> None:
+    info = Bundle.open(LITE_INT8_BUNDLE).manifest.precision
+    assert info is not None
+    assert sorted(info.chosen.lowered) == LITE_CHOICE.split(",")
+    step = next(step for step in steps_of(SuiteOptions(tmp_path)) if step.name == "export lsts-r101, int8")
+    assert step.words[-2:] == ("--lower", LITE_CHOICE)
 
 
 def test_a_wrong_option_would_be_seen() -> None:

@@ -55,13 +55,36 @@ def test_types_and_form(exported: ExportedModel, name: str) -> None:
         node.output[0]: types.get(node.input[0]) for node in model.graph.node if node.op_type == "DequantizeLinear"
     }
     convolutions = [node for node in model.graph.node if node.op_type == "Conv"]
-    skipped = min(FIRST_IN_FLOAT32.get(name, 0), len(convolutions) // 3)
-    assert convolutions[skipped:]
-    for node in convolutions[skipped:]:
+    assert convolutions
+    for node in convolutions:
         weight = dequantized[node.input[1]]
         assert weight is not None and weight.data_type == onnx.TensorProto.INT8
         scales = next(n.input[1] for n in model.graph.node if n.output[0] == node.input[1])
         assert list(types[scales].dims) == [weight.dims[0]]
+
+
+@pytest.mark.parametrize("groups", [1, 4])
+def test_only_networks_with_depthwise_convolutions_start_in_float32(groups: int) -> None:
+    count = 3 * FIRST_IN_FLOAT32["light"]
+    nodes, weights = [], []
+    for index in range(count):
+        grouped = groups if index == 1 else 1
+        values = np.random.RandomState(index).standard_normal((4, 4 // grouped, 1, 1)).astype(np.float32)
+        weights.append(onnx.numpy_helper.from_array(values, f"w{index}"))
+        names = ["x" if index == 0 else f"y{index - 1}", f"w{index}"]
+        nodes.append(onnx.helper.make_node("Conv", names, [f"y{index}"], group=grouped))
+    ends = [
+        onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, (1, 4, 8, 8))
+        for name in ("x", f"y{count - 1}")
+    ]
+    graph = onnx.helper.make_graph(nodes, "light", ends[:1], ends[1:], weights)
+    model = onnx.helper.make_model(graph, ir_version=IR_VERSION, opset_imports=[onnx.helper.make_opsetid("", OPSET)])
+    feeds = [{"x": np.random.RandomState(0).standard_normal((1, 4, 8, 8)).astype(np.float32)}]
+    changed = quantized("light", model.SerializeToString(), feeds)
+    read = [node.input[1] for node in changed.graph.node if node.op_type == "Conv"]
+    assert [name for name in read if name in {weight.name for weight in weights}] == [
+        f"w{index}" for index in range(0 if groups == 1 else FIRST_IN_FLOAT32["light"])
+    ]
 
 
 @pytest.mark.parametrize("run", [run_onnxruntime, run_openvino])
