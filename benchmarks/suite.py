@@ -103,7 +103,7 @@ def _steps(options: SuiteOptions) -> Iterator[Step]:
     yield timed("compare-lite", *both, *best, "--no-joined", *engines, *segments, *given)
     # The peers see every frame: against them, keyframes as often as takes about the same time.
     often = ("--keyframe-interval", "3", "--segments", "10" if options.quick else "40")
-    yield timed("compare-lite-interval-3", *both, *best, *often, *given)
+    yield timed("compare-lite-interval-3", *both, *best, *engines, *often, *given)
     in_one_engine = ("--engine", "onnxruntime", "--no-joined")
     yield timed("compare-lite-methods", "compare", lite, *source, *in_one_engine, *segments, *accurate)
     rounds = ("--rounds", "1" if options.quick else "6")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import onnx_ir as ir
 
@@ -10,7 +12,7 @@ from lsts_edge.export.graph import Builder
 __all__ = ["BinSums", "longest_bin", "prefix_windows"]
 
 _WINDOW_CELLS = 16  # a window's first cells; see prefix_windows
-_CHUNK_FLOATS = 1 << 18  # the sums of one chunk, 1 MB: several such arrays should stay in the cache
+_CHUNK_FLOATS = 3 << 17  # the sums of one chunk, 1.5 MB: several such arrays should stay in the processor's own caches
 
 
 def longest_bin(cells: int, bins: int) -> int:
@@ -85,23 +87,49 @@ class BinSums:
         tile = graph.op("Mul", graph.op("Floor", tile), graph.constant([float(cells) for cells in self.longest]))
         place = graph.op("Add", first, tile)
         columns, rows = zip(*(self._places(value) for value in (place, graph.op("Add", place, length))), strict=True)
-        step = max(1, min(bins, _CHUNK_FLOATS // (rois * bins * self.shape[1])))
-        parts = [min(step, bins - start) for start in range(0, bins, step)]
-        chunks = [graph.split(row, parts, 0) if len(parts) > 1 else (row,) for row in rows]
-        products = []
-        start = 0
-        for part, top, bottom in zip(parts, *chunks, strict=True):
-            # Along one axis and then the other: each difference is the sum of a strip, small beside the table's.
-            strips = (graph.op("Sub", self._at(bottom, column), self._at(top, column)) for column in reversed(columns))
-            sums = graph.op("Sub", *strips)  # (part, bins, R, C)
-            products.append(graph.op("MatMul", sums, graph.constant(weight[start : start + part])))
-            start += part
-        product = graph.op("Concat", *products, axis=0) if len(products) > 1 else products[0]
+        product = self._products(rows, columns, weight, rois)  # (bins y, bins x, R, D)
         share = graph.op("Div", 1.0, graph.op("Max", length, 1.0))
         means = graph.op("Mul", product, graph.op("Unsqueeze", self._outer(share), graph.ints(3)))
         filled = graph.reshape(self._outer(graph.op("Min", length, 1.0)), bins * bins, -1)
         total = graph.op("ReduceSum", means, graph.ints(0, 1), keepdims=0)
         return graph.op("Gemm", filled, graph.constant(bias.reshape(bins * bins, depth)), total, transA=1)
+
+    def _products(
+        self, rows: Sequence[ir.Value], columns: Sequence[ir.Value], weight: np.ndarray, rois: int
+    ) -> ir.Value:
+        """``weight[bin] @ sum[bin]``, a few bins at a time: all sums at once would be many times the caches."""
+        one = rois * self.shape[1]  # floats of one bin of every RoI
+        heights = self._parts(_CHUNK_FLOATS // (one * self.bins))
+        widths = self._parts(_CHUNK_FLOATS // one)
+        columns_of_parts = [self._split(column, widths, 1) for column in columns]
+        lines, y = [], 0
+        for height_bins, *row in zip(heights, *(self._split(row, heights, 0) for row in rows), strict=True):
+            products, x = [], 0
+            for width_bins, *column in zip(widths, *columns_of_parts, strict=True):
+                part = self.graph.constant(weight[y : y + height_bins, x : x + width_bins])
+                products.append(self.graph.op("MatMul", self._sums(row, column), part))
+                x += width_bins
+            lines.append(self._joined(products, 1))
+            y += height_bins
+        return self._joined(lines, 0)
+
+    def _sums(self, rows: list[ir.Value], columns: list[ir.Value]) -> ir.Value:
+        """``(bins y, bins x, R, C)`` from the places of the bins' two ends along each axis."""
+        # Along one axis and then the other: each difference is the sum of a strip, small beside the table's.
+        (top, bottom), (left, right) = rows, columns
+        strips = (self.graph.op("Sub", self._at(bottom, x), self._at(top, x)) for x in (right, left))
+        return self.graph.op("Sub", *strips)
+
+    def _parts(self, step: int) -> list[int]:
+        """The bins of one axis in parts of ``step``, of one at least."""
+        step = max(1, step)
+        return [min(step, self.bins - start) for start in range(0, self.bins, step)]
+
+    def _split(self, value: ir.Value, parts: list[int], axis: int) -> Sequence[ir.Value]:
+        return self.graph.split(value, parts, axis) if len(parts) > 1 else (value,)
+
+    def _joined(self, parts: list[ir.Value], axis: int) -> ir.Value:
+        return self.graph.op("Concat", *parts, axis=axis) if len(parts) > 1 else parts[0]
 
     def _places(self, value: ir.Value) -> tuple[ir.Value, ir.Value]:
         """Look-ups of x and y, which add up to a place in the table whatever the edges were, numbers or not."""

@@ -64,10 +64,10 @@ def test_votes_are_those_of_float64(
     got = _pooled(run, feature, bins, first, end, weight, bias)
     # One integral image over the largest of these maps is wrong by three times this.
     np.testing.assert_allclose(got, expected, atol=3e-6 * (1 + mean), rtol=0)
-    monkeypatch.setattr(bin_sums, "_CHUNK_FLOATS", 2 * count * bins * CHANNELS)  # two rows of bins at a time
-    np.testing.assert_allclose(
-        _pooled(run, feature, bins, first, end, weight, bias), expected, atol=3e-6 * (1 + mean), rtol=0
-    )
+    for bins_at_once in (2 * bins, 2, 0):  # two rows of bins, two bins of a row, one
+        monkeypatch.setattr(bin_sums, "_CHUNK_FLOATS", bins_at_once * count * CHANNELS)
+        got = _pooled(run, feature, bins, first, end, weight, bias)
+        np.testing.assert_allclose(got, expected, atol=3e-6 * (1 + mean), rtol=0)
 
 
 @pytest.mark.parametrize(("cells", "bins"), [(63, 7), (38, 7), (28, 7), (6, 3), (4, 7)])
