@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import math
 import random
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -21,6 +22,9 @@ from lsts_edge.benchmarks.video_loop import Clip
 from lsts_edge.errors import OptionError
 
 __all__ = ["Entry", "Progress", "RunSettings", "SegmentTimes", "run_comparison", "summarize_entry", "time_segments"]
+
+MIN_SEGMENT_FRAMES = 10
+"""Fewer, and the frame that comes after another entry, its data in the caches, would count for too much."""
 
 Progress = Callable[[str, int, int], None]
 
@@ -40,7 +44,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class RunSettings:
-    """How many segments of ``keyframe_interval`` frames are timed, after how many of warm-up."""
+    """How many segments are timed, after how many of warm-up, and how often a keyframe comes."""
 
     segments: int = 12
     warmup_segments: int = 1
@@ -57,15 +61,30 @@ class RunSettings:
                 fix = f"Change --{name.replace('_', '-')}."
                 raise OptionError(f"compare: {name}", got=value, expected=f"{least}..{most}", fix=fix)
 
+    @property
+    def frames_per_segment(self) -> int:
+        """Whole keyframe intervals, as many as make ``MIN_SEGMENT_FRAMES``."""
+        return self.keyframe_interval * math.ceil(MIN_SEGMENT_FRAMES / self.keyframe_interval)
+
 
 @dataclass
 class SegmentTimes:
-    """Times of one entry, in milliseconds: ``model[s][i]`` is frame ``i`` of segment ``s``; frame 0 is the keyframe."""
+    """Times of one entry, in milliseconds: ``model[s][i]`` is frame ``i`` of segment ``s``; frame 0 is a keyframe."""
 
     model: list[list[float]] = field(default_factory=list)
     frame_to_boxes: list[list[float]] = field(default_factory=list)
+    keyframe_interval: int = 10
     graphs: dict[str, dict[str, list[float]]] = field(default_factory=lambda: {"keyframe": {}, "propagated": {}})
     boxes: int = 0
+
+    def of_kind(self, part: str, *, keyframes: bool) -> list[float]:
+        """Times of all keyframes, or of all frames between them."""
+        return [
+            value
+            for segment in getattr(self, part)
+            for index, value in enumerate(segment)
+            if (index % self.keyframe_interval == 0) == keyframes
+        ]
 
     def totals(self, part: str) -> list[float]:
         """Sum of each segment."""
@@ -77,7 +96,7 @@ def time_segments(
 ) -> dict[str, SegmentTimes]:
     """Run every entry over the same segments of frames, one segment after another.
 
-    Within a round each entry runs one whole segment (a keyframe and the frames after it), in an order drawn per
+    Within a round each entry runs one whole segment (keyframes and the frames after them), in an order drawn per
     round: a drift of the machine meets all entries alike, and each still runs as it would alone, with its own
     weights in the caches. The warm-up segments start each stream and are not timed.
 
@@ -92,40 +111,41 @@ def time_segments(
     """
     order = random.Random(settings.seed)
     frames = itertools.chain.from_iterable(clip.passes())
-    times = {entry.name: SegmentTimes() for entry in entries}
+    times = {entry.name: SegmentTimes(keyframe_interval=settings.keyframe_interval) for entry in entries}
     for entry in entries:
         entry.contestant.start()
     rounds = settings.warmup_segments + settings.segments
     shuffled = list(entries)
     for index in range(rounds):
-        segment = list(itertools.islice(frames, settings.keyframe_interval))
+        segment = list(itertools.islice(frames, settings.frames_per_segment))
         order.shuffle(shuffled)
         for number, entry in enumerate(shuffled):
-            _run_segment(entry, segment, times[entry.name] if index >= settings.warmup_segments else None)
+            _run_segment(entry, segment, times[entry.name], timed=index >= settings.warmup_segments)
             if progress is not None:
                 progress("segments", index * len(entries) + number + 1, rounds * len(entries))
     return times
 
 
-def _run_segment(entry: Entry, segment: Sequence[np.ndarray], times: SegmentTimes | None) -> None:
+def _run_segment(entry: Entry, segment: Sequence[np.ndarray], times: SegmentTimes, *, timed: bool) -> None:
     contestant = entry.contestant
     model, whole = [], []
     for index, frame in enumerate(segment):
+        is_keyframe = index % times.keyframe_interval == 0
         begin = time.perf_counter_ns()
         prepared, geometry = contestant.prepare(frame)
         ready = time.perf_counter_ns()
-        raw = contestant.infer(prepared, index == 0)
+        raw = contestant.infer(prepared, is_keyframe)
         inferred = time.perf_counter_ns()
         boxes, _, _ = contestant.finish(raw, geometry)
         end = time.perf_counter_ns()
         model.append((inferred - ready) / 1e6)
         whole.append((end - begin) / 1e6)
-        if times is not None:
+        if timed:
             times.boxes += len(boxes)
-            graphs = times.graphs["keyframe" if index == 0 or not contestant.propagates else "propagated"]
+            graphs = times.graphs["keyframe" if is_keyframe or not contestant.propagates else "propagated"]
             for name, value in contestant.graphs_ms.items():
                 graphs.setdefault(name, []).append(value)
-    if times is not None:
+    if timed:
         times.model.append(model)
         times.frame_to_boxes.append(whole)
 
@@ -143,9 +163,10 @@ def summarize_entry(entry: Entry, times: Mapping[str, SegmentTimes], fastest_fp3
         everything = [value for segment in segments for value in segment]
         row[part] = {"all": {**summarize(everything).to_dict(), "fps": round(frames_per_second(everything), 3)}}
         if entry.contestant.propagates:
-            row[part]["keyframe"] = summarize([segment[0] for segment in segments]).to_dict()
-            if len(segments[0]) > 1:
-                row[part]["propagated"] = summarize([v for segment in segments for v in segment[1:]]).to_dict()
+            row[part]["keyframe"] = summarize(mine.of_kind(part, keyframes=True)).to_dict()
+            between = mine.of_kind(part, keyframes=False)
+            if between:
+                row[part]["propagated"] = summarize(between).to_dict()
         for key, other in (("ratio_same_engine", entry.baseline), ("ratio_fastest_fp32", fastest_fp32)):
             if other is not None:
                 ratio = paired_ratio(times[other].totals(part), mine.totals(part)).to_dict()
@@ -155,7 +176,7 @@ def summarize_entry(entry: Entry, times: Mapping[str, SegmentTimes], fastest_fp3
         for kind, graphs in mine.graphs.items()
         if graphs
     }
-    row["bound"] = _bound(row, entry, len(mine.model[0]))
+    row["bound"] = _bound(row, entry, mine.keyframe_interval)
     return row
 
 
@@ -217,7 +238,12 @@ def run_comparison(
     return new_result(
         "compare",
         bundle=bundle,
-        settings={**dataclasses.asdict(settings), **notes, "clip": clip.name},
+        settings={
+            **dataclasses.asdict(settings),
+            "frames_per_segment": settings.frames_per_segment,
+            **notes,
+            "clip": clip.name,
+        },
         conditions=conditions,
         data={"rows": rows, "left_out": dict(left_out), "fastest_per_frame_fp32": fastest},
     )

@@ -102,7 +102,7 @@ def _steps(options: SuiteOptions) -> Iterator[Step]:
     best = ("--method", "lsts", "--method", "per-frame", "--form", "custom")
     yield timed("compare-lite", *both, *best, "--no-joined", *engines, *segments, *given)
     # The peers see every frame: against them, keyframes as often as takes about the same time.
-    often = ("--keyframe-interval", "3", "--segments", "10" if options.quick else "40")
+    often = ("--keyframe-interval", "3", "--segments", "3" if options.quick else "24")
     yield timed("compare-lite-interval-3", *both, *best, *engines, *often, *given)
     in_one_engine = ("--engine", "onnxruntime", "--no-joined")
     yield timed("compare-lite-methods", "compare", lite, *source, *in_one_engine, *segments, *accurate)

@@ -152,19 +152,20 @@ class Timed:
 
 
 def test_known_times_give_the_known_ratio() -> None:
-    """Per frame 20 ms each; ours 20 + 4 x 5 ms a segment of five: 100 / 40 = 2.5."""
+    """Per frame 20 ms each; ours 20 + 4 x 5 ms an interval of five, two intervals a segment: 200 / 80 = 2.5."""
     slow, fast = Timed(20.0, 20.0, propagates=False), Timed(20.0, 5.0)
     labels = {"method": "per-frame", "precision": "fp32"}
     entries = [Entry("slow", slow, labels), Entry("fast", fast, {"method": "lsts", "precision": "fp32"}, "slow")]
     settings = RunSettings(segments=6, warmup_segments=1, keyframe_interval=5)
     times = time_segments(entries, Clip(procedural_frames=5), settings)
-    assert fast.seen == [True, False, False, False, False] * 7
+    assert settings.frames_per_segment == 10 and RunSettings(keyframe_interval=3).frames_per_segment == 12
+    assert fast.seen == [True, False, False, False, False] * 2 * 7
     row = summarize_entry(entries[1], times, "slow")
     assert row["model"]["ratio_same_engine"]["median"] == pytest.approx(2.5, rel=0.25)
     assert row["model"]["ratio_same_engine"]["n"] == 6
-    assert row["model"]["keyframe"]["n"] == 6
-    assert row["model"]["propagated"]["n"] == 24
-    assert row["boxes"] == 60
+    assert row["model"]["keyframe"]["n"] == 12
+    assert row["model"]["propagated"]["n"] == 48
+    assert row["boxes"] == 120
 
 
 def test_lineup_and_result(tiny: Bundle, tmp_path: Path) -> None:

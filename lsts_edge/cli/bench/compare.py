@@ -39,7 +39,7 @@ _FILE = click.Path(path_type=Path)
 @click.option("--nanodet", type=_FILE, help="NanoDet-Plus ncnn .param file, its .bin beside it, run per frame.")
 @click.option("--annotations", type=_FILE, help="COCO-VID style JSON: measure AP50 of everybody too.")
 @click.option(
-    "--segments", default=12, show_default=True, help="Timed segments: a keyframe and the frames up to the next."
+    "--segments", default=12, show_default=True, help="Timed segments: whole keyframe intervals, 10 frames at least."
 )
 @click.option("--warmup-segments", default=1, show_default=True, help="Segments before, not timed.")
 @click.option("--keyframe-interval", type=int, help="Frames per segment; the bundle's interval unless given.")
@@ -104,7 +104,7 @@ def _lines(result: Mapping[str, Any]) -> Iterator[str]:
     device, settings, bundle = result["device"], result["settings"], result["bundle"]
     yield f"device      {device_name(device)}"
     yield f"bundle      {bundle['name']} sha256:{bundle['digest'][:12]}..., {bundle['weights']}"
-    yield f"clip        {settings['clip']}; {settings['segments']} segments of {settings['keyframe_interval']} frames"
+    yield f"clip        {settings['clip']}; {settings['segments']} segments of {settings['frames_per_segment']} frames"
     yield f"threads     {settings['threads']}; others took {_busy(result)} of the processor"
     yield ""
     yield text_table(*comparison_table(result))
