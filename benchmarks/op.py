@@ -313,6 +313,8 @@ def _openvino_call(model: bytes, form: str, inputs: _Inputs, threads: int) -> Ca
 
 
 def _torch_call(form: str, inputs: _Inputs, threads: int) -> Call | None:
+    # Read when torch is loaded: its idle threads would spin on, and take a core from whoever is next.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     import torch
 
     from lsts_edge.model.lsts import lsts_align

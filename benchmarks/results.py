@@ -73,8 +73,8 @@ def new_result(
 
 
 def precision_label(graphs: Iterable[str], engine: str) -> str:
-    """Precision of the graphs where any is below fp32, else that of the engine."""
-    return "+".join(sorted(set(graphs) - {"fp32"})) or engine
+    """What the graphs were lowered to and what the engine computes the rest in, where below fp32: ``int8+bf16``."""
+    return "+".join([*sorted(set(graphs) - {"fp32"}), *({engine} - {"fp32"})]) or "fp32"
 
 
 def bundle_facts(bundle: Bundle) -> dict[str, Any]:

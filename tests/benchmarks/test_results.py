@@ -10,12 +10,25 @@ from pathlib import Path
 import pytest
 
 from lsts_edge.benchmarks.machine import describe_device, device_key
-from lsts_edge.benchmarks.results import new_result, read_result, require_one_device, write_result
+from lsts_edge.benchmarks.results import new_result, precision_label, read_result, require_one_device, write_result
 from lsts_edge.errors import BenchmarkDevice, BenchmarkResult, FileUnwritable
 
 
 def result(**data: object) -> dict[str, object]:
     return new_result("latency", settings={"runs": 3}, data=data)
+
+
+@pytest.mark.parametrize(
+    ("graphs", "engine", "label"),
+    [
+        (["fp32", "fp32"], "fp32", "fp32"),
+        (["fp32", "int8"], "fp32", "int8"),
+        (["fp32"], "bf16", "bf16"),
+        (["fp32", "int8", "fp16"], "bf16", "fp16+int8+bf16"),
+    ],
+)
+def test_precisions_of_graphs_and_engine_are_both_told(graphs: list[str], engine: str, label: str) -> None:
+    assert precision_label(graphs, engine) == label
 
 
 def test_round_trip_keeps_everything(tmp_path: Path) -> None:
