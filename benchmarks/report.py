@@ -48,16 +48,18 @@ th, td { padding: 3px 10px; border-bottom: 1px solid var(--faint); text-align: r
 th { background: var(--soft); vertical-align: bottom }
 th:first-child, td:first-child { text-align: left; white-space: nowrap }
 td { white-space: nowrap }
+td.long { white-space: normal; text-align: left; min-width: 12em }
 .text td:last-child, .text th:last-child { text-align: left; white-space: normal }
 tr:hover td { background: var(--soft) }
 figure { margin: 12px 0 20px }
 figure svg, figure img { max-width: 100%; height: auto }
 nav a { margin-right: 16px; color: #0969da; text-decoration: none }
 """
+_LONG_CELL = 50  # characters that fit on one line beside other columns
 _HOW_COMPARED = (
-    "{segments} segments of {keyframe_interval} frames after {warmup_segments} of warm-up, {threads} threads for every "
-    "engine. Each entry runs a whole segment at a time, in an order drawn per round; a ratio is the median over paired "
-    "segments, model-only."
+    "A keyframe every {keyframe_interval} frames; {segments} segments of {frames_per_segment} frames after "
+    "{warmup_segments} of warm-up, {threads} threads for every engine. Each entry runs a whole segment at a time, in "
+    "an order drawn per round; a ratio is the median over paired segments, model-only."
 )
 _ABOUT_ACCURACY = (
     "Accuracy over time. The thin lines are 95 % intervals over the sequences. Ours was trained on the training part "
@@ -193,7 +195,7 @@ def _title(result: Mapping[str, Any], what: str) -> str:
 def _compare_section(result: Mapping[str, Any]) -> _Section:
     settings = result["settings"]
     parts: list[Any] = [
-        _HOW_COMPARED.format(**settings),
+        _HOW_COMPARED.format(**{"frames_per_segment": settings["keyframe_interval"], **settings}),
         ("", comparison_table(result)),
         _Figure(
             "Mean time per frame, with the range from propagated to keyframe.", lambda: plots.comparison_plot(result)
@@ -204,7 +206,8 @@ def _compare_section(result: Mapping[str, Any]) -> _Section:
         parts += _difference_tables(result)
     parts += [f"Left out: {name}: {reason}" for name, reason in result["data"]["left_out"].items()]
     parts.append(("Methods", (("method", "what it does"), [list(pair) for pair in settings["methods"].items()])))
-    return _Section(_title(result, "Side by side"), tuple(parts), _warnings(result))
+    what = f"Side by side, interval {settings['keyframe_interval']}"
+    return _Section(_title(result, what), tuple(parts), _warnings(result))
 
 
 def _difference_tables(result: Mapping[str, Any]) -> Iterator[tuple[str, Table]]:
@@ -280,9 +283,14 @@ def _html_part(part: str | tuple[str, Table] | _Figure) -> str:
     caption, (header, rows) = part
     title = f"<h3>{html.escape(caption)}</h3>" if caption else ""
     head = "".join(f"<th>{html.escape(cell)}</th>" for cell in header)
-    lines = "".join("<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
+    lines = "".join("<tr>" + "".join(map(_html_cell, row)) + "</tr>" for row in rows)
     kind = ' class="text"' if len(header) == 2 else ""
     return f'{title}<div class="wide"><table{kind}><thead><tr>{head}</tr></thead><tbody>{lines}</tbody></table></div>'
+
+
+def _html_cell(cell: str) -> str:
+    kind = ' class="long"' if len(cell) > _LONG_CELL else ""
+    return f"<td{kind}>{html.escape(cell)}</td>"
 
 
 def _picture(path: Path) -> str:

@@ -159,7 +159,8 @@ def _compare_sentence(result: Mapping[str, Any]) -> str | None:
     ratio = best["model"]["ratio_same_engine"]
     return (
         f"{result['bundle']['name']}: {best['name']} runs at {best['model']['all']['fps']:.1f} frames per second, "
-        f"{ratio['median']:.2f} x the same heavy network on every frame with the same engine."
+        f"{ratio['median']:.2f} x the same heavy network on every frame with the same engine "
+        f"(keyframe interval {result['settings']['keyframe_interval']})."
     )
 
 
