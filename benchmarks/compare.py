@@ -71,11 +71,15 @@ class RunSettings:
 class SegmentTimes:
     """Times of one entry, in milliseconds: ``model[s][i]`` is frame ``i`` of segment ``s``; frame 0 is a keyframe."""
 
+    keyframe_interval: int
     model: list[list[float]] = field(default_factory=list)
     frame_to_boxes: list[list[float]] = field(default_factory=list)
-    keyframe_interval: int = 10
     graphs: dict[str, dict[str, list[float]]] = field(default_factory=lambda: {"keyframe": {}, "propagated": {}})
     boxes: int = 0
+
+    def is_keyframe(self, index: int) -> bool:
+        """Whether frame ``index`` of a segment is one."""
+        return index % self.keyframe_interval == 0
 
     def of_kind(self, part: str, *, keyframes: bool) -> list[float]:
         """Times of all keyframes, or of all frames between them."""
@@ -83,7 +87,7 @@ class SegmentTimes:
             value
             for segment in getattr(self, part)
             for index, value in enumerate(segment)
-            if (index % self.keyframe_interval == 0) == keyframes
+            if self.is_keyframe(index) == keyframes
         ]
 
     def totals(self, part: str) -> list[float]:
@@ -111,7 +115,7 @@ def time_segments(
     """
     order = random.Random(settings.seed)
     frames = itertools.chain.from_iterable(clip.passes())
-    times = {entry.name: SegmentTimes(keyframe_interval=settings.keyframe_interval) for entry in entries}
+    times = {entry.name: SegmentTimes(settings.keyframe_interval) for entry in entries}
     for entry in entries:
         entry.contestant.start()
     rounds = settings.warmup_segments + settings.segments
@@ -130,7 +134,7 @@ def _run_segment(entry: Entry, segment: Sequence[np.ndarray], times: SegmentTime
     contestant = entry.contestant
     model, whole = [], []
     for index, frame in enumerate(segment):
-        is_keyframe = index % times.keyframe_interval == 0
+        is_keyframe = times.is_keyframe(index)
         begin = time.perf_counter_ns()
         prepared, geometry = contestant.prepare(frame)
         ready = time.perf_counter_ns()

@@ -195,6 +195,7 @@ def _title(result: Mapping[str, Any], what: str) -> str:
 def _compare_section(result: Mapping[str, Any]) -> _Section:
     settings = result["settings"]
     parts: list[Any] = [
+        # A file from before segments could hold several intervals has one in each.
         _HOW_COMPARED.format(**{"frames_per_segment": settings["keyframe_interval"], **settings}),
         ("", comparison_table(result)),
         _Figure(

@@ -118,7 +118,7 @@ def _paper_size(compares: Sequence[Result]) -> list[TargetRow]:
 
 
 def _best_precision(compares: Sequence[Result]) -> list[TargetRow]:
-    """Schedule x precision; the same-precision ratio stands beside it. The gate has not seen an engine's bf16."""
+    """Schedule x precision; the same-precision ratio stands beside it."""
     found = []
     for name in ("lsts-lite", "lsts-r101"):
         what = f"{name}: best precision and schedule against fp32 per frame on the fastest engine"
@@ -237,6 +237,7 @@ _AP = "ap50_class_agnostic"
 
 
 def _is_gated(row: Row) -> bool:
+    """LSTS in a precision that ``export --precision`` can choose: its gate sees no engine's bf16."""
     lowered = row["precision"].split("+")
     return row["method"] == "lsts" and "int8" in lowered and "bf16" not in lowered
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import onnx_ir as ir
 
-from lsts_edge.export.graph import Builder
+from lsts_edge.export.graph import Builder, pieces
 
 __all__ = ["BinSums", "longest_bin", "prefix_windows"]
 
@@ -98,38 +98,26 @@ class BinSums:
         self, rows: Sequence[ir.Value], columns: Sequence[ir.Value], weight: np.ndarray, rois: int
     ) -> ir.Value:
         """``weight[bin] @ sum[bin]``, a few bins at a time: all sums at once would be many times the caches."""
+        graph = self.graph
         one = rois * self.shape[1]  # floats of one bin of every RoI
-        heights = self._parts(_CHUNK_FLOATS // (one * self.bins))
-        widths = self._parts(_CHUNK_FLOATS // one)
-        columns_of_parts = [self._split(column, widths, 1) for column in columns]
-        lines, y = [], 0
-        for height_bins, *row in zip(heights, *(self._split(row, heights, 0) for row in rows), strict=True):
-            products, x = [], 0
-            for width_bins, *column in zip(widths, *columns_of_parts, strict=True):
-                part = self.graph.constant(weight[y : y + height_bins, x : x + width_bins])
-                products.append(self.graph.op("MatMul", self._sums(row, column), part))
-                x += width_bins
-            lines.append(self._joined(products, 1))
-            y += height_bins
-        return self._joined(lines, 0)
+        heights, widths = (pieces(self.bins, _CHUNK_FLOATS // floats) for floats in (one * self.bins, one))
+        columns_of_pieces = list(zip(*(graph.split(column, widths, 1) for column in columns), strict=True))
+        rows_of_pieces = zip(*(graph.split(row, heights, 0) for row in rows), strict=True)
+        lines = []
+        for row, weights in zip(rows_of_pieces, np.split(weight, np.cumsum(heights)[:-1], 0), strict=True):
+            products = [
+                graph.op("MatMul", self._sums(row, column), graph.constant(part))
+                for column, part in zip(columns_of_pieces, np.split(weights, np.cumsum(widths)[:-1], 1), strict=True)
+            ]
+            lines.append(graph.concat(products, 1))
+        return graph.concat(lines, 0)
 
-    def _sums(self, rows: list[ir.Value], columns: list[ir.Value]) -> ir.Value:
+    def _sums(self, rows: Sequence[ir.Value], columns: Sequence[ir.Value]) -> ir.Value:
         """``(bins y, bins x, R, C)`` from the places of the bins' two ends along each axis."""
         # Along one axis and then the other: each difference is the sum of a strip, small beside the table's.
         (top, bottom), (left, right) = rows, columns
         strips = (self.graph.op("Sub", self._at(bottom, x), self._at(top, x)) for x in (right, left))
         return self.graph.op("Sub", *strips)
-
-    def _parts(self, step: int) -> list[int]:
-        """The bins of one axis in parts of ``step``, of one at least."""
-        step = max(1, step)
-        return [min(step, self.bins - start) for start in range(0, self.bins, step)]
-
-    def _split(self, value: ir.Value, parts: list[int], axis: int) -> Sequence[ir.Value]:
-        return self.graph.split(value, parts, axis) if len(parts) > 1 else (value,)
-
-    def _joined(self, parts: list[ir.Value], axis: int) -> ir.Value:
-        return self.graph.op("Concat", *parts, axis=axis) if len(parts) > 1 else parts[0]
 
     def _places(self, value: ir.Value) -> tuple[ir.Value, ir.Value]:
         """Look-ups of x and y, which add up to a place in the table whatever the edges were, numbers or not."""

@@ -14,7 +14,7 @@ from lsts_edge import __version__
 from lsts_edge.errors import ExportError
 from lsts_edge.opspec import LSTS
 
-__all__ = ["IR_VERSION", "OPSET", "Builder", "finished"]
+__all__ = ["IR_VERSION", "OPSET", "Builder", "finished", "pieces"]
 
 OPSET = 18
 IR_VERSION = 10
@@ -65,9 +65,15 @@ class Builder:
         return first, second
 
     def split(self, value: ir.Value, parts: Sequence[int], axis: int) -> Sequence[ir.Value]:
-        """Cut ``value`` along ``axis`` into pieces of the given sizes."""
+        """Cut ``value`` along ``axis`` into pieces of the given sizes; one piece is ``value`` itself."""
+        if len(parts) == 1:
+            return (value,)
         inputs = [value, self.ints(*parts)]
         return self._tape.op_multi_out("Split", inputs, attributes={"axis": axis}, num_outputs=len(parts))
+
+    def concat(self, parts: Sequence[ir.Value], axis: int) -> ir.Value:
+        """``parts`` one behind the other along ``axis``: what undoes ``split``."""
+        return self.op("Concat", *parts, axis=axis) if len(parts) > 1 else parts[0]
 
     def slice(self, value: ir.Value, starts: Sequence[int], ends: Sequence[int], axes: Sequence[int]) -> ir.Value:
         """``value`` between ``starts`` and ``ends`` on each of ``axes``."""
@@ -99,6 +105,12 @@ class Builder:
         if any(node.domain == LSTS.domain for node in self._tape.nodes):
             graph.opset_imports[LSTS.domain] = LSTS.since
         return finished(ir.to_proto(ir.Model(graph, ir_version=IR_VERSION)))
+
+
+def pieces(count: int, size: int) -> list[int]:
+    """Sizes, for ``Builder.split``, of ``count`` items in pieces of ``size``; of one item where ``size`` is less."""
+    size = max(1, size)
+    return [min(size, count - start) for start in range(0, count, size)]
 
 
 def finished(model: onnx.ModelProto) -> onnx.ModelProto:

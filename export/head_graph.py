@@ -9,7 +9,7 @@ import torch
 
 from lsts_edge.errors import ExportError
 from lsts_edge.export.bin_sums import BinSums
-from lsts_edge.export.graph import Builder
+from lsts_edge.export.graph import Builder, pieces
 from lsts_edge.model.network import VideoNetwork
 from lsts_edge.model.rfcn import RfcnHead
 
@@ -166,13 +166,9 @@ class _Head:
         columns = graph.reshape(columns, -1, bins * self.width, 1)
         # Row bins at a time: all of them while the product stays small, which is when a node's overhead counts.
         product = preset.rpn_post_nms * depth * bins * self.width
-        step = max(1, min(bins, _PRODUCT_FLOATS // product))
-        parts = [min(step, bins - start) for start in range(0, bins, step)]
-        pairs = (
-            [(rows, maps)] if len(parts) == 1 else zip(*(graph.split(x, parts, 0) for x in (rows, maps)), strict=True)
-        )
+        parts = pieces(bins, _PRODUCT_FLOATS // product)
         total: ir.Value | None = None
-        for row, plane in pairs:
+        for row, plane in zip(graph.split(rows, parts, 0), graph.split(maps, parts, 0), strict=True):
             summed = graph.op("MatMul", row, plane)  # (step, R, depth * bins * W)
             summed = graph.op("Reshape", summed, graph.ints(0, -1, depth, bins * self.width))
             summed = graph.op(

@@ -100,7 +100,7 @@ def plan_precision(
     """
     from lsts_edge.export.quantize import QUANTIZABLE
 
-    _known("--lower", graphs, set(QUANTIZABLE), "graphs that may leave float32")
+    _graphs_to_lower(graphs, list(QUANTIZABLE))
     if calibrate is None and mode != "fp16":
         fix = "Add --calibrate ANNOTATIONS.json or --calibrate VIDEO."
         raise OptionError(f"--precision {mode}", got="nothing to calibrate on", expected="real clips", fix=fix)
@@ -144,14 +144,17 @@ def choose_precision(
 
     Raises:
         CheckFailed: if one precision was asked for and its drop is beyond a limit.
-        OptionError: if the float32 network finds too little on the gate for a drop to show.
+        OptionError: if this network lacks a graph that the plan names, or its float32 form finds too little on the
+            gate for a drop to show.
     """
     from lsts_edge.export.exporter import with_lowered
+    from lsts_edge.export.quantize import QUANTIZABLE
 
     split = _split(exported)
+    names = _graphs_to_lower(plan.graphs, [name for name in QUANTIZABLE if name in split.manifest.graphs])
     told(f"running {plan.clips.description} for the inputs of each graph")
     recording = record_feeds(_draft(split), plan.clips, form=form, threads=threads)
-    versions = _lowered(split, plan, recording, told)
+    versions = _lowered(split, names, plan.mode, recording, told)
     told("timing each graph in each precision")
     clock = _Clock(split, versions, recording, form, threads)
     judge = None if plan.gate is None else _Judge(plan.gate, form, threads, told)
@@ -208,20 +211,18 @@ class Figures(NamedTuple):
     passed: bool = True
 
 
-def _lowered(split: ExportedModel, plan: PrecisionPlan, recording: Recording, told: Told) -> Versions:
-    """Every graph that may be lowered, in each precision that the mode looks at."""
+def _lowered(split: ExportedModel, names: Sequence[str], mode: Mode, recording: Recording, told: Told) -> Versions:
+    """The named graphs in each precision that the mode looks at."""
     from lsts_edge.export.half import halved
-    from lsts_edge.export.quantize import QUANTIZABLE, quantized
+    from lsts_edge.export.quantize import quantized
 
     versions: Versions = {}
-    candidates = [name for name in QUANTIZABLE if name in split.manifest.graphs]
-    _known("--lower", plan.graphs, set(candidates), f"graphs of {split.manifest.name} that may leave float32")
-    for name in (name for name in candidates if not plan.graphs or name in plan.graphs):
+    for name in names:
         raw = split.files[split.manifest.graphs[name].forms["default"]]
-        if plan.mode != "fp16":
+        if mode != "fp16":
             told(f"quantising {name} on {len(recording.feeds[name])} of its inputs")
             versions[name, "int8"] = quantized(name, raw, recording.feeds[name]).SerializeToString(deterministic=True)
-        if plan.mode != "int8":
+        if mode != "int8":
             versions[name, "fp16"] = halved(name, raw).SerializeToString(deterministic=True)
     return versions
 
@@ -367,10 +368,16 @@ def _calibration_of(source: AnnotationSet, names: Sequence[str], judged: set[str
     return source.only({rest[index] for index in picked})
 
 
-def _known(option: str, names: Sequence[str], known: set[str], what: str = "names in the annotations") -> set[str]:
+def _graphs_to_lower(asked: Sequence[str], able: Sequence[str]) -> Sequence[str]:
+    """Those of ``able`` that were asked for, all of them if none was named."""
+    _known("--lower", asked, set(able), f"graphs that may leave float32: {', '.join(sorted(able))}")
+    return [name for name in able if name in asked] if asked else able
+
+
+def _known(option: str, names: Sequence[str], known: set[str], expected: str = "names in the annotations") -> set[str]:
     unknown = sorted(set(names) - known)
     if unknown:
-        raise OptionError(option, got=unknown, expected=f"{what}: {', '.join(sorted(known))}", fix="Correct them.")
+        raise OptionError(option, got=unknown, expected=expected, fix="Correct them.")
     return set(names)
 
 

@@ -45,7 +45,7 @@ def comparison(accurate: bool = False) -> dict[str, Any]:
     ):
         name = f"{method}, onnxruntime fp32"
         segments = [[key, *[rest] * 9] for _ in range(2)]
-        times[name] = SegmentTimes(segments, [[value + 1 for value in segment] for segment in segments])
+        times[name] = SegmentTimes(10, segments, [[value + 1 for value in segment] for segment in segments])
         labels = {"method": method, "engine": "onnxruntime", "provider": "cpu", "precision": "fp32", "ap": ap}
         baseline = "per-frame, onnxruntime fp32" if method == "lsts" else None
         entries.append(Entry(name, Contestant(method == "lsts"), labels, baseline))  # type: ignore[arg-type]

@@ -9,7 +9,7 @@ from export_engines import Run, run_onnxruntime, run_openvino
 
 from lsts_edge.errors import ExportError
 from lsts_edge.export.exporter import ExportedModel, export_model
-from lsts_edge.export.graph import IR_VERSION, OPSET
+from lsts_edge.export.graph import IR_VERSION, OPSET, Builder
 from lsts_edge.export.quantize import FIRST_IN_FLOAT32, QUANTIZABLE, quantized
 from lsts_edge.manifest import WeightsInfo
 from lsts_edge.model import random_network
@@ -65,26 +65,20 @@ def test_types_and_form(exported: ExportedModel, name: str) -> None:
 
 @pytest.mark.parametrize("groups", [1, 4])
 def test_only_networks_with_depthwise_convolutions_start_in_float32(groups: int) -> None:
-    count = 3 * FIRST_IN_FLOAT32["light"]
-    nodes, weights = [], []
+    shape, count = (1, 4, 8, 8), 3 * FIRST_IN_FLOAT32["light"]
+    random, graph = np.random.RandomState(0), Builder("light")
+    value = graph.input("x", shape)
     for index in range(count):
-        grouped = groups if index == 1 else 1
-        values = np.random.RandomState(index).standard_normal((4, 4 // grouped, 1, 1)).astype(np.float32)
-        weights.append(onnx.numpy_helper.from_array(values, f"w{index}"))
-        names = ["x" if index == 0 else f"y{index - 1}", f"w{index}"]
-        nodes.append(onnx.helper.make_node("Conv", names, [f"y{index}"], group=grouped))
-    ends = [
-        onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, (1, 4, 8, 8))
-        for name in ("x", f"y{count - 1}")
-    ]
-    graph = onnx.helper.make_graph(nodes, "light", ends[:1], ends[1:], weights)
-    model = onnx.helper.make_model(graph, ir_version=IR_VERSION, opset_imports=[onnx.helper.make_opsetid("", OPSET)])
-    feeds = [{"x": np.random.RandomState(0).standard_normal((1, 4, 8, 8)).astype(np.float32)}]
-    changed = quantized("light", model.SerializeToString(), feeds)
-    read = [node.input[1] for node in changed.graph.node if node.op_type == "Conv"]
-    assert [name for name in read if name in {weight.name for weight in weights}] == [
-        f"w{index}" for index in range(0 if groups == 1 else FIRST_IN_FLOAT32["light"])
-    ]
+        group = groups if index == 1 else 1
+        weight = graph.constant(random.standard_normal((4, 4 // group, 1, 1)))
+        value = graph.op("Conv", value, weight, group=group)
+    model = graph.build({"y": (value, shape, "float32")})
+    feeds = [{"x": random.standard_normal(shape).astype(np.float32)}]
+    changed = quantized("light", model.SerializeToString(), feeds).graph
+    constants = {tensor.name for tensor in changed.initializer}
+    in_float32 = [node.input[1] in constants for node in changed.node if node.op_type == "Conv"]
+    kept = 0 if groups == 1 else FIRST_IN_FLOAT32["light"]
+    assert in_float32 == [True] * kept + [False] * (count - kept)
 
 
 @pytest.mark.parametrize("run", [run_onnxruntime, run_openvino])

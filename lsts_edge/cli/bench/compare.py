@@ -42,7 +42,7 @@ _FILE = click.Path(path_type=Path)
     "--segments", default=12, show_default=True, help="Timed segments: whole keyframe intervals, 10 frames at least."
 )
 @click.option("--warmup-segments", default=1, show_default=True, help="Segments before, not timed.")
-@click.option("--keyframe-interval", type=int, help="Frames per segment; the bundle's interval unless given.")
+@click.option("--keyframe-interval", type=int, help="Frames from one keyframe to the next [default: the bundle's].")
 @click.option("--threads", type=int, help="Threads of every engine; the cores of this machine unless given.")
 @click.option("--score-floor", default=0.01, show_default=True, help="Boxes scoring less are left out, everybody's.")
 @click.option("--seed", default=0, show_default=True, help="Of the order of the entries.")
