@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from lsts_edge.benchmarks.energy import EnergyMeter, open_energy_meter
+from lsts_edge.benchmarks.machine import gpu_memory_used_mib
 
 __all__ = ["ConditionsRecorder", "peak_rss_mib", "reset_peak_rss"]
 
@@ -63,7 +64,9 @@ class ConditionsRecorder:
     def stop(self) -> dict[str, Any]:
         """What happened since ``start``, JSON-ready; what the device does not tell is None.
 
-        ``energy`` is ``{"joules", "source", "reason"}``: one of ``joules`` and ``reason`` is None.
+        ``gpu_memory_used_mib`` is what each NVIDIA device had in use before and after, by everybody: engines keep what
+        they once allocated, so the latter is the peak. ``energy`` is ``{"joules", "source", "reason"}``: one of
+        ``joules`` and ``reason`` is None.
         """
         before, after = self._before or self._read(), self._read()
         wall_s = after["wall_s"] - before["wall_s"]
@@ -84,6 +87,7 @@ class ConditionsRecorder:
             "busy_by_others": others,
             "load_average": [before["load"], after["load"]],
             "peak_rss_mib": peak_rss_mib(self._proc),
+            "gpu_memory_used_mib": [before["gpu_memory_mib"], after["gpu_memory_mib"]],
             "governor": after["governor"],
             "clock_mhz": [before["clock_mhz"], after["clock_mhz"]],
             "power_mode": after["power_mode"],
@@ -106,6 +110,7 @@ class ConditionsRecorder:
             "temperature_c": max(
                 (int(v) / 1000 for v in _values(self._sysfs / "class/thermal", "thermal_zone*/temp")), default=None
             ),
+            "gpu_memory_mib": gpu_memory_used_mib(),
             "joules": self._meter.joules(),
         }
 

@@ -7,11 +7,11 @@ import importlib.metadata
 import json
 import os
 import platform
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-__all__ = ["describe_device", "device_key", "device_name", "package_versions"]
+__all__ = ["describe_device", "device_key", "device_name", "gpu_memory_used_mib", "package_versions"]
 
 _FLAGS = (
     "sse4_2", "avx", "avx2", "fma", "f16c", "avx512f", "avx512bw", "avx512vl", "avx512_vnni", "avx512_bf16",
@@ -130,32 +130,49 @@ def _board(proc: Path) -> str | None:
     return text.strip("\x00 \n") or None if text else None
 
 
+def gpu_memory_used_mib() -> list[float | None]:
+    """What everybody together holds on each NVIDIA device now; None where its driver does not tell."""
+    memories = (_gpu_memory(*device) for device in _nvml_devices())
+    return [None if memory is None else round(memory.used / 2**20, 1) for memory in memories]
+
+
 def _gpus() -> list[dict[str, Any]]:
-    """NVIDIA devices by NVML, where its Python package and a driver are present."""
+    found = []
+    for nvml, handle in _nvml_devices():
+        memory = _gpu_memory(nvml, handle)
+        found.append(
+            {
+                "name": _text(nvml.nvmlDeviceGetName(handle)),
+                "memory_gib": None if memory is None else round(memory.total / 2**30, 1),
+                "driver": _text(nvml.nvmlSystemGetDriverVersion()),
+            }
+        )
+    return found
+
+
+def _nvml_devices() -> Iterator[tuple[Any, Any]]:
+    """NVML and the handle of each NVIDIA device, where its Python package and a driver are present."""
     try:
         import pynvml
     except ImportError:
-        return []
+        return
     try:
         pynvml.nvmlInit()
     except pynvml.NVMLError:
-        return []
+        return
     try:
-        driver = _text(pynvml.nvmlSystemGetDriverVersion())
-        devices = []
         for index in range(pynvml.nvmlDeviceGetCount()):
-            handle = pynvml.nvmlDeviceGetHandleByIndex(index)
-            memory = pynvml.nvmlDeviceGetMemoryInfo(handle)
-            devices.append(
-                {
-                    "name": _text(pynvml.nvmlDeviceGetName(handle)),
-                    "memory_gib": round(memory.total / 2**30, 1),
-                    "driver": driver,
-                }
-            )
-        return devices
+            yield pynvml, pynvml.nvmlDeviceGetHandleByIndex(index)
     finally:
         pynvml.nvmlShutdown()
+
+
+def _gpu_memory(nvml: Any, handle: Any) -> Any | None:
+    """Total and used bytes; None where the driver does not tell: a GPU that shares the host's memory may have none."""
+    try:
+        return nvml.nvmlDeviceGetMemoryInfo(handle)
+    except nvml.NVMLError:
+        return None
 
 
 def _text(value: str | bytes) -> str:

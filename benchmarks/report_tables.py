@@ -188,6 +188,9 @@ def _others(result: Mapping[str, Any]) -> list[list[str]]:
         ["energy per frame, mJ", number(energy) if energy is not None else f"not told: {per_frame['energy_reason']}"],
         ["peak resident memory, MiB", number(conditions["peak_rss_mib"])],
     ]
+    for index, memory in enumerate(zip(*conditions.get("gpu_memory_used_mib", ((), ())), strict=True)):
+        told = " -> ".join("not told" if mib is None else number(mib) for mib in memory)
+        rows.append([f"memory in use on GPU {index} before and after, MiB", told])
     if data.get("paced"):
         paced = data["paced"]
         told = f"{paced['late']} of {paced['frames']} late, age p99 {number(paced['result_age']['p99_ms'])} ms"

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -117,3 +119,41 @@ def test_device_from_another_kernel(tmp_path: Path) -> None:
     assert device["cpu_model"] == "Arm implementer 0x41 part 0xd42"
     assert device["cpu_flags"] == ["asimd", "asimdhp", "i8mm"]
     assert device["memory_gib"] == 8
+
+
+class NoNvidia(Exception):
+    """What the stand-in's calls raise, as the driver's library has one class for all its errors."""
+
+
+def _driver(told: bool) -> SimpleNamespace:
+    """A stand-in for NVML with one device; on a machine without one its calls cannot be reached otherwise."""
+
+    def memory(handle: int) -> SimpleNamespace:
+        if not told:
+            raise NoNvidia
+        return SimpleNamespace(total=8 << 30, used=(300 + handle) << 20)
+
+    return SimpleNamespace(
+        NVMLError=NoNvidia,
+        nvmlInit=lambda: None,
+        nvmlShutdown=lambda: None,
+        nvmlDeviceGetCount=lambda: 1,
+        nvmlDeviceGetHandleByIndex=lambda index: index,
+        nvmlDeviceGetMemoryInfo=memory,
+        nvmlDeviceGetName=lambda handle: b"stand-in",
+        nvmlSystemGetDriverVersion=lambda: "1.0",
+    )
+
+
+@pytest.mark.parametrize(("told", "used", "total"), [(True, 300.0, 8.0), (False, None, None)])
+def test_memory_of_a_gpu(monkeypatch: pytest.MonkeyPatch, told: bool, used: float | None, total: float | None) -> None:
+    monkeypatch.setitem(sys.modules, "pynvml", _driver(told))
+    found = ConditionsRecorder(EnergyMeter).start().stop()
+    assert found["gpu_memory_used_mib"] == [[used], [used]]
+    assert describe_device()["gpus"] == [{"name": "stand-in", "memory_gib": total, "driver": "1.0"}]
+
+
+def test_no_package_means_no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pynvml", None)
+    assert ConditionsRecorder(EnergyMeter).start().stop()["gpu_memory_used_mib"] == [[], []]
+    assert describe_device()["gpus"] == []

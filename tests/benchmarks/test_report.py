@@ -114,6 +114,15 @@ def latency() -> dict[str, Any]:
     return new_result("latency", settings=settings, data=data, bundle=BUNDLE, conditions=CONDITIONS)
 
 
+def test_memory_of_gpus_is_shown_where_it_was_told() -> None:
+    found = latency()
+    assert "memory in use on GPU" not in report_markdown([found]), "on a machine without one, and in older files"
+    found["conditions"] = {**CONDITIONS, "gpu_memory_used_mib": [[300.0, None], [812.5, None]]}
+    text = report_markdown([found])
+    assert "GPU 0 before and after, MiB" in text and "300 -> 812" in text
+    assert "GPU 1 before and after, MiB" in text and "not told -> not told" in text
+
+
 def op() -> dict[str, Any]:
     floor = {"floor_ms": 2.0, "multiply_adds": 92_000_000, "moved_bytes": 24_000_000}
     floor |= {"peak_multiply_adds_per_s": 60_000_000_000, "peak_copied_bytes_per_s": 12_000_000_000}
