@@ -26,10 +26,11 @@ test: $(READY)  ## every test but the long ones
 test-slow: $(READY)  ## the long tests: soaks, full fault counts
 	$(BIN)/python -m pytest -m slow --timeout=7200 $(ARGS)
 
-check: $(READY)  ## ruff, ruff format, mypy --strict on the device side
+check: $(READY)  ## ruff, ruff format, mypy --strict on the device side, the layers of .importlinter
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
 
 format: $(READY)  ## rewrite the Python sources in the house format
 	$(BIN)/ruff check --fix-only .
@@ -39,7 +40,7 @@ bench: $(READY)  ## measure this machine (about an hour, nothing else running); 
 	$(BIN)/lsts-edge bench suite $(ARGS)
 
 clean:  ## remove everything that make built, .venv too
-	rm -rf $(VENV) build dist *.egg-info demo .cache .mypy_cache .ruff_cache .pytest_cache custom_ops/_lib
+	rm -rf $(VENV) build dist *.egg-info demo .cache .mypy_cache .ruff_cache .pytest_cache .import_linter_cache custom_ops/_lib
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(READY): setup.cfg setup.py pyproject.toml constraints.txt $(OP_SOURCES)

@@ -16,10 +16,11 @@ import numpy as np
 from lsts_edge.benchmarks.conditions import ConditionsRecorder
 from lsts_edge.benchmarks.contestants import Contestant
 from lsts_edge.benchmarks.frames import frames_per_second
-from lsts_edge.benchmarks.harness import nearest_rank, paired_ratio, summarize
+from lsts_edge.benchmarks.harness import paired_ratio, summarize
 from lsts_edge.benchmarks.results import new_result
 from lsts_edge.benchmarks.video_loop import Clip
 from lsts_edge.errors import OptionError
+from lsts_edge.statistics import nearest_rank
 
 __all__ = ["Entry", "Progress", "RunSettings", "SegmentTimes", "run_comparison", "summarize_entry", "time_segments"]
 

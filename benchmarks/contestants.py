@@ -11,11 +11,11 @@ from lsts_edge.benchmarks.alignments import DenseFlow, match_trans_graph, non_lo
 from lsts_edge.benchmarks.peers import Boxes, NanoDetPlus, YoloxNano
 from lsts_edge.benchmarks.programs import ProgramRunner, Run
 from lsts_edge.bundle import Bundle, Model
+from lsts_edge.bundle.manifest import TensorInfo
 from lsts_edge.errors import OptionError
-from lsts_edge.manifest import TensorInfo
 from lsts_edge.runtime import Pipeline
+from lsts_edge.runtime.engines.interface import Backend, Session, model_digest
 from lsts_edge.runtime.preprocess import Geometry, Preprocessor
-from lsts_edge.runtime.session import Backend, Session, model_digest
 
 __all__ = ["METHODS", "BundleContestant", "Contestant", "PeerContestant", "SharedSessions", "bundle_contestant"]
 

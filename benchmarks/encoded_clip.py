@@ -42,7 +42,7 @@ def encode_clip(folder: Path, height_px: int, width_px: int) -> Path:
     Raises:
         FileUnwritable: if the folder cannot be written to.
     """
-    from lsts_edge.runtime.sinks import VideoSink
+    from lsts_edge.runtime.sinks.video import VideoSink
 
     path = folder / clip_name(height_px, width_px)
     sink = VideoSink(path, rate_fps=_RATE_FPS)

@@ -8,8 +8,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from lsts_edge.benchmarks.harness import nearest_rank, summarize
+from lsts_edge.benchmarks.harness import summarize
 from lsts_edge.errors import OptionError
+from lsts_edge.statistics import nearest_rank
 
 __all__ = [
     "FRAME_KINDS",

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 from lsts_edge.errors import OptionError
+from lsts_edge.statistics import nearest_rank
 
 __all__ = [
     "Comparison",
@@ -17,7 +18,6 @@ __all__ = [
     "PairedRatio",
     "compare",
     "measure",
-    "nearest_rank",
     "paired_ratio",
     "summarize",
 ]
@@ -61,25 +61,6 @@ class PairedRatio:
     def to_dict(self) -> dict[str, float | int | None]:
         """JSON-ready."""
         return {name: round(v, 5) if isinstance(v, float) else v for name, v in asdict(self).items()}
-
-
-def nearest_rank(values: Sequence[float], percent: float) -> float:
-    """The smallest value that at least ``percent`` of all values do not exceed.
-
-    ``sorted(values)[ceil(percent / 100 * n) - 1]``: no interpolation.
-
-    Args:
-        values: at least one number, any order.
-        percent: above 0, at most 100.
-
-    Raises:
-        OptionError: if ``values`` is empty or ``percent`` out of range.
-    """
-    if not values:
-        raise OptionError("percentile of nothing", got="0 samples", expected="at least 1", fix="Measure more runs.")
-    if not 0 < percent <= 100:
-        raise OptionError("percentile", got=percent, expected="above 0, at most 100", fix="Ask for 50, 90, 95 or 99.")
-    return sorted(values)[max(math.ceil(percent / 100 * len(values)), 1) - 1]
 
 
 def summarize(samples_ms: Sequence[float]) -> LatencySummary:

@@ -21,8 +21,8 @@ from lsts_edge.benchmarks.frames import FrameTime, paced_misses, stage_split, su
 from lsts_edge.benchmarks.results import bundle_facts, new_result
 from lsts_edge.benchmarks.video_loop import Clip, Output, run_clip
 from lsts_edge.bundle import Bundle
+from lsts_edge.bundle.manifest import Manifest, Step
 from lsts_edge.errors import OptionError
-from lsts_edge.manifest import Manifest, Step
 from lsts_edge.runtime import Detections, Detector, Frame
 
 __all__ = ["LatencyOptions", "measure_latency"]
@@ -159,7 +159,7 @@ def _measure(
 
 
 def _draw(frame: np.ndarray, found: Detections) -> Mapping[str, float]:
-    from lsts_edge.runtime.drawing import annotate
+    from lsts_edge.runtime.sinks.drawing import annotate
 
     begin = time.perf_counter_ns()
     annotate(frame, found)
@@ -172,7 +172,7 @@ def _output(options: LatencyOptions) -> Iterator[Output | None]:
     if not options.write_video:
         yield _draw if options.draw else None
         return
-    from lsts_edge.runtime.sinks import VideoSink
+    from lsts_edge.runtime.sinks.video import VideoSink
 
     with tempfile.TemporaryDirectory() as folder:
         sink = VideoSink(Path(folder) / "out.mp4", rate_fps=options.camera_fps)

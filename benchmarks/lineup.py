@@ -17,7 +17,8 @@ from lsts_edge.benchmarks.results import bundle_facts, precision_label
 from lsts_edge.benchmarks.video_loop import Clip
 from lsts_edge.bundle import Bundle
 from lsts_edge.errors import OpLibraryError, OptionError
-from lsts_edge.runtime.session import BACKENDS, Backend, open_backend
+from lsts_edge.runtime.engines.interface import BACKENDS, Backend
+from lsts_edge.runtime.engines.open import open_backend
 
 __all__ = ["EngineChoice", "Lineup", "LineupOptions", "compare_bundle", "line_up"]
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lsts_edge.benchmarks.tables import text_table
-from lsts_edge.manifest import Manifest
+from lsts_edge.bundle.manifest import Manifest
 from lsts_edge.presets import ModelPreset
 
 __all__ = ["PAPER_TABLE", "SizeReport", "size_of_bundle", "size_of_preset"]

@@ -11,10 +11,10 @@ from typing import Any
 import cv2
 import numpy as np
 
+from lsts_edge.bundle.manifest import InputInfo
 from lsts_edge.errors import OptionError, PackageMissing
-from lsts_edge.manifest import InputInfo
+from lsts_edge.runtime.engines.interface import Backend
 from lsts_edge.runtime.preprocess import Geometry, Preprocessor
-from lsts_edge.runtime.session import Backend
 
 __all__ = ["COCO_LABELS", "NanoDetPlus", "YoloxNano", "coco_to_groups"]
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lsts_edge.manifest import DETECTION_SLOTS, Manifest, Step
+from lsts_edge.bundle.manifest import DETECTION_SLOTS, Manifest, Step
 
 __all__ = ["ProgramRunner", "prune"]
 

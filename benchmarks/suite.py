@@ -12,7 +12,7 @@ from pathlib import Path
 
 from lsts_edge.benchmarks.encoded_clip import clip_name, encode_clip
 from lsts_edge.errors import CheckFailed, FileUnwritable
-from lsts_edge.runtime.session import BACKENDS
+from lsts_edge.runtime.engines.interface import BACKENDS
 
 __all__ = ["SuiteOptions", "run_suite", "steps_of"]
 

@@ -13,7 +13,7 @@ from lsts_edge.benchmarks.frames import FrameTime
 from lsts_edge.clips import moving_clip
 from lsts_edge.errors import OptionError
 from lsts_edge.runtime import Detections, Detector
-from lsts_edge.runtime.sources import open_source
+from lsts_edge.runtime.sources.open import open_source
 
 __all__ = ["Clip", "run_clip"]
 

@@ -11,15 +11,7 @@ import onnx
 import torch
 
 from lsts_edge import __version__
-from lsts_edge.errors import ExportError
-from lsts_edge.export.blend_graphs import blend_graphs
-from lsts_edge.export.conv_graphs import conv_graphs, feature_shape
-from lsts_edge.export.head_graph import head_graph
-from lsts_edge.export.join import JOINED_NAMES, join
-from lsts_edge.export.lsts_graph import LSTS_FORMS, lsts_graph, taps_within
-from lsts_edge.export.openvino_ir import FORMS_WITHOUT_IR, openvino_ir
-from lsts_edge.export.programs import programs_of
-from lsts_edge.manifest import (
+from lsts_edge.bundle.manifest import (
     DetectionInfo,
     DType,
     GraphInfo,
@@ -33,11 +25,19 @@ from lsts_edge.manifest import (
     WeightsInfo,
     ir_weights,
 )
+from lsts_edge.bundle.precision_info import LowPrecision
+from lsts_edge.errors import ExportError
+from lsts_edge.export.blend_graphs import blend_graphs
+from lsts_edge.export.conv_graphs import conv_graphs, feature_shape
+from lsts_edge.export.head_graph import head_graph
+from lsts_edge.export.join import JOINED_NAMES, join
+from lsts_edge.export.lsts_graph import LSTS_FORMS, lsts_graph, taps_within
+from lsts_edge.export.openvino_ir import FORMS_WITHOUT_IR, openvino_ir
+from lsts_edge.export.programs import programs_of
 from lsts_edge.model.counts import multiply_adds, parameters, total_parameters
 from lsts_edge.model.lsts import LstsAlignment
 from lsts_edge.model.network import VideoNetwork
 from lsts_edge.opspec import LSTS
-from lsts_edge.precision_info import LowPrecision
 from lsts_edge.presets import ModelPreset
 from lsts_edge.taps import tap_plan
 

@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 import onnx
 import onnx_graphsurgeon as gs
 
+from lsts_edge.bundle.manifest import Step
 from lsts_edge.export.graph import OPSET, finished
-from lsts_edge.manifest import Step
 
 __all__ = ["JOINED_NAMES", "join"]
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from lsts_edge.bundle.manifest import Step
 from lsts_edge.errors import ExportError
-from lsts_edge.manifest import Step
 from lsts_edge.presets import ModelPreset
 
 __all__ = ["Programs", "programs_of"]

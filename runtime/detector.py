@@ -16,14 +16,15 @@ from typing import Literal
 import numpy as np
 
 from lsts_edge.bundle import Bundle
+from lsts_edge.bundle.manifest import Manifest
 from lsts_edge.errors import OptionError, StateConcurrent
-from lsts_edge.manifest import Manifest
 from lsts_edge.runtime.detections import Detections
-from lsts_edge.runtime.frames import Frame, Source
 from lsts_edge.runtime.pipeline import Kind, Pipeline
 from lsts_edge.runtime.preprocess import Geometry, Preprocessor
-from lsts_edge.runtime.scheduler import FixedInterval, FrameInfo, Scheduler
-from lsts_edge.runtime.sources import open_source
+from lsts_edge.runtime.schedulers.fixed import FixedInterval
+from lsts_edge.runtime.schedulers.interface import FrameInfo, Scheduler
+from lsts_edge.runtime.sources.interface import Frame, Source
+from lsts_edge.runtime.sources.open import open_source
 
 __all__ = ["Detector", "ResetReason"]
 

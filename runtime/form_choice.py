@@ -22,9 +22,10 @@ from pathlib import Path
 import numpy as np
 
 from lsts_edge.bundle import Bundle
+from lsts_edge.bundle.manifest import GraphInfo
 from lsts_edge.errors import OpLibraryError, OptionError, ProviderError
-from lsts_edge.manifest import GraphInfo
-from lsts_edge.runtime.session import Session, open_backend
+from lsts_edge.runtime.engines.interface import Session
+from lsts_edge.runtime.engines.open import open_backend
 
 __all__ = ["FormChoice", "cache_folder", "choose_form"]
 

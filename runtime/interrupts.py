@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 from types import FrameType, TracebackType
 
-from lsts_edge.runtime.frames import Source
+from lsts_edge.runtime.sources.interface import Source
 
 __all__ = ["StopOnSignal"]
 

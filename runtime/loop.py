@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from lsts_edge.errors import OptionError
 from lsts_edge.runtime.detections import Detections
 from lsts_edge.runtime.detector import Detector
-from lsts_edge.runtime.frames import Frame, Source
-from lsts_edge.runtime.sinks import Sink
+from lsts_edge.runtime.sinks.interface import Sink
+from lsts_edge.runtime.sources.interface import Frame, Source
 
 __all__ = ["RunSummary", "run_stream"]
 

@@ -11,10 +11,11 @@ from typing import Literal
 import numpy as np
 
 from lsts_edge.bundle import Bundle
+from lsts_edge.bundle.manifest import Manifest, Step
 from lsts_edge.errors import OptionError, ShapeError, StateError
-from lsts_edge.manifest import Manifest, Step
+from lsts_edge.runtime.engines.interface import Backend, Session
+from lsts_edge.runtime.engines.open import open_backend
 from lsts_edge.runtime.form_choice import choose_form
-from lsts_edge.runtime.session import Backend, Session, open_backend
 
 __all__ = ["Kind", "Pipeline"]
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from lsts_edge.bundle.manifest import InputInfo
 from lsts_edge.errors import ShapeError
-from lsts_edge.manifest import InputInfo
 
 __all__ = ["Geometry", "Preprocessor"]
 

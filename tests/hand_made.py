@@ -9,7 +9,7 @@ import numpy as np
 
 from lsts_edge import __version__
 from lsts_edge.bundle import Bundle, write_bundle
-from lsts_edge.manifest import (
+from lsts_edge.bundle.manifest import (
     DetectionInfo,
     GraphInfo,
     InputInfo,

@@ -8,7 +8,8 @@ import pytest
 from conftest import ROOT
 
 from lsts_edge.bundle import Bundle
-from lsts_edge.verification import RecordedReference, check_parity, verify_bundle
+from lsts_edge.verify.compare import check_parity, verify_bundle
+from lsts_edge.verify.references import RecordedReference
 
 PATH = ROOT / "examples" / "bundles" / "lsts-lite-int8"
 MAX_MB = 20  # it lives in the repository

@@ -7,9 +7,9 @@ import json
 
 import pytest
 
+from lsts_edge.bundle.strict_json import decode
 from lsts_edge.errors import LstsEdgeError, ManifestError, OptionError
 from lsts_edge.presets import ConvLayer, LstsPreset, ModelPreset, get_preset, preset_from_dict, preset_names
-from lsts_edge.strict_json import decode
 
 
 @pytest.mark.parametrize("name", preset_names())

@@ -14,8 +14,8 @@ from lsts_edge.cli.group import examples, json_option
 
 if TYPE_CHECKING:
     from lsts_edge.bundle import Bundle
-    from lsts_edge.runtime.frames import Source
     from lsts_edge.runtime.loop import RunSummary
+    from lsts_edge.runtime.sources.interface import Source
 
 __all__ = ["command"]
 
@@ -100,9 +100,10 @@ def _show(
 ) -> int | None:
     """Run the bundle over one clip; returns the signal that stopped it, if one did."""
     from lsts_edge.cli.run import run_with_progress, summary_to_dict
-    from lsts_edge.runtime.contact_sheet import ContactSheetSink
     from lsts_edge.runtime.detector import Detector
-    from lsts_edge.runtime.sinks import JsonLinesSink, VideoSink
+    from lsts_edge.runtime.sinks.contact_sheet import ContactSheetSink
+    from lsts_edge.runtime.sinks.json_lines import JsonLinesSink
+    from lsts_edge.runtime.sinks.video import VideoSink
 
     with Detector(bundle, **options) as detector, source:
         interval = options["keyframe_interval"] or bundle.manifest.keyframes.interval
@@ -147,7 +148,8 @@ def _source(clip: str) -> tuple[Source, str]:
     from lsts_edge.clips import moving_clip
     from lsts_edge.demo_clips import CLIPS, fetch_clip
     from lsts_edge.errors import ClipUnavailable
-    from lsts_edge.runtime.sources import ArraySource, open_source
+    from lsts_edge.runtime.sources.arrays import ArraySource
+    from lsts_edge.runtime.sources.open import open_source
 
     if clip in CLIPS:
         try:
@@ -185,7 +187,8 @@ def _bundle(path: Path, checkpoint: str | None, preset: str | None) -> Bundle:
                 _say(f"using {path}, every file as its manifest says")
                 return bundle
     _say(f"exporting {file or f'{name} with random weights'} to {path}")
-    from lsts_edge.publishing import load_network, publish
+    from lsts_edge.publish.network import load_network
+    from lsts_edge.publish.publish import publish
 
     network, weights = load_network(str(file or "random"), preset=None if file else name)
     published = publish(network, weights, path, overwrite=True, progress=_say)

@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
+from lsts_edge.bundle.manifest import GraphInfo, Manifest
 from lsts_edge.cli.group import examples, json_option
 from lsts_edge.cli.precision_table import precision_lines
 from lsts_edge.errors import OptionError
-from lsts_edge.manifest import GraphInfo, Manifest
 
 if TYPE_CHECKING:
     from lsts_edge.model.network import VideoNetwork
-    from lsts_edge.precision import PrecisionPlan
-    from lsts_edge.publishing import Published
+    from lsts_edge.publish.precision import PrecisionPlan
+    from lsts_edge.publish.publish import Published
 
 __all__ = ["command", "export_lines"]
 
@@ -102,7 +102,8 @@ def command(
     Prints K offsets and U taps, and parameters, multiply-adds and size of each graph. An export that fails or is
     interrupted leaves nothing behind.
     """
-    from lsts_edge.publishing import load_network, publish
+    from lsts_edge.publish.network import load_network
+    from lsts_edge.publish.publish import publish
 
     begin = time.perf_counter()
 
@@ -164,7 +165,7 @@ def _plan(
             )
         return None
     from lsts_edge.model.checkpoint import held_out_sequences
-    from lsts_edge.precision import MAX_DROP_POINTS, plan_precision
+    from lsts_edge.publish.precision import MAX_DROP_POINTS, plan_precision
 
     return plan_precision(
         mode,

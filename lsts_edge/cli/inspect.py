@@ -8,9 +8,9 @@ from collections.abc import Iterator
 import click
 
 from lsts_edge.bundle import Bundle
+from lsts_edge.bundle.manifest import Manifest
 from lsts_edge.cli.group import examples, json_option
 from lsts_edge.cli.precision_table import precision_lines
-from lsts_edge.manifest import Manifest
 
 __all__ = ["command"]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from lsts_edge.precision_info import PrecisionChoice, PrecisionInfo
+from lsts_edge.bundle.precision_info import PrecisionChoice, PrecisionInfo
 
 __all__ = ["precision_lines"]
 

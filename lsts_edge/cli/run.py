@@ -15,9 +15,9 @@ from lsts_edge.cli.group import examples, json_option
 
 if TYPE_CHECKING:
     from lsts_edge.runtime.detector import Detector
-    from lsts_edge.runtime.frames import Source
     from lsts_edge.runtime.loop import RunSummary
-    from lsts_edge.runtime.sinks import Sink
+    from lsts_edge.runtime.sinks.interface import Sink
+    from lsts_edge.runtime.sources.interface import Source
 
 __all__ = ["command", "run_with_progress", "summary_to_dict"]
 
@@ -59,8 +59,9 @@ def command(
     """
     from lsts_edge.errors import OptionError
     from lsts_edge.runtime.detector import Detector
-    from lsts_edge.runtime.sinks import JsonLinesSink, VideoSink
-    from lsts_edge.runtime.sources import open_source
+    from lsts_edge.runtime.sinks.json_lines import JsonLinesSink
+    from lsts_edge.runtime.sinks.video import VideoSink
+    from lsts_edge.runtime.sources.open import open_source
 
     paths = [Path(source), *(path for path in (output_video, output_json) if path is not None)]
     if len({path.resolve() for path in paths}) < len(paths):
@@ -131,7 +132,7 @@ def _progress(total: int | None) -> Iterator[Any]:
 
 def summary_to_dict(summary: RunSummary) -> dict[str, Any]:
     """JSON-ready counts, percentiles and rates."""
-    from lsts_edge.benchmarks.harness import nearest_rank
+    from lsts_edge.statistics import nearest_rank
 
     latency = {
         kind: {

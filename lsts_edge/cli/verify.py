@@ -16,7 +16,8 @@ from lsts_edge.errors import CheckpointError, OptionError
 
 if TYPE_CHECKING:
     from lsts_edge.model.network import VideoNetwork
-    from lsts_edge.verification import ParityReport, Reference
+    from lsts_edge.verify.compare import ParityReport
+    from lsts_edge.verify.references import Reference
 
 __all__ = ["command"]
 
@@ -61,7 +62,7 @@ def command(
     With --checkpoint, or for random weights where torch is installed, torch runs beside it. Otherwise the outputs
     that torch gave at export are used, which needs no torch. The output says which.
     """
-    from lsts_edge.verification import check_parity, comparable_forms, verify_bundle
+    from lsts_edge.verify.compare import check_parity, comparable_forms, verify_bundle
 
     opened = Bundle.open(bundle, expect_digest=expect_digest)
     chosen = forms or comparable_forms(opened.manifest, lambda note: click.echo(note, err=True))
@@ -131,13 +132,9 @@ def _live_network(bundle: Bundle, checkpoint: str | None, recorded: bool) -> Vid
 def _reference(
     bundle: Bundle, network: VideoNetwork | None, frames: int | None, video: str | None
 ) -> Iterator[Reference]:
-    from lsts_edge.verification import (
-        CLIP_FRAMES,
-        RecordedReference,
-        TorchReference,
-        images_of,
-        parity_interval,
-    )
+    from lsts_edge.verify.compare import parity_interval
+    from lsts_edge.verify.references import CLIP_FRAMES, RecordedReference, images_of
+    from lsts_edge.verify.torch_reference import TorchReference
 
     if frames is not None and frames < 1:
         raise OptionError("--frames", got=frames, expected="at least 1", fix="Give a positive number.")

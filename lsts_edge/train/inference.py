@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import torch
 
+from lsts_edge.bundle.manifest import InputInfo
 from lsts_edge.errors import OptionError
 from lsts_edge.evaluation.annotations import AnnotationSet, ImageRecord
 from lsts_edge.evaluation.bundles import from_inclusive, read_image
 from lsts_edge.evaluation.metrics import ImageDetections
-from lsts_edge.manifest import InputInfo
 from lsts_edge.model.loop import VideoLoop
 from lsts_edge.model.network import Normalize, VideoNetwork
 from lsts_edge.runtime.preprocess import Preprocessor

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from hand_made import hand_made_files, hand_made_manifest
-from lsts_edge.manifest import FileInfo
-from lsts_edge.strict_json import canonical_json
+from lsts_edge.bundle.manifest import FileInfo
+from lsts_edge.bundle.strict_json import canonical_json
 
 TOP_LEVEL_NAME = b'"name":"hand-made","parity"'
 

@@ -10,8 +10,8 @@ import pytest
 from attacks.forged import forge
 
 from lsts_edge.bundle import Bundle
+from lsts_edge.bundle.manifest import Manifest
 from lsts_edge.errors import DigestMismatch, LstsEdgeError
-from lsts_edge.manifest import Manifest
 
 SEED = 20_201
 

@@ -18,7 +18,7 @@ from hand_made import hand_made_files
 from lsts_edge.bundle import Bundle, OpenVinoIr
 from lsts_edge.errors import BundleError, DigestMismatch
 from lsts_edge.export.openvino_ir import openvino_ir
-from lsts_edge.runtime.session import open_backend
+from lsts_edge.runtime.engines.open import open_backend
 
 XML, WEIGHTS = openvino_ir(hand_made_files()["head.onnx"], "head")
 FEEDS = {"task": np.float32([[1, 2, 3]])}

@@ -19,7 +19,7 @@ from attacks.measure import ROOT
 
 from lsts_edge.bundle import Bundle
 from lsts_edge.errors import BundleError, ManifestError, OpLibraryDigest
-from lsts_edge.golden import GOLDEN_FILE, Golden
+from lsts_edge.verify.golden import GOLDEN_FILE, Golden
 
 SOURCE = r"""
 #include <stdio.h>

@@ -9,7 +9,7 @@ import pytest
 pytest.importorskip("onnx")
 
 from lsts_edge.benchmarks.alignments import DenseFlow, match_trans_graph, non_local_graph, warp_graph
-from lsts_edge.runtime.session import open_backend
+from lsts_edge.runtime.engines.open import open_backend
 
 H, W, C, E = 6, 9, 5, 4
 

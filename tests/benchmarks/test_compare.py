@@ -20,12 +20,12 @@ from lsts_edge.benchmarks.lineup import EngineChoice, LineupOptions, compare_bun
 from lsts_edge.benchmarks.programs import ProgramRunner, prune
 from lsts_edge.benchmarks.video_loop import Clip
 from lsts_edge.bundle import Bundle, write_bundle
+from lsts_edge.bundle.manifest import WeightsInfo
 from lsts_edge.clips import moving_clip
 from lsts_edge.errors import OptionError, ProviderUnavailable
-from lsts_edge.manifest import WeightsInfo
 from lsts_edge.runtime import Pipeline
+from lsts_edge.runtime.engines.open import open_backend
 from lsts_edge.runtime.preprocess import Geometry
-from lsts_edge.runtime.session import open_backend
 
 
 @pytest.fixture(scope="module")

@@ -6,8 +6,9 @@ import time
 
 import pytest
 
-from lsts_edge.benchmarks.harness import compare, measure, nearest_rank, paired_ratio, summarize
+from lsts_edge.benchmarks.harness import compare, measure, paired_ratio, summarize
 from lsts_edge.errors import OptionError
+from lsts_edge.statistics import nearest_rank
 
 
 class FakeSession:

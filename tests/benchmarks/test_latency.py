@@ -17,7 +17,8 @@ from lsts_edge.benchmarks.results import read_result
 from lsts_edge.benchmarks.video_loop import Clip, run_clip
 from lsts_edge.errors import BenchmarkResult, BundleError, OptionError
 from lsts_edge.runtime import Detections, Detector
-from lsts_edge.runtime.session import Session, open_backend
+from lsts_edge.runtime.engines.interface import Session
+from lsts_edge.runtime.engines.open import open_backend
 
 QUICK = LatencyOptions(frames=24, warmup_frames=4, cold_starts=0)
 

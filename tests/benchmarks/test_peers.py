@@ -14,7 +14,7 @@ from lsts_edge.benchmarks.peers import COCO_LABELS, NanoDetPlus, YoloxNano, coco
 from lsts_edge.errors import OptionError, PackageMissing
 from lsts_edge.evaluation.annotations import COCO_GROUPS
 from lsts_edge.evaluation.metrics import Matches
-from lsts_edge.runtime.session import open_backend
+from lsts_edge.runtime.engines.open import open_backend
 
 
 def yolox_like(path: Path, channels: int = 85) -> Path:

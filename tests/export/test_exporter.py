@@ -7,11 +7,11 @@ import dataclasses
 import onnx
 import pytest
 
+from lsts_edge.bundle.manifest import WeightsInfo
 from lsts_edge.errors import ExportError
 from lsts_edge.export import exporter
 from lsts_edge.export.exporter import export_model
 from lsts_edge.export.programs import programs_of
-from lsts_edge.manifest import WeightsInfo
 from lsts_edge.model import random_network
 from lsts_edge.presets import ModelPreset, get_preset
 

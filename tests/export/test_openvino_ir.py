@@ -9,17 +9,18 @@ import pytest
 
 from hand_made import hand_made_files
 from lsts_edge.bundle import Bundle, OpenVinoIr, write_bundle
+from lsts_edge.bundle.ir_bytes import check_ir_bytes
+from lsts_edge.bundle.manifest import WeightsInfo
 from lsts_edge.clips import moving_clip
 from lsts_edge.errors import ExportError
 from lsts_edge.export.exporter import ExportedModel, export_model, require_ir_form, with_ir
 from lsts_edge.export.openvino_ir import openvino_ir
-from lsts_edge.ir_bytes import check_ir_bytes
-from lsts_edge.manifest import WeightsInfo
 from lsts_edge.model import random_network
 from lsts_edge.presets import ModelPreset
-from lsts_edge.publishing import publish
+from lsts_edge.publish.publish import publish
+from lsts_edge.runtime.engines.interface import Session
+from lsts_edge.runtime.engines.open import open_backend
 from lsts_edge.runtime.pipeline import Kind, Pipeline
-from lsts_edge.runtime.session import Session, open_backend
 from videos import small_clip, write_video
 
 WEIGHTS = WeightsInfo("random", "none", "random weights", seed=0)

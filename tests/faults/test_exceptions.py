@@ -10,9 +10,11 @@ from pathlib import Path
 import pytest
 
 from lsts_edge.runtime import Detections, Detector, Frame, open_source
-from lsts_edge.runtime.drop_oldest import DropOldest
 from lsts_edge.runtime.loop import run_stream
-from lsts_edge.runtime.sinks import JsonLinesSink, Sink, VideoSink
+from lsts_edge.runtime.sinks.interface import Sink
+from lsts_edge.runtime.sinks.json_lines import JsonLinesSink
+from lsts_edge.runtime.sinks.video import VideoSink
+from lsts_edge.runtime.sources.drop_oldest import DropOldest
 from videos import small_clip, write_video
 
 

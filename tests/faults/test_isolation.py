@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from lsts_edge.runtime import Detector
-from lsts_edge.runtime.sources import ArraySource
+from lsts_edge.runtime.sources.arrays import ArraySource
 from videos import small_clip
 
 

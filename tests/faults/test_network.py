@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from lsts_edge.errors import StreamError
-from lsts_edge.runtime import Detector, open_source, video_source
+from lsts_edge.runtime import Detector, open_source
+from lsts_edge.runtime.sources import video
 from videos import small_clip, write_video
 
 
@@ -47,7 +48,7 @@ def server(content: bytes, *, reset: bool) -> Iterator[str]:
 def test_frames_come_and_then_one_error(
     hand_made_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reset: bool
 ) -> None:
-    monkeypatch.setattr(video_source, "_READ_TIMEOUT_S", 2.0)
+    monkeypatch.setattr(video, "_READ_TIMEOUT_S", 2.0)
     content = write_video(tmp_path / "clip.ts", small_clip(300)).read_bytes()
     frames = 0
     with server(content, reset=reset) as url:

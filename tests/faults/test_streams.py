@@ -15,7 +15,8 @@ import pytest
 from lsts_edge.errors import StreamEmpty, StreamError, StreamUnreadable
 from lsts_edge.runtime import Detections, Detector, Frame, open_source
 from lsts_edge.runtime.loop import run_stream
-from lsts_edge.runtime.sinks import JsonLinesSink, VideoSink
+from lsts_edge.runtime.sinks.json_lines import JsonLinesSink
+from lsts_edge.runtime.sinks.video import VideoSink
 from videos import damage, small_clip, write_changing_sizes, write_video
 
 

@@ -1,10 +1,10 @@
-"""Which module may import which: arrows of the architecture, read from the sources and seen in a fresh process."""
+"""Which module may import which: the contracts of .importlinter hold, notice faults, and a fresh process agrees."""
 
 from __future__ import annotations
 
-import ast
 import json
 import os
+import shutil
 import statistics
 import subprocess
 import sys
@@ -16,77 +16,55 @@ ROOT = Path(__file__).resolve().parents[2]
 WORKSTATION = {"torch", "onnx", "onnxscript", "onnx_ir", "onnx_graphsurgeon", "safetensors", "pycocotools"}
 ENGINES = {"onnxruntime", "openvino"}
 
-# Modules of lsts_edge/ that stand above export and runtime: they compare the two.
-ABOVE = {"calibration", "precision", "publishing", "verification"}
-
-# Layer -> other layers of lsts_edge that it may import (module level or not); "core" is lsts_edge/*.py but ABOVE.
-ALLOWED = {
-    "core": set(),
-    "evaluation": {"core", "runtime"},
-    "custom_ops": {"core"},
-    "runtime": {"core", "custom_ops"},
-    "model": {"core"},
-    "train": {"core", "model", "evaluation", "runtime"},
-    "export": {"core", "model", "custom_ops"},
-    "above": {"core", "model", "runtime", "export", "custom_ops", "evaluation"},
-    "benchmarks": {"above", "core", "model", "runtime", "export", "custom_ops", "evaluation"},
-    "cli": {"above", "core", "model", "train", "runtime", "export", "custom_ops", "evaluation", "benchmarks"},
-}
-FOLDERS = {layer: ROOT / layer for layer in ("runtime", "export", "custom_ops", "benchmarks")}
-FOLDERS |= {layer: ROOT / "lsts_edge" / layer for layer in ("evaluation", "model", "train", "cli")}
-FOLDERS["core"] = FOLDERS["above"] = ROOT / "lsts_edge"
+LINTER = [str(Path(sys.executable).with_name("lint-imports")), "--no-logo", "--config"]
 
 
-def _sources(layer: str) -> list[Path]:
-    if layer in ("core", "above"):
-        return sorted(p for p in FOLDERS[layer].glob("*.py") if (p.stem in ABOVE) == (layer == "above"))
-    return sorted(FOLDERS[layer].rglob("*.py"))
+def _lint(root: Path) -> subprocess.CompletedProcess[str]:
+    """Hold the package under ``root`` against the contracts of ``.importlinter``."""
+    environment = {**os.environ, "PYTHONPATH": str(root)}
+    words = [*LINTER, str(ROOT / ".importlinter"), "--no-cache"]
+    return subprocess.run(words, cwd=root, env=environment, capture_output=True, text=True)
 
 
-def _imports(tree: ast.AST) -> set[str]:
-    found = set()
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
-    return found
+def test_layers_and_circles() -> None:
+    done = _lint(ROOT)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
-def _layer_of(module: str) -> str | None:
-    parts = module.split(".")
-    if parts[0] != "lsts_edge" or len(parts) < 2:
-        return None
-    if parts[1] in ABOVE:
-        return "above"
-    return parts[1] if parts[1] in ALLOWED else "core"
+@pytest.mark.parametrize(
+    ("module", "planted", "named"),
+    [
+        ("runtime/loop.py", "from lsts_edge.export import graph", "lsts_edge.runtime.loop -> lsts_edge.export.graph"),
+        ("bundle/check.py", "import lsts_edge.runtime", "lsts_edge.bundle.check -> lsts_edge.runtime"),
+        ("runtime/preprocess.py", "import torch", "lsts_edge.runtime.preprocess -> torch"),
+        (
+            "runtime/engines/interface.py",
+            "from lsts_edge.runtime.engines import open",
+            "No circles, in any folder BROKEN",
+        ),
+        (
+            "runtime/sources/video.py",
+            "import lsts_edge.runtime.engines.open",
+            "sources.video -> lsts_edge.runtime.engines.open",
+        ),
+    ],
+)
+def test_planted_faults_are_seen(tmp_path: Path, module: str, planted: str, named: str) -> None:
+    """A forbidden arrow, a circle inside a folder and a forbidden package, in a copy of the sources."""
+    shutil.copytree(
+        ROOT / "lsts_edge", tmp_path / "lsts_edge", ignore=lambda _, names: {n for n in names if _not_source(n)}
+    )
+    path = tmp_path / "lsts_edge" / module
+    path.write_text(
+        path.read_text(encoding="utf-8") + f"\n\ndef _planted() -> None:\n    {planted}\n", encoding="utf-8"
+    )
+    done = _lint(tmp_path)
+    assert done.returncode == 1
+    assert named in " ".join(done.stdout.split())
 
 
-def _crossings(layer: str, source: str) -> set[str]:
-    reached = {_layer_of(module) for module in _imports(ast.parse(source))} - {None, layer}
-    return {str(other) for other in reached} - ALLOWED[layer]
-
-
-@pytest.mark.parametrize("layer", ALLOWED)
-def test_arrows(layer: str) -> None:
-    for path in _sources(layer):
-        if path.name == "__main__.py":
-            continue
-        assert not _crossings(layer, path.read_text(encoding="utf-8")), path.relative_to(ROOT)
-
-
-def test_planted_fault_a_forbidden_arrow_is_seen() -> None:
-    assert _crossings("runtime", "def f():\n    from lsts_edge.export import graph") == {"export"}
-    assert _crossings("export", "import lsts_edge.runtime.pipeline") == {"runtime"}
-
-
-@pytest.mark.parametrize("layer", ["core", "runtime", "custom_ops", "cli"])
-def test_the_device_side_imports_no_training_stack_at_the_top(layer: str) -> None:
-    for path in _sources(layer):
-        tree = ast.parse(path.read_text(encoding="utf-8"))
-        top = ast.Module([node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)], [])
-        packages = {module.split(".")[0] for module in _imports(top)}
-        assert not packages & WORKSTATION, path.relative_to(ROOT)
+def _not_source(name: str) -> bool:
+    return Path(name).suffix not in ("", ".py") or name in ("_lib", "results", "__pycache__")
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ def tiny_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     pytest.importorskip("torch")
     from lsts_edge.bundle import write_bundle
     from lsts_edge.export.exporter import export_model
-    from lsts_edge.publishing import load_network
+    from lsts_edge.publish.network import load_network
 
     network, weights = load_network("random", preset="lsts-tiny")
     exported = export_model(network, weights, forms=("taps", "custom", "gridsample"), joined=True)

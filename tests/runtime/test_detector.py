@@ -14,8 +14,8 @@ from hand_made import _int_attribute, field, hand_made_files, hand_made_manifest
 from lsts_edge.bundle import write_bundle
 from lsts_edge.errors import OptionError, ShapeError, StateConcurrent
 from lsts_edge.runtime import Detections, Detector
-from lsts_edge.runtime.scheduler import Decision, FrameInfo
-from lsts_edge.runtime.sources import ArraySource
+from lsts_edge.runtime.schedulers.interface import Decision, FrameInfo
+from lsts_edge.runtime.sources.arrays import ArraySource
 from videos import small_clip
 
 

@@ -12,7 +12,7 @@ import pytest
 from lsts_edge.bundle import Bundle
 from lsts_edge.errors import OpLibraryError
 from lsts_edge.runtime import Detections, Detector
-from lsts_edge.runtime.sources import ArraySource
+from lsts_edge.runtime.sources.arrays import ArraySource
 from videos import read_pictures, small_clip
 
 CLIP = small_clip(14, 64, 96)

@@ -10,16 +10,16 @@ import pytest
 from export_bundles import tiny_variants
 
 from lsts_edge.bundle import Bundle, write_bundle
+from lsts_edge.bundle.manifest import WeightsInfo
 from lsts_edge.custom_ops import finder
 from lsts_edge.errors import OptionError
 from lsts_edge.export.exporter import export_model
-from lsts_edge.manifest import WeightsInfo
 from lsts_edge.model import random_network
 from lsts_edge.presets import get_preset
 from lsts_edge.runtime import form_choice
+from lsts_edge.runtime.engines.open import open_backend
 from lsts_edge.runtime.form_choice import cache_folder, choose_form
 from lsts_edge.runtime.pipeline import Pipeline
-from lsts_edge.runtime.session import open_backend
 
 WEIGHTS = WeightsInfo("random", "none", "random weights", seed=0)
 

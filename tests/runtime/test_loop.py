@@ -10,8 +10,10 @@ import pytest
 from lsts_edge.errors import OptionError
 from lsts_edge.runtime import Detector
 from lsts_edge.runtime.loop import run_stream
-from lsts_edge.runtime.sinks import JsonLinesSink, VideoSink
-from lsts_edge.runtime.sources import ArraySource, open_source
+from lsts_edge.runtime.sinks.json_lines import JsonLinesSink
+from lsts_edge.runtime.sinks.video import VideoSink
+from lsts_edge.runtime.sources.arrays import ArraySource
+from lsts_edge.runtime.sources.open import open_source
 from videos import read_pictures, small_clip, write_video
 
 

@@ -6,8 +6,8 @@ import cv2
 import numpy as np
 import pytest
 
+from lsts_edge.bundle.manifest import InputInfo
 from lsts_edge.errors import ShapeError
-from lsts_edge.manifest import InputInfo
 from lsts_edge.runtime.preprocess import Preprocessor
 
 LETTERBOX = InputInfo(height_px=64, width_px=96, resize="letterbox", pad_value=114)

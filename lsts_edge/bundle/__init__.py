@@ -1,0 +1,9 @@
+"""The bundle format: a directory whose manifest names every file, digest, graph and state. No third party but numpy."""
+
+from __future__ import annotations
+
+from lsts_edge.bundle.directory import Bundle, Model, OpenVinoIr, write_bundle
+from lsts_edge.bundle.draft import DraftBundle
+from lsts_edge.bundle.manifest import Manifest
+
+__all__ = ["Bundle", "DraftBundle", "Manifest", "Model", "OpenVinoIr", "write_bundle"]

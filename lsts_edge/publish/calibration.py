@@ -1,0 +1,145 @@
+"""What int8 ranges are measured on: clips run with the memory carried, every graph's inputs kept."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from lsts_edge.bundle import Bundle, Model
+from lsts_edge.errors import OptionError
+from lsts_edge.evaluation.annotations import AnnotationSet
+from lsts_edge.evaluation.bundles import read_image
+from lsts_edge.runtime.engines.interface import Backend, Session
+from lsts_edge.runtime.engines.open import open_backend
+from lsts_edge.runtime.pipeline import Pipeline
+from lsts_edge.runtime.preprocess import Preprocessor
+from lsts_edge.verify.references import CLIP_FRAMES, clip_images
+
+__all__ = ["CalibrationClips", "Feeds", "Recording", "record_feeds"]
+
+FRAMES_PER_CLIP = 60
+FRAMES_OF_VIDEO = 300
+MAX_FEEDS = 64
+"""Inputs kept of each graph, evenly spread: light runs nine times as often as heavy and gains nothing from more."""
+
+Array = npt.NDArray[Any]
+Feeds = dict[str, Array]
+
+
+@dataclass(frozen=True)
+class CalibrationClips:
+    """Annotated sequences, of which boxes are not used, or one video file, or the built-in clip.
+
+    Attributes:
+        source: the file; None for the built-in clip.
+        annotations: the sequences; None for a video.
+    """
+
+    source: Path | None = None
+    annotations: AnnotationSet | None = None
+
+    @property
+    def sequences(self) -> tuple[str, ...]:
+        """Names of the sequences; none for a video."""
+        return () if self.annotations is None else tuple(self.annotations.sequences())
+
+    @property
+    def description(self) -> str:
+        """File and sequences, for the manifest."""
+        name = "the built-in clip" if self.source is None else self.source.name
+        return f"{name}: {', '.join(self.sequences)}" if self.sequences else name
+
+    def clips(self, height_px: int, width_px: int) -> Iterator[Iterator[Array]]:
+        """The frames of each clip, ``(H, W, 3)`` uint8 BGR; the built-in one is drawn in the size given."""
+        if self.annotations is not None:
+            for records in self.annotations.sequences().values():
+                yield (read_image(record) for record in records[:FRAMES_PER_CLIP])
+            return
+        if self.source is None:
+            yield (image[0] for image in clip_images(CLIP_FRAMES, height_px, width_px))
+            return
+        from lsts_edge.runtime.sources.open import open_source
+
+        with open_source(str(self.source)) as source:
+            yield (frame.image for frame in itertools.islice(source, FRAMES_OF_VIDEO))
+
+
+@dataclass(frozen=True)
+class Recording:
+    """Inputs of each graph by graph name, at most ``MAX_FEEDS`` each, and the frames they come from."""
+
+    feeds: Mapping[str, list[Feeds]]
+    frames: int
+
+
+def record_feeds(
+    bundle: Bundle, clips: CalibrationClips, *, form: str | None = None, threads: int | None = None
+) -> Recording:
+    """Run clips through the split graphs at the bundle's keyframe interval and keep what each graph was given.
+
+    Graphs that read the memory thus see it as it is in use: propagated over frames, aggregated at keyframes.
+
+    Args:
+        bundle: in float32.
+        clips: to run.
+        form: LSTS form.
+        threads: of the engine.
+
+    Raises:
+        OptionError: if the clips are too short to reach every graph.
+    """
+    kept: dict[str, list[Feeds]] = {}
+    engine = _Recorder(open_backend(threads=threads, custom_op=form == "custom"), kept)
+    pipeline = Pipeline(bundle, engine, lsts_form=form, joined=False)
+    prepare = Preprocessor(bundle.manifest.input)
+    interval = bundle.manifest.keyframes.interval
+    frames = 0
+    for clip in clips.clips(bundle.manifest.input.height_px, bundle.manifest.input.width_px):
+        pipeline.reset()
+        for index, frame in enumerate(clip):
+            pipeline.step(prepare(frame)[0], pipeline.kind_at(index, interval))
+            frames += 1
+    used = {step.graph for steps in bundle.manifest.programs.values() for step in steps}
+    unseen = sorted(name for name in used if not kept[name])
+    if unseen:
+        raise OptionError(
+            f"calibration on {clips.description}",
+            got=f"{frames} frames, which never run {', '.join(unseen)}",
+            expected=f"a clip of more than {interval} frames",
+            fix="Give longer clips: a keyframe after the first is needed.",
+        )
+    return Recording({name: _spread(feeds) for name, feeds in kept.items()}, frames)
+
+
+class _Recorder:
+    """A backend whose sessions write down their inputs."""
+
+    def __init__(self, backend: Backend, kept: dict[str, list[Feeds]]) -> None:
+        self._backend = backend
+        self._kept = kept
+        self.name, self.provider, self.version = backend.name, backend.provider, backend.version
+
+    def load(self, model: Model, name: str) -> Session:
+        return _RecordedSession(self._backend.load(model, name), self._kept.setdefault(name, []))
+
+
+class _RecordedSession:
+    def __init__(self, session: Session, kept: list[Feeds]) -> None:
+        self._session = session
+        self._kept = kept
+        self.inputs, self.outputs = session.inputs, session.outputs
+
+    def run(self, feeds: Mapping[str, Array]) -> Feeds:
+        self._kept.append({name: np.array(value) for name, value in feeds.items()})
+        return self._session.run(feeds)
+
+
+def _spread(feeds: list[Feeds]) -> list[Feeds]:
+    chosen = np.unique(np.linspace(0, len(feeds) - 1, min(MAX_FEEDS, len(feeds))).round().astype(int))
+    return [feeds[index] for index in chosen]

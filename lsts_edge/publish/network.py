@@ -1,0 +1,57 @@
+"""The network to publish, from a checkpoint or from random weights."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lsts_edge.bundle.manifest import WeightsInfo
+from lsts_edge.errors import OptionError
+from lsts_edge.presets import get_preset
+
+if TYPE_CHECKING:
+    from lsts_edge.model.network import VideoNetwork
+
+__all__ = ["RANDOM", "load_network"]
+
+RANDOM = "random"
+"""In place of a checkpoint: random weights, for structure and latency."""
+
+
+def load_network(
+    checkpoint: str | Path,
+    *,
+    preset: str | None = None,
+    seed: int = 0,
+    height_px: int | None = None,
+    width_px: int | None = None,
+) -> tuple[VideoNetwork, WeightsInfo]:
+    """The network of a checkpoint, or a random one, at an input size.
+
+    Args:
+        checkpoint: a file, or ``random``.
+        preset: name; needed for ``random`` and for files that state none.
+        seed: of random weights.
+        height_px: input height; None keeps the preset's.
+        width_px: input width.
+
+    Raises:
+        OptionError: if ``random`` comes without a preset, or a size is out of range.
+        CheckpointError: if the file does not fit.
+    """
+    if str(checkpoint) == RANDOM:
+        if preset is None:
+            raise OptionError(
+                "random weights", got="no preset", expected="a preset's name", fix="Add --preset, such as lsts-tiny."
+            )
+        from lsts_edge.model import random_network
+
+        chosen = get_preset(preset).resized(height_px, width_px)
+        weights = WeightsInfo("random", "none: random numbers", "random weights", seed=seed)
+        return random_network(chosen, seed), weights
+    from lsts_edge.model import load_checkpoint
+
+    network, info = load_checkpoint(checkpoint, preset)
+    network.preset = network.preset.resized(height_px, width_px)
+    weights = WeightsInfo("file", info.licence, info.description or "not described", file=info.file, sha256=info.sha256)
+    return network, weights

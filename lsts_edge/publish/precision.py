@@ -1,0 +1,415 @@
+"""Chooses the precision of each subgraph: int8 or fp16 where it saves time and the measured drop in AP50 is small."""
+
+from __future__ import annotations
+
+import dataclasses
+import statistics
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+import numpy as np
+
+from lsts_edge.bundle.draft import DraftBundle
+from lsts_edge.bundle.precision_info import LowPrecision, PrecisionChoice, PrecisionInfo
+from lsts_edge.errors import CheckFailed, OptionError
+from lsts_edge.evaluation.annotations import AnnotationSet, read_annotations
+from lsts_edge.evaluation.bundles import run_bundle
+from lsts_edge.evaluation.metrics import Matches, mean_ap, paired_difference, sequence_matches
+from lsts_edge.publish.calibration import CalibrationClips, Recording, record_feeds
+from lsts_edge.runtime.engines.open import open_backend
+
+if TYPE_CHECKING:
+    from lsts_edge.export.exporter import ExportedModel
+
+__all__ = ["MAX_UPPER_POINTS", "Gate", "PrecisionPlan", "choose_precision", "plan_precision"]
+
+MAX_DROP_POINTS = 0.5
+MAX_UPPER_POINTS = 2.0
+"""Limit of the upper end of the drop's paired 95 % interval, in AP50 points."""
+
+MIN_SAVING = 0.01  # of a mean frame's time: less is not worth a graph's accuracy
+MIN_AP50 = 0.05  # of the float32 network: on a gate where it finds nothing no drop could be seen
+MAX_CALIBRATION_SEQUENCES = 8
+_TIMED_RUNS = 15
+
+Told = Callable[[str], None]
+Mode = Literal["fp16", "int8", "auto"]
+Lowered = Mapping[str, LowPrecision]  # graph -> what it is; others are float32
+Versions = dict[tuple[str, LowPrecision], bytes]  # graph and precision -> the graph in it, serialised
+
+
+@dataclass(frozen=True)
+class Gate:
+    """Annotated sequences that decide, and the limits.
+
+    Attributes:
+        truth: the sequences.
+        held_out: whether the checkpoint states that it was not trained on them.
+        max_drop_points: limit of the drop, in AP50 points.
+        max_upper_points: limit of the upper end of its interval.
+    """
+
+    truth: AnnotationSet
+    held_out: bool = False
+    max_drop_points: float = MAX_DROP_POINTS
+    max_upper_points: float = MAX_UPPER_POINTS
+
+
+@dataclass(frozen=True)
+class PrecisionPlan:
+    """What ``--precision`` and its options ask for."""
+
+    mode: Mode
+    clips: CalibrationClips
+    gate: Gate | None
+    graphs: tuple[str, ...] = ()
+    """Only these may become lower; none leaves it to the mode."""
+
+
+def plan_precision(
+    mode: Mode,
+    classes: tuple[str, ...],
+    *,
+    calibrate: Path | None,
+    calibrate_sequences: Sequence[str] = (),
+    gate: Path | None = None,
+    gate_sequences: Sequence[str] = (),
+    held_out: Sequence[str] = (),
+    max_drop_points: float = MAX_DROP_POINTS,
+    graphs: Sequence[str] = (),
+) -> PrecisionPlan:
+    """Check the options against each other and read the annotations.
+
+    Args:
+        mode: ``fp16``, ``int8`` or ``auto``.
+        classes: of the model.
+        calibrate: COCO-VID style annotations (``.json``) or a video; ``fp16`` has no ranges and needs none.
+        calibrate_sequences: of the annotations; none takes up to 8 that the gate leaves.
+        gate: annotations to measure AP50 on; None takes those of ``calibrate`` when sequences are named or held out.
+        gate_sequences: of the gate; none takes those held out, or all of another file than ``calibrate``'s.
+        held_out: sequences that the checkpoint was not trained on.
+        max_drop_points: limit of the drop, 0..100 AP50 points.
+        graphs: the only ones to lower, the head among them if named; none leaves it to the mode.
+
+    Raises:
+        OptionError: if something is missing, unknown or out of range, or gate and calibration share a sequence.
+        AnnotationError: if a file cannot be read.
+    """
+    from lsts_edge.export.quantize import QUANTIZABLE
+
+    _graphs_to_lower(graphs, list(QUANTIZABLE))
+    if calibrate is None and mode != "fp16":
+        fix = "Add --calibrate ANNOTATIONS.json or --calibrate VIDEO."
+        raise OptionError(f"--precision {mode}", got="nothing to calibrate on", expected="real clips", fix=fix)
+    if not 0 <= max_drop_points <= 100:
+        raise OptionError("--max-ap-drop", got=max_drop_points, expected="0..100 AP50 points", fix="Give points.")
+    source = read_annotations(calibrate, classes) if calibrate and calibrate.suffix == ".json" else None
+    if source is None and calibrate_sequences:
+        fix = "Leave them out, or add --calibrate ANNOTATIONS.json."
+        raise OptionError("--calibrate-sequences", got="no annotations", expected="annotations", fix=fix)
+    judge = None if gate is None else read_annotations(gate, classes)
+    if judge is None and source is not None and (gate_sequences or set(held_out) & set(source.sequences())):
+        judge = source
+    if judge is not None:
+        judge = _gate_of(judge, source, gate_sequences, held_out)
+    if judge is None and (mode == "auto" or gate_sequences):
+        fix = "Add --gate ANNOTATIONS.json, or --gate-sequences of the calibration's file."
+        raise OptionError(f"--precision {mode}", got="nothing to measure AP50 on", expected="a gate", fix=fix)
+    judged = set() if judge is None else set(judge.sequences())
+    if source is not None:
+        source = _calibration_of(source, calibrate_sequences, judged)
+        _refuse_overlap(set(source.sequences()) & judged)
+    limits = None if judge is None else Gate(judge, bool(judged) and judged <= set(held_out), max_drop_points)
+    return PrecisionPlan(mode, CalibrationClips(calibrate, source), limits, tuple(graphs))
+
+
+def choose_precision(
+    exported: ExportedModel, plan: PrecisionPlan, *, form: str | None, threads: int | None = None, told: Told
+) -> tuple[ExportedModel, PrecisionInfo]:
+    """Lower the precision of what pays and passes.
+
+    ``auto`` starts from float32 and takes graphs and precisions one by one, what saves most time first; a graph stays
+    lowered if the drop of all lowered graphs together is within the limits. ``int8`` and ``fp16`` take the graphs
+    that the plan names, without names every one but the head.
+
+    Args:
+        exported: in float32; it has matched torch.
+        plan: calibration, gate and mode.
+        form: LSTS form to run.
+        threads: of the engine, ONNX Runtime.
+        told: of each step as it starts.
+
+    Raises:
+        CheckFailed: if one precision was asked for and its drop is beyond a limit.
+        OptionError: if this network lacks a graph that the plan names, or its float32 form finds too little on the
+            gate for a drop to show.
+    """
+    from lsts_edge.export.exporter import with_lowered
+    from lsts_edge.export.quantize import QUANTIZABLE
+
+    split = _split(exported)
+    names = _graphs_to_lower(plan.graphs, [name for name in QUANTIZABLE if name in split.manifest.graphs])
+    told(f"running {plan.clips.description} for the inputs of each graph")
+    recording = record_feeds(_draft(split), plan.clips, form=form, threads=threads)
+    versions = _lowered(split, names, plan.mode, recording, told)
+    told("timing each graph in each precision")
+    clock = _Clock(split, versions, recording, form, threads)
+    judge = None if plan.gate is None else _Judge(plan.gate, form, threads, told)
+    rows: list[PrecisionChoice] = []
+
+    def measure(lowered: Lowered) -> PrecisionChoice:
+        candidate = with_lowered(split, {name: (kind, versions[name, kind]) for name, kind in lowered.items()})
+        figures = Figures() if judge is None else judge.measure(_draft(candidate), lowered)
+        keyframe_ms, propagated_ms = clock.frame_ms(lowered)
+        rows.append(PrecisionChoice(lowered, *figures[:3], keyframe_ms, propagated_ms, figures.passed, chosen=False))
+        return rows[-1]
+
+    chosen = measure({})
+    if plan.mode == "auto":
+        chosen = _search(measure, chosen, clock.paying(tuple(versions)))
+    else:
+        chosen = measure({name: kind for name, kind in versions if name != "head" or plan.graphs})
+        if not chosen.passed:
+            assert plan.gate is not None
+            raise _beyond(chosen, plan.gate, f"the {plan.mode} graphs")
+    told(f"chosen: {chosen.words}")
+    gate = plan.gate
+    info = PrecisionInfo(
+        mode=plan.mode,
+        calibration=plan.clips.description,
+        calibration_frames=recording.frames,
+        gate=None if gate is None else gate.truth.path.name,
+        gate_sequences=() if gate is None else tuple(gate.truth.sequences()),
+        gate_held_out=gate is not None and gate.held_out,
+        max_drop_points=MAX_DROP_POINTS if gate is None else gate.max_drop_points,
+        max_upper_points=MAX_UPPER_POINTS if gate is None else gate.max_upper_points,
+        engine=clock.engine,
+        torch_tensor_error=0.0,
+        graph_ms=clock.ms,
+        choices=tuple(dataclasses.replace(row, chosen=row is chosen) for row in rows),
+    )
+    result = with_lowered(exported, {name: (kind, versions[name, kind]) for name, kind in chosen.lowered.items()})
+    if judge is not None and chosen.lowered:
+        told("measuring the files to be written once more")
+        figures = judge.measure(_draft(result), chosen.lowered)
+        if not figures.passed:
+            again = dataclasses.replace(chosen, ap50=figures.ap50, drop_points=figures.drop_points,
+                                        drop_upper_points=figures.drop_upper_points)  # fmt: skip
+            raise _beyond(again, judge.gate, "the files to be written")
+    return result, info
+
+
+class Figures(NamedTuple):
+    """AP50 on the gate, its drop and the upper end of the drop in points, and whether both are within the limits."""
+
+    ap50: float | None = None
+    drop_points: float | None = None
+    drop_upper_points: float | None = None
+    passed: bool = True
+
+
+def _lowered(split: ExportedModel, names: Sequence[str], mode: Mode, recording: Recording, told: Told) -> Versions:
+    """The named graphs in each precision that the mode looks at."""
+    from lsts_edge.export.half import halved
+    from lsts_edge.export.quantize import quantized
+
+    versions: Versions = {}
+    for name in names:
+        raw = split.files[split.manifest.graphs[name].forms["default"]]
+        if mode != "fp16":
+            told(f"quantising {name} on {len(recording.feeds[name])} of its inputs")
+            versions[name, "int8"] = quantized(name, raw, recording.feeds[name]).SerializeToString(deterministic=True)
+        if mode != "int8":
+            versions[name, "fp16"] = halved(name, raw).SerializeToString(deterministic=True)
+    return versions
+
+
+def _search(
+    measure: Callable[[Lowered], PrecisionChoice], start: PrecisionChoice, paying: Sequence[tuple[str, LowPrecision]]
+) -> PrecisionChoice:
+    """Greedy: what saves most is tried first and kept if it passes; a graph is lowered once."""
+    chosen = start
+    refused: list[tuple[str, LowPrecision, PrecisionChoice]] = []  # beside which choice
+    for name, kind in paying:
+        if name not in chosen.lowered:
+            row = measure({**chosen.lowered, name: kind})
+            chosen = row if row.passed else chosen
+            refused += [] if row.passed else [(name, kind, chosen)]
+    # What failed alone may pass beside graphs that were taken later: errors of two graphs can cancel.
+    for name, kind, beside in refused:
+        if beside is not chosen and name not in chosen.lowered:
+            row = measure({**chosen.lowered, name: kind})
+            chosen = row if row.passed else chosen
+    return chosen
+
+
+class _Judge:
+    """Measures AP50 on the gate; the first measurement is what later ones are compared with."""
+
+    def __init__(self, gate: Gate, form: str | None, threads: int | None, told: Told) -> None:
+        self.gate = gate
+        self._form, self._threads, self._told = form, threads, told
+        self._base: list[list[Matches]] | None = None
+
+    def measure(self, bundle: DraftBundle, lowered: Lowered) -> Figures:
+        """Run the bundle over the gate's sequences."""
+        gate = self.gate
+        which = ", ".join(f"{kind} {name}" for name, kind in lowered.items()) or "float32"
+        self._told(f"AP50 of {which} on {len(gate.truth.images)} images")
+        found = run_bundle(
+            bundle,
+            gate.truth,
+            keyframe_interval=bundle.manifest.keyframes.interval,
+            threads=self._threads,
+            lsts_form=self._form,
+        )
+        matches = list(sequence_matches(gate.truth, found, 0.5).values())
+        ap50 = mean_ap(matches)
+        if self._base is None:
+            self._base = matches
+            if not ap50 >= MIN_AP50:
+                raise OptionError(
+                    f"gate {gate.truth.path.name}",
+                    got=f"AP50 {ap50:.3f} of the float32 network",
+                    expected=f"at least {MIN_AP50}: otherwise no drop could be seen",
+                    fix="Choose sequences that show the model's classes.",
+                )
+        paired = paired_difference(self._base, matches)
+        drop, upper = round(100 * paired["difference"], 2), round(100 * paired["high"], 2)
+        passed = drop <= gate.max_drop_points and upper <= gate.max_upper_points
+        self._told(
+            f"AP50 {ap50:.3f}, drop {drop:.2f} points, at most {upper:.2f} with 95 %: {'kept' if passed else 'refused'}"
+        )
+        return Figures(round(ap50, 4), drop, upper, passed)
+
+
+class _Clock:
+    """Median time of every graph in every precision, from which the time of any choice is a sum.
+
+    Attributes:
+        engine: what it ran on.
+        ms: graph -> precision -> milliseconds.
+    """
+
+    def __init__(
+        self,
+        split: ExportedModel,
+        lowered: Versions,
+        recording: Recording,
+        form: str | None,
+        threads: int | None,
+    ) -> None:
+        backend = open_backend(threads=threads, custom_op=form == "custom")
+        self.engine = f"{backend.name} {backend.version}, {threads or 'all'} threads"
+        self._programs, self._interval = split.manifest.programs, split.manifest.keyframes.interval
+        bundle = _draft(split)
+        self.ms: dict[str, dict[str, float]] = {}
+        for name in split.manifest.graphs:
+            versions = {"fp32": bundle.graph_bytes(name, form or "default")}
+            versions |= {kind: content for (graph, kind), content in lowered.items() if graph == name}
+            sessions = {which: backend.load(content, name) for which, content in versions.items()}
+            feeds = recording.feeds[name]
+            times: dict[str, list[float]] = {which: [] for which in sessions}
+            for run in range(_TIMED_RUNS + 2):  # the first two warm up
+                for which, session in sessions.items():  # taking turns, so that a busy moment meets all
+                    begin = time.perf_counter()
+                    session.run(feeds[run % len(feeds)])
+                    times[which].append(1e3 * (time.perf_counter() - begin))
+            self.ms[name] = {which: round(statistics.median(values[2:]), 4) for which, values in times.items()}
+
+    def frame_ms(self, lowered: Lowered) -> tuple[float, float]:
+        """Milliseconds of a keyframe and of a propagated frame with these graphs lowered."""
+        kinds = ("keyframe", "propagated") if "keyframe" in self._programs else ("first", "first")
+        sums = [
+            sum(self.ms[step.graph][lowered.get(step.graph, "fp32")] for step in self._programs[kind]) for kind in kinds
+        ]
+        return round(sums[0], 3), round(sums[1], 3)
+
+    def paying(self, versions: Sequence[tuple[str, LowPrecision]]) -> list[tuple[str, LowPrecision]]:
+        """What saves at least ``MIN_SAVING`` of a mean frame, the largest saving first."""
+        whole = self._mean_ms({})
+        saving = {(name, kind): whole - self._mean_ms({name: kind}) for name, kind in versions}
+        return sorted((key for key in versions if saving[key] >= MIN_SAVING * whole), key=lambda key: -saving[key])
+
+    def _mean_ms(self, lowered: Lowered) -> float:
+        keyframe_ms, propagated_ms = self.frame_ms(lowered)
+        return (keyframe_ms + (self._interval - 1) * propagated_ms) / self._interval
+
+
+def _gate_of(
+    judge: AnnotationSet, source: AnnotationSet | None, names: Sequence[str], held_out: Sequence[str]
+) -> AnnotationSet:
+    known = set(judge.sequences())
+    if names:
+        return judge.only(_known("--gate-sequences", names, known))
+    stated = set(held_out) & known
+    if stated:
+        return judge.only(stated)
+    if source is not None and judge.path.resolve() == source.path.resolve():
+        raise OptionError(
+            "--gate",
+            got="the calibration's file and no names, and the checkpoint states no sequence that was held out",
+            expected="sequences of its own",
+            fix="Add --gate-sequences NAMES.",
+        )
+    return judge
+
+
+def _calibration_of(source: AnnotationSet, names: Sequence[str], judged: set[str]) -> AnnotationSet:
+    if names:
+        return source.only(_known("--calibrate-sequences", names, set(source.sequences())))
+    rest = [name for name in source.sequences() if name not in judged]
+    if not rest:
+        _refuse_overlap(judged)
+    picked = np.unique(np.linspace(0, len(rest) - 1, min(MAX_CALIBRATION_SEQUENCES, len(rest))).astype(int))
+    return source.only({rest[index] for index in picked})
+
+
+def _graphs_to_lower(asked: Sequence[str], able: Sequence[str]) -> Sequence[str]:
+    """Those of ``able`` that were asked for, all of them if none was named."""
+    _known("--lower", asked, set(able), f"graphs that may leave float32: {', '.join(sorted(able))}")
+    return [name for name in able if name in asked] if asked else able
+
+
+def _known(option: str, names: Sequence[str], known: set[str], expected: str = "names in the annotations") -> set[str]:
+    unknown = sorted(set(names) - known)
+    if unknown:
+        raise OptionError(option, got=unknown, expected=expected, fix="Correct them.")
+    return set(names)
+
+
+def _refuse_overlap(shared: set[str]) -> None:
+    if shared:
+        raise OptionError(
+            "gate and calibration",
+            got=f"{', '.join(sorted(shared)[:6])} in both",
+            expected="different sequences: ranges that were fitted to the gate would flatter it",
+            fix="Name others with --calibrate-sequences or --gate-sequences.",
+        )
+
+
+def _beyond(row: PrecisionChoice, gate: Gate, what: str) -> CheckFailed:
+    return CheckFailed(
+        f"AP50 of {what} on {gate.truth.path.name}",
+        got=f"{row.ap50:.3f}, a drop of {row.drop_points:.2f} points, at most {row.drop_upper_points:.2f} with 95 %",
+        expected=f"at most {gate.max_drop_points:g} and {gate.max_upper_points:g} points",
+        fix="Use --precision auto, which leaves the graphs that lose too much in float32, or other clips.",
+    )
+
+
+def _split(exported: ExportedModel) -> ExportedModel:
+    """The same export without joined graphs: precisions are chosen on their parts."""
+    joined = {step.graph for steps in exported.manifest.joined.values() for step in steps}
+    graphs = {name: info for name, info in exported.manifest.graphs.items() if name not in joined}
+    used = {file for info in graphs.values() for file in info.forms.values()}
+    files = {name: content for name, content in exported.files.items() if name in used}
+    return dataclasses.replace(
+        exported, manifest=dataclasses.replace(exported.manifest, graphs=graphs, joined={}), files=files
+    )
+
+
+def _draft(exported: ExportedModel) -> DraftBundle:
+    return DraftBundle.of(Path(exported.manifest.name), exported.manifest, exported.files)

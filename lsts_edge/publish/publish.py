@@ -1,0 +1,198 @@
+"""From a checkpoint to a published bundle: export, compare with torch, record, and only then write."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.util
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lsts_edge.bundle import Bundle, write_bundle
+from lsts_edge.bundle.draft import DraftBundle
+from lsts_edge.bundle.manifest import WeightsInfo
+from lsts_edge.errors import CheckFailed, FileUnwritable, OptionError
+from lsts_edge.runtime.engines.open import open_backend
+from lsts_edge.verify.compare import ParityReport, check_parity, comparable_forms, parity_interval, verify_bundle
+from lsts_edge.verify.golden import GOLDEN_FILE, GoldenRecorder
+from lsts_edge.verify.references import (
+    CLIP_FRAMES,
+    CLIP_SEED,
+    RECORDING_BACKEND,
+    EngineReference,
+    clip_images,
+    images_of,
+)
+from lsts_edge.verify.torch_reference import TorchReference
+
+if TYPE_CHECKING:
+    from lsts_edge.export.exporter import ExportedModel
+    from lsts_edge.model.network import VideoNetwork
+    from lsts_edge.publish.precision import PrecisionPlan
+
+__all__ = ["Published", "publish"]
+
+
+@dataclass(frozen=True)
+class Published:
+    """A bundle on disk, how it compared, and what each stage took in seconds."""
+
+    bundle: Bundle
+    reports: tuple[ParityReport, ...]
+    seconds: Mapping[str, float]
+
+
+def publish(
+    network: VideoNetwork,
+    weights: WeightsInfo,
+    output: str | Path,
+    *,
+    forms: Sequence[str] = ("taps",),
+    joined: bool | None = None,
+    openvino: bool = False,
+    overwrite: bool = False,
+    frames: int = CLIP_FRAMES,
+    video: str | Path | None = None,
+    precision: PrecisionPlan | None = None,
+    progress: Callable[[str], None] = lambda step: None,
+) -> Published:
+    """Export a network, compare every program with torch, and write the bundle if all agree.
+
+    With a plan for lower precisions, the float32 graphs must agree first; then the plan's limits decide, and the
+    recording holds what the lowered programs give.
+
+    Args:
+        network: in evaluation mode, on the CPU.
+        weights: where its weights come from.
+        output: the bundle's directory.
+        forms: LSTS forms, the default one first.
+        joined: write joined graphs; None decides by size.
+        openvino: write OpenVINO IR too, and compare it in OpenVINO.
+        overwrite: replace a bundle that is there.
+        frames: length of the comparison, at least 1.
+        video: compare on the first frames of this video too; the built-in clip is always compared and recorded.
+        precision: calibration and gate of lower precisions; None keeps float32.
+        progress: told of each step as it starts.
+
+    Raises:
+        CheckFailed: if the graphs and torch disagree, or AP50 falls below the plan's floor; nothing is written.
+        ExportError: if a part has no ONNX form, or no IR where that is asked for.
+        FileUnwritable: if the path is taken or cannot be written.
+        ProviderMissing: if IR is asked for and OpenVINO is not installed.
+    """
+    from lsts_edge.export.exporter import export_model, require_ir_form, with_ir
+
+    if frames < 1:
+        raise OptionError("frames to compare", got=frames, expected="at least 1", fix="Give a positive number.")
+    root = Path(output)
+    if (root / "manifest.json").exists() and not overwrite:
+        raise FileUnwritable(
+            f"bundle {root}", got="a bundle there", expected="a free path", fix="Choose another, or add --overwrite."
+        )
+    if openvino:
+        open_backend("openvino")  # told now, not after the export
+        require_ir_form(forms if network.preset.lsts is not None else ())
+    seconds: dict[str, float] = {}
+    begin = time.perf_counter()
+    exported = export_model(network, weights, forms=forms, joined=joined, progress=progress)
+    seconds["export"] = time.perf_counter() - begin
+
+    begin = time.perf_counter()
+    manifest = exported.manifest
+    draft = DraftBundle.of(root, manifest, exported.files)
+    checked = comparable_forms(manifest, progress)
+    size = manifest.input
+    recorder = GoldenRecorder(size.height_px, size.width_px, CLIP_SEED)
+    interval = parity_interval(manifest, frames)
+    clips = (None,) if video is None else (None, Path(video))
+    reports: list[ParityReport] = []
+    for clip in clips:
+        progress(f"comparing {frames} frames{f' of {clip.name}' if clip else ''} with torch")
+        with images_of(clip, manifest, frames) as images:
+            truth = TorchReference(network, images, interval, None if clip else recorder)
+            reports.append(verify_bundle(draft, truth, forms=checked))
+        check_parity(reports[-1])
+    seconds["verify"] = time.perf_counter() - begin
+
+    begin = time.perf_counter()
+    if precision is not None:
+        from lsts_edge.publish.precision import choose_precision
+
+        exported, info = choose_precision(
+            exported, precision, form=None if checked is None else checked[0], told=progress
+        )
+        exported = dataclasses.replace(exported, manifest=dataclasses.replace(exported.manifest, precision=info))
+    if openvino:
+        progress("converting to OpenVINO IR")
+        exported = with_ir(exported)
+    manifest = exported.manifest
+    ir_reports: list[ParityReport] = []
+    if manifest.precision is not None and manifest.precision.chosen.lowered:
+        recorder = GoldenRecorder(size.height_px, size.width_px, CLIP_SEED)
+        progress(f"recording {frames} frames of the lowered graphs, and comparing engines and torch")
+        reports, error = _lowered_parity(network, exported, root, frames, checked, recorder)
+        info = dataclasses.replace(manifest.precision, torch_tensor_error=error)
+        manifest = dataclasses.replace(manifest, precision=info)
+    elif openvino:
+        draft = DraftBundle.of(root, manifest, exported.files)
+        ir_forms = tuple(form for form in checked or () if form != "custom") or None
+        for clip in clips:
+            progress(f"comparing {frames} frames of {clip.name if clip else 'the IR'} with torch, in OpenVINO")
+            with images_of(clip, manifest, frames) as images:
+                truth = TorchReference(network, images, interval)
+                ir_reports.append(verify_bundle(draft, truth, backend="openvino", forms=ir_forms))
+            check_parity(ir_reports[-1])
+    if precision is not None or openvino:
+        seconds["precision and IR"] = time.perf_counter() - begin
+
+    begin = time.perf_counter()
+    progress("writing the bundle")
+    default_form = None if manifest.lsts is None else manifest.lsts.default_form
+    # Of lower precisions, the engine of the recording: elsewhere the boxes decide, by wider limits.
+    stated = [report for report in reports if not report.limits.loose or report.backend.startswith(RECORDING_BACKEND)]
+    infos, ir_infos = ([report.to_info(default_form) for report in found] for found in (stated, ir_reports))
+    parity = dataclasses.replace(
+        infos[0],
+        frames=sum(info.frames for info in infos),
+        boxes=sum(info.boxes for info in infos),
+        near_threshold=sum(info.near_threshold for info in infos),
+        max_tensor_error=max(info.max_tensor_error for info in (*infos, *ir_infos)),
+        backend=", ".join(dict.fromkeys(info.backend for info in (*infos, *ir_infos))),
+    )
+    files: dict[str, bytes | Path] = {**exported.files, GOLDEN_FILE: recorder.to_bytes()}
+    bundle = write_bundle(root, dataclasses.replace(manifest, parity=parity), files, overwrite=overwrite)
+    seconds["write"] = time.perf_counter() - begin
+    return Published(bundle, (*reports, *ir_reports), seconds)
+
+
+def _lowered_parity(
+    network: VideoNetwork,
+    exported: ExportedModel,
+    root: Path,
+    frames: int,
+    forms: tuple[str, ...] | None,
+    recorder: GoldenRecorder,
+) -> tuple[list[ParityReport], float]:
+    """Record the lowered programs, compare every engine here with them, and measure how far they are from torch."""
+    manifest = exported.manifest
+    draft = DraftBundle.of(root, manifest, exported.files)
+    size, interval = manifest.input, parity_interval(manifest, frames)
+    images = list(clip_images(frames, size.height_px, size.width_px))
+    form = None if forms is None else forms[0]
+    reports = [verify_bundle(draft, EngineReference(draft, images, interval, form, recorder), forms=forms)]
+    # On another engine boxes decide, and those of random weights mean nothing: every score is near every other.
+    if manifest.weights.source != "random" and importlib.util.find_spec("openvino") is not None:
+        again = EngineReference(draft, images, interval, form)
+        reports.append(verify_bundle(draft, again, backend="openvino", forms=None if form is None else (form,)))
+    for report in reports:
+        check_parity(report)
+    first = None if form is None else (form,)
+    live = verify_bundle(draft, TorchReference(network, images, interval), forms=first, joined=(False,))
+    error = live.programs[0].totals.max_tensor_error
+    if not error < 1e6:
+        raise CheckFailed(
+            "lowered graphs", got=f"tensor error {error}", expected="finite tensors", fix="Calibrate on other clips."
+        )
+    return reports, float(f"{error:.3g}")

@@ -1,0 +1,127 @@
+"""One picture of a run: keyframes in the first column, frames propagated from them beside each."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from lsts_edge.errors import OptionError
+from lsts_edge.runtime.detections import Detections
+from lsts_edge.runtime.sinks.drawing import annotate
+from lsts_edge.runtime.sinks.interface import Sink
+from lsts_edge.runtime.sinks.partial_file import PartialFile
+from lsts_edge.runtime.sources.interface import Frame
+
+__all__ = ["ContactSheetSink", "chosen_frames"]
+
+_FONT = cv2.FONT_HERSHEY_DUPLEX
+_PAPER, _INK, _ACCENT = (250, 250, 250), (40, 40, 40), (0, 110, 230)
+_GAP_PX, _CAPTION_PX, _TITLE_PX = 12, 30, 48
+
+
+def chosen_frames(frame_count: int, interval: int, rows: int, columns: int) -> list[int]:
+    """Indices of the frames to show, row by row: segments spread over the clip, frames spread over each segment.
+
+    Args:
+        frame_count: length of the clip.
+        interval: frames from one keyframe to the next; a row shows one such segment.
+        rows: segments, at least 1; fewer are chosen from a short clip.
+        columns: frames of each, at least 1.
+    """
+    span = max(1, min(interval, frame_count))
+    segments = max(1, -(-frame_count // interval))
+    starts = np.unique(np.linspace(0, segments - 1, min(rows, segments)).round().astype(int)) * interval
+    offsets = np.unique(np.linspace(0, span - 1, min(columns, span)).round().astype(int))
+    return [int(start + offset) for start in starts for offset in offsets if start + offset < frame_count]
+
+
+class ContactSheetSink(Sink):
+    """A PNG of chosen frames with their boxes, each captioned with its number, kind and time."""
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        title: str,
+        frame_count: int,
+        interval: int,
+        rows: int = 4,
+        columns: int = 4,
+        tile_width_px: int = 400,
+    ) -> None:
+        """Choose the frames; small copies of them are kept until the end.
+
+        Args:
+            path: ends in .png.
+            title: written above.
+            frame_count: length of the clip, as far as known.
+            interval: frames from one keyframe to the next.
+            rows: keyframes shown.
+            columns: frames shown of each keyframe's segment.
+            tile_width_px: width of one picture.
+        Raises:
+            OptionError: if the path does not end in .png.
+            FileUnwritable: if nothing can be written there.
+        """
+        super().__init__()
+        if path.suffix.lower() != ".png":
+            raise OptionError("contact sheet", got=path.name, expected="a name ending in .png", fix="Rename it.")
+        self._target = PartialFile(path)
+        self._title = title
+        self._columns = min(columns, interval)
+        self._chosen = set(chosen_frames(frame_count, interval, rows, columns))
+        self._tile_width_px = tile_width_px
+        self._tiles: list[np.ndarray] = []
+
+    def write(self, frame: Frame, detections: Detections) -> None:
+        """Keep the frame if it is one of those chosen."""
+        if frame.index in self._chosen:
+            self._tiles.append(self._tile(frame.image, detections))
+
+    def finish(self) -> None:
+        """Lay out and write the picture; without a frame nothing is written.
+
+        Raises:
+            FileUnwritable: if the file cannot be written.
+        """
+        if not self._tiles:
+            return
+        encoded = cv2.imencode(".png", self._sheet())[1]
+        try:
+            self._target.partial.write_bytes(encoded.tobytes())
+        except OSError as error:
+            raise self._target.unwritable(error.strerror or str(error)) from error
+        self._target.publish()
+
+    def abandon(self) -> None:
+        """Remove what was written."""
+        self._target.discard()
+
+    def _tile(self, picture: np.ndarray, detections: Detections) -> np.ndarray:
+        width = self._tile_width_px
+        height = max(1, round(picture.shape[0] * width / picture.shape[1]))
+        tile = np.full((height + _CAPTION_PX, width, 3), _PAPER, np.uint8)
+        small = cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA)
+        boxes = detections.boxes_xyxy_px * np.float32(width / picture.shape[1])
+        tile[:height] = annotate(small, dataclasses.replace(detections, boxes_xyxy_px=boxes), tag=False)
+        propagated = detections.kind == "propagated"
+        kind = f"propagated +{detections.feature_age}" if propagated else detections.kind
+        caption = f"{detections.frame}: {kind}, {detections.total_ms:.1f} ms"
+        color = _INK if propagated else _ACCENT
+        cv2.putText(tile, caption, (2, height + 21), _FONT, 0.5, color, 1, cv2.LINE_AA)
+        return tile
+
+    def _sheet(self) -> np.ndarray:
+        height = max(tile.shape[0] for tile in self._tiles)
+        rows = -(-len(self._tiles) // self._columns)
+        step_y, step_x = height + _GAP_PX, self._tile_width_px + _GAP_PX
+        sheet = np.full((_TITLE_PX + rows * step_y, self._columns * step_x + _GAP_PX, 3), _PAPER, np.uint8)
+        cv2.putText(sheet, self._title, (_GAP_PX, 32), _FONT, 0.7, _INK, 1, cv2.LINE_AA)
+        for index, tile in enumerate(self._tiles):
+            top = _TITLE_PX + index // self._columns * step_y
+            left = _GAP_PX + index % self._columns * step_x
+            sheet[top : top + tile.shape[0], left : left + tile.shape[1]] = tile
+        return sheet

@@ -1,0 +1,33 @@
+"""What every sink offers: it takes frames and detections, and ends with a whole output or none."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+from lsts_edge.runtime.detections import Detections
+from lsts_edge.runtime.sources.interface import Frame
+
+__all__ = ["Sink"]
+
+
+class Sink(ABC):
+    """Takes each frame and its detections; ends with ``finish`` or ``abandon``, once.
+
+    Attributes:
+        stage_ms: time of the last ``write`` by stage, for the timings.
+    """
+
+    def __init__(self) -> None:
+        self.stage_ms: dict[str, float] = {}
+
+    @abstractmethod
+    def write(self, frame: Frame, detections: Detections) -> None:
+        """Take one frame."""
+
+    @abstractmethod
+    def finish(self) -> None:
+        """Make the output valid and put it at its path."""
+
+    @abstractmethod
+    def abandon(self) -> None:
+        """Leave nothing behind; never raises."""

@@ -1,0 +1,150 @@
+"""Results drawn into an H.264 video, complete at its path or not there at all."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import av.error
+import cv2
+import numpy as np
+
+from lsts_edge.errors import OptionError
+from lsts_edge.runtime.detections import Detections
+from lsts_edge.runtime.sinks.drawing import annotate
+from lsts_edge.runtime.sinks.interface import Sink
+from lsts_edge.runtime.sinks.partial_file import PartialFile
+from lsts_edge.runtime.sources.interface import Frame
+
+__all__ = ["VideoSink"]
+
+_CONTAINERS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska"}
+_TICKS_PER_S = 90_000
+_LONGEST_STEP_S = 10.0  # a longer pause of the source is not kept in the video
+
+
+class VideoSink(Sink):
+    """H.264 by libx264 with the boxes drawn on; sizes are made even by repeating the last row or column.
+
+    The first frame sets the size; a later frame of another size is scaled to fit and padded black. The source's
+    time stamps are kept, except that a step back or a pause over 10 s becomes one frame's interval.
+    """
+
+    def __init__(self, path: Path, *, rate_fps: float | None = None, tag: bool = True) -> None:
+        """Check the path; the file is opened at the first frame, whose size it takes.
+
+        Args:
+            path: ends in .mp4, .m4v, .mov or .mkv.
+            rate_fps: frames per second where the time stamps do not say; None means 25.
+            tag: write each frame's kind on it.
+        Raises:
+            OptionError: if the suffix is another.
+            FileUnwritable: if nothing can be written there.
+        """
+        super().__init__()
+        if path.suffix.lower() not in _CONTAINERS:
+            raise OptionError(
+                "video file name",
+                got=path.name,
+                expected=f"a name ending in {', '.join(_CONTAINERS)}",
+                fix="Rename it.",
+            )
+        self._target = PartialFile(path)
+        self._format = _CONTAINERS[path.suffix.lower()]
+        self._step_s = 1.0 / (rate_fps or 25.0)
+        self._tag = tag
+        self._container: Any = None
+        self._stream: Any = None
+        self._size = (0, 0)
+        self._time_s = 0.0
+        self._last_source_s: float | None = None
+
+    def write(self, frame: Frame, detections: Detections) -> None:
+        """Draw, encode and write one frame.
+
+        Raises:
+            FileUnwritable: if the file cannot be written.
+        """
+        begin = time.perf_counter_ns()
+        picture = annotate(frame.image, detections, tag=self._tag)
+        drawn = time.perf_counter_ns()
+        try:
+            if self._container is None:
+                self._open(*picture.shape[:2])
+            else:
+                self._advance(frame.time_s)
+            self._last_source_s = frame.time_s
+            self._encode(self._fit(picture))
+        except (av.error.FFmpegError, OSError) as error:
+            raise self._target.unwritable(error.strerror or str(error)) from error
+        done = time.perf_counter_ns()
+        self.stage_ms = {"draw": (drawn - begin) / 1e6, "encode": (done - drawn) / 1e6}
+
+    def finish(self) -> None:
+        """Flush the encoder, close the file and give it its name; without a frame nothing is written.
+
+        Raises:
+            FileUnwritable: if the file cannot be written.
+        """
+        if self._container is None:
+            return
+        try:
+            self._container.mux(self._stream.encode(None))
+            self._container.close()
+        except (av.error.FFmpegError, OSError) as error:
+            raise self._target.unwritable(error.strerror or str(error)) from error
+        self._target.publish()
+
+    def abandon(self) -> None:
+        """Close and remove the temporary file."""
+        with contextlib.suppress(av.error.FFmpegError, OSError):
+            if self._container is not None:
+                self._container.close()
+        self._target.discard()
+
+    def _open(self, height_px: int, width_px: int) -> None:
+        self._size = (height_px + height_px % 2, width_px + width_px % 2)
+        self._container = av.open(str(self._target.partial), "w", format=self._format)
+        rate = Fraction(1 / self._step_s).limit_denominator(1001)
+        stream = self._container.add_stream("libx264", rate=rate, options={"preset": "veryfast", "crf": "23"})
+        stream.height, stream.width = self._size
+        stream.pix_fmt = "yuv420p"
+        stream.codec_context.time_base = Fraction(1, _TICKS_PER_S)
+        stream.codec_context.color_range = 1  # limited range and BT.601: what cv2's conversion gives
+        stream.codec_context.colorspace = 6
+        self._stream = stream
+
+    def _advance(self, source_s: float | None) -> None:
+        step_s = self._step_s
+        if source_s is not None and self._last_source_s is not None:
+            measured_s = source_s - self._last_source_s
+            if 0 < measured_s <= _LONGEST_STEP_S:
+                step_s = max(measured_s, 1.0 / 1000)
+        self._time_s += step_s
+
+    def _fit(self, picture: np.ndarray) -> np.ndarray:
+        height_px, width_px = self._size
+        if abs(picture.shape[0] - height_px) > 1 or abs(picture.shape[1] - width_px) > 1:
+            scale = min(height_px / picture.shape[0], width_px / picture.shape[1])
+            size = (max(1, round(picture.shape[1] * scale)), max(1, round(picture.shape[0] * scale)))
+            small = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
+            picture = np.zeros((height_px, width_px, 3), np.uint8)
+            top, left = (height_px - size[1]) // 2, (width_px - size[0]) // 2
+            picture[top : top + size[1], left : left + size[0]] = small
+        elif picture.shape[:2] != self._size:
+            picture = picture[:height_px, :width_px]
+            missing_h, missing_w = height_px - picture.shape[0], width_px - picture.shape[1]
+            picture = cv2.copyMakeBorder(picture, 0, missing_h, 0, missing_w, cv2.BORDER_REPLICATE)
+        return picture
+
+    def _encode(self, picture: np.ndarray) -> None:
+        planes: Any = cv2.cvtColor(picture, cv2.COLOR_BGR2YUV_I420)
+        frame = av.VideoFrame.from_ndarray(planes, format="yuv420p")
+        frame.pts = round(self._time_s * _TICKS_PER_S)
+        frame.time_base = Fraction(1, _TICKS_PER_S)
+        frame.color_range, frame.colorspace = 1, 6
+        self._container.mux(self._stream.encode(frame))

@@ -1,0 +1,322 @@
+"""Precisions: the gate, the table, the recording of lowered programs, and that a bad one is never published."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import onnx
+import pytest
+from export_bundles import rewrite
+from toy_data import HEIGHT, WIDTH, write_toy_data
+
+from lsts_edge.bundle import Bundle
+from lsts_edge.bundle.draft import DraftBundle
+from lsts_edge.bundle.precision_info import PrecisionChoice
+from lsts_edge.cli import main
+from lsts_edge.errors import CheckFailed, ExportError, OptionError
+from lsts_edge.evaluation.annotations import read_annotations
+from lsts_edge.evaluation.bundles import run_bundle
+from lsts_edge.export import quantize
+from lsts_edge.export.exporter import ExportedModel, export_model
+from lsts_edge.export.half import halved
+from lsts_edge.model import random_network, save_checkpoint
+from lsts_edge.model.checkpoint import held_out_sequences
+from lsts_edge.presets import FIVE_GROUPS, get_preset
+from lsts_edge.publish.calibration import CalibrationClips, record_feeds
+from lsts_edge.publish.network import load_network
+from lsts_edge.publish.precision import PrecisionPlan, _search, choose_precision, plan_precision
+from lsts_edge.publish.publish import publish
+from lsts_edge.verify.compare import check_parity, verify_bundle
+from lsts_edge.verify.references import RecordedReference
+
+FRAMES = 13  # a keyframe after the first, at 10
+
+
+@pytest.fixture(scope="module")
+def exported() -> ExportedModel:
+    network, weights = load_network("random", preset="lsts-tiny")
+    return export_model(network, weights)
+
+
+@pytest.fixture(scope="module")
+def toy(exported: ExportedModel, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Toy clips on which a random network finds something: its own best boxes are the truth."""
+    path = write_toy_data(tmp_path_factory.mktemp("toy"), frames=FRAMES)
+    bundle = DraftBundle.of(path.parent, exported.manifest, exported.files)
+    found = run_bundle(bundle, read_annotations(path, FIVE_GROUPS), keyframe_interval=10)
+    data = json.loads(path.read_text())
+    data["ignore"], data["annotations"] = [], []
+    for image, detections in found.items():
+        for box, label in list(zip(detections.boxes_xyxy_px.tolist(), detections.labels.tolist(), strict=True))[:2]:
+            x1, y1, x2, y2 = box
+            row = {"image_id": image, "category_id": label + 1, "bbox": [x1, y1, x2 - x1, y2 - y1], "iscrowd": 0}
+            data["annotations"].append(row)
+    path.write_text(json.dumps(data))
+    return path
+
+
+def _plan(
+    toy: Path, mode: Literal["int8", "fp16", "auto"] = "int8", *, gated: bool = True, **options: Any
+) -> PrecisionPlan:
+    settings: dict[str, Any] = {"calibrate": toy, "calibrate_sequences": ["bird"]}
+    settings |= {"gate_sequences": ["vehicle"]} if gated else {}
+    return plan_precision(mode, FIVE_GROUPS, **{**settings, **options})
+
+
+@pytest.fixture(scope="module")
+def bundle(toy: Path, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    network, weights = load_network("random", preset="lsts-tiny")
+    plan = _plan(toy, gated=False)
+    target = tmp_path_factory.mktemp("int8") / "bundle"
+    return publish(network, weights, target, forms=("taps", "gridsample"), frames=12, precision=plan).bundle
+
+
+def test_the_manifest_tells_precisions_and_how_they_were_chosen(bundle: Bundle) -> None:
+    manifest = Bundle.open(bundle.path).manifest
+    int8 = {name for name, graph in manifest.graphs.items() if graph.precision == "int8"}
+    assert {"heavy", "light", "embed_key", "aggregate_current", "first", "keyframe", "nonkeyframe"} <= int8
+    assert not {"head", "lsts_key", "lsts_current"} & int8
+    info = manifest.precision
+    assert info is not None and info.gate is None and info.calibration == "toy.json: bird"
+    assert info.calibration_frames == FRAMES
+    assert [choice.chosen for choice in info.choices] == [False, True]
+    assert 1e-4 < info.torch_tensor_error < 1
+    parity = manifest.parity
+    assert parity is not None and parity.reference == "own-programs" and parity.tensor_tolerance > 1e-4
+
+
+def test_joined_graphs_are_made_of_the_int8_ones(bundle: Bundle) -> None:
+    for form in ("taps", "gridsample"):
+        kinds = [node.op_type for node in onnx.ModelProto.FromString(bundle.graph_bytes("keyframe", form)).graph.node]
+        assert "QuantizeLinear" in kinds and "Softmax" in kinds
+
+
+@pytest.mark.parametrize("backend", ["onnxruntime", "openvino"])
+def test_the_recording_of_int8_holds_on_each_engine(bundle: Bundle, backend: str) -> None:
+    report = verify_bundle(bundle, RecordedReference(bundle), backend=backend)
+    check_parity(report)
+    assert "its own graphs" in report.against
+    assert len(report.programs) == 4  # two forms, split and joined
+
+
+def _scaled(raw: bytes, factor: float) -> bytes:
+    """The model with the scales of its largest weight changed: the weights of one layer are wrong."""
+    model = onnx.ModelProto.FromString(raw)
+    tensors = {tensor.name: tensor for tensor in model.graph.initializer}
+    weights = [
+        node for node in model.graph.node
+        if node.op_type == "DequantizeLinear" and getattr(tensors.get(node.input[0]), "data_type", 0) == 3
+    ]  # fmt: skip
+    node = max(weights, key=lambda node: int(np.prod(tensors[node.input[0]].dims)))
+    scales = tensors[node.input[1]]
+    scales.CopyFrom(onnx.numpy_helper.from_array(onnx.numpy_helper.to_array(scales) * np.float32(factor), scales.name))
+    return model.SerializeToString()
+
+
+@pytest.mark.parametrize("graph", ["heavy", "light", "embed_key", "embed_current"])
+def test_planted_fault_a_wrong_weight_is_seen(bundle: Bundle, tmp_path: Path, graph: str) -> None:
+    wrong = rewrite(bundle, tmp_path / "wrong", lambda name, raw: _scaled(raw, 2) if name == f"{graph}.onnx" else raw)
+    report = verify_bundle(wrong, RecordedReference(wrong), forms=("taps",), joined=(False,))
+    with pytest.raises(CheckFailed, match="tensor error"):
+        check_parity(report)
+
+
+def test_inputs_are_recorded_with_the_memory_carried(toy: Path, exported: ExportedModel) -> None:
+    fp32 = DraftBundle.of(toy.parent, exported.manifest, exported.files)
+    clips = CalibrationClips(toy, read_annotations(toy, FIVE_GROUPS).only({"bird"}))
+    recording = record_feeds(fp32, clips)
+    feeds = recording.feeds
+    assert recording.frames == FRAMES
+    assert {name: len(rows) for name, rows in feeds.items()} == {
+        "heavy": 2, "embed_memory": 2, "head": FRAMES, "light": FRAMES - 2, "embed_current": FRAMES - 2,
+        "lsts_current": FRAMES - 2, "aggregate_current": FRAMES - 2, "embed_key": 1, "lsts_key": 1, "aggregate_key": 1,
+    }  # fmt: skip
+    first, second = (row["task"] for row in feeds["embed_memory"])
+    assert np.array_equal(feeds["embed_key"][0]["memory"], first)  # the memory of frame 0, ten frames later
+    assert not np.array_equal(first, second)
+    aligned = [row["aligned"] for row in feeds["aggregate_current"]]
+    assert not np.array_equal(aligned[0], aligned[1])
+
+
+def test_auto_tells_every_choice(toy: Path, exported: ExportedModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lsts_edge.publish.precision.MIN_SAVING", -1e9)  # on so small a network nothing pays
+    told: list[str] = []
+    plan = _plan(toy, "auto", held_out=["vehicle"])
+    written, info = choose_precision(exported, plan, form="taps", threads=1, told=told.append)
+    assert dataclasses.replace(written.manifest, precision=info).precision is info  # the manifest agrees with the table
+    assert info.gate_sequences == ("vehicle",) and info.gate_held_out
+    assert len(info.choices) >= 8 and info.choices[0].lowered == {}
+    assert info.choices[0].drop_points == 0 and info.choices[0].ap50 is not None and info.choices[0].ap50 > 0.3
+    for choice in info.choices:
+        assert choice.drop_points is not None and choice.drop_upper_points is not None
+        assert choice.passed == (choice.drop_points <= 0.5 and choice.drop_upper_points <= 2.0)
+    assert any("AP50" in line for line in told) and any("quantising heavy" in line for line in told)
+
+
+def test_half_precision_needs_no_calibration_and_is_close(tmp_path: Path) -> None:
+    network, weights = load_network("random", preset="lsts-tiny")
+    plan = plan_precision("fp16", FIVE_GROUPS, calibrate=None)
+    bundle = publish(network, weights, tmp_path / "b", frames=12, precision=plan).bundle
+    manifest = Bundle.open(bundle.path).manifest
+    assert manifest.graphs["heavy"].precision == manifest.graphs["keyframe"].precision == "fp16"
+    assert {manifest.graphs[name].precision for name in ("head", "lsts_key", "lsts_current")} == {"fp32"}
+    info = manifest.precision
+    assert info is not None and info.calibration == "the built-in clip" and info.gate is None
+    assert 0 < info.torch_tensor_error < 0.01  # ten bits of mantissa
+    assert set(info.graph_ms["heavy"]) == {"fp32", "fp16"} and set(info.graph_ms["head"]) == {"fp32", "fp16"}
+    halves = onnx.ModelProto.FromString(bundle.graph_bytes("heavy", "default")).graph.initializer
+    assert sum(tensor.data_type == onnx.TensorProto.FLOAT16 for tensor in halves) >= 5
+    check_parity(verify_bundle(bundle, RecordedReference(bundle)))
+
+
+def test_what_cannot_be_halved_is_refused(exported: ExportedModel) -> None:
+    with pytest.raises(ExportError, match="stays in float32"):
+        halved("lsts_key", exported.files[exported.manifest.graphs["lsts_key"].forms["taps"]])
+
+
+def test_the_search_takes_the_next_precision_of_a_graph_that_failed() -> None:
+    def measure(lowered: Mapping[str, str]) -> PrecisionChoice:
+        passed = lowered.get("heavy") != "int8" and len(lowered) < 3
+        return PrecisionChoice(dict(lowered), 0.5, 0.0, 0.0, 1.0, 1.0, passed, chosen=False)  # type: ignore[arg-type]
+
+    paying = [("heavy", "int8"), ("light", "int8"), ("heavy", "fp16"), ("light", "fp16"), ("head", "fp16")]
+    found = _search(measure, measure({}), paying)  # type: ignore[arg-type]
+    assert found.lowered == {"light": "int8", "heavy": "fp16"} and found.words == "fp16 heavy; int8 light"
+
+
+@pytest.fixture
+def _bad_quantisation(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = quantize.quantized
+
+    def bad(name: str, raw: bytes, feeds: object) -> onnx.ModelProto:
+        return onnx.ModelProto.FromString(_scaled(real(name, raw, feeds).SerializeToString(), 30))  # type: ignore[arg-type]
+
+    monkeypatch.setattr(quantize, "quantized", bad)
+
+
+@pytest.mark.usefixtures("_bad_quantisation")
+def test_planted_fault_a_bad_quantisation_is_not_published(toy: Path, tmp_path: Path) -> None:
+    network, weights = load_network("random", preset="lsts-tiny")
+    with pytest.raises(CheckFailed, match="AP50 of the int8 graphs"):
+        publish(network, weights, tmp_path / "b", frames=2, precision=_plan(toy))
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.usefixtures("_bad_quantisation")
+def test_planted_fault_a_bad_quantisation_is_not_chosen(
+    toy: Path, exported: ExportedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    int8_first = "lsts_edge.publish.precision._Clock.paying"  # else the clock would decide whether int8 is tried at all
+    monkeypatch.setattr(int8_first, lambda clock, versions: sorted(versions, key=lambda key: key[1] != "int8"))
+    written, info = choose_precision(exported, _plan(toy, "auto"), form="taps", threads=1, told=lambda step: None)
+    assert written.manifest.graphs["heavy"].precision != "int8"
+    tried = [choice.passed for choice in info.choices if choice.lowered.get("heavy") == "int8"]
+    assert tried and not any(tried)
+
+
+def test_options_are_checked_against_each_other(toy: Path) -> None:
+    with pytest.raises(OptionError, match="bird in both"):
+        _plan(toy, gate_sequences=["bird", "vehicle"])
+    with pytest.raises(OptionError, match="nothing to calibrate on"):
+        _plan(toy, calibrate=None)
+    with pytest.raises(OptionError, match="nothing to measure AP50 on"):
+        _plan(toy, "auto", gated=False)
+    with pytest.raises(OptionError, match="no sequence that was held out"):
+        _plan(toy, gated=False, gate=toy)
+    with pytest.raises(OptionError, match="--gate-sequences"):
+        _plan(toy, gate_sequences=["cat"])
+    with pytest.raises(OptionError, match="--max-ap-drop"):
+        _plan(toy, max_drop_points=-1.0)
+    with pytest.raises(OptionError, match="in both"):
+        _plan(toy, calibrate_sequences=[], gate_sequences=["bird", "vehicle"])
+    with pytest.raises(OptionError, match=r"--lower.*lsts_key.*embed_key, embed_memory, head, heavy, light"):
+        _plan(toy, graphs=["heavy", "lsts_key"])
+    plan = _plan(toy, "auto", gated=False, held_out=["vehicle", "other"], calibrate_sequences=[])
+    assert plan.gate is not None and set(plan.gate.truth.sequences()) == {"vehicle"} and plan.gate.held_out
+    assert plan.clips.sequences == ("bird",)
+
+
+@pytest.mark.parametrize("mode", ["int8", "fp16"])
+def test_only_the_named_graphs_are_lowered(toy: Path, exported: ExportedModel, mode: Literal["int8", "fp16"]) -> None:
+    plan = _plan(toy, mode, gated=False, graphs=["light", "head"])
+    _, info = choose_precision(exported, plan, form="taps", threads=1, told=lambda step: None)
+    assert [choice.lowered for choice in info.choices] == [{}, {"light": mode, "head": mode}]
+
+
+def test_a_graph_that_this_network_lacks_is_refused(toy: Path, exported: ExportedModel) -> None:
+    plan = _plan(toy, gated=False, graphs=["aggregate_task"])  # of another memory than this preset's
+    with pytest.raises(OptionError, match="--lower"):
+        choose_precision(exported, plan, form="taps", threads=1, told=lambda step: None)
+
+
+def test_a_gate_that_shows_nothing_is_refused(toy: Path, exported: ExportedModel) -> None:
+    data = json.loads(toy.read_text())
+    for row in data["annotations"]:
+        row["bbox"] = [WIDTH - 3, HEIGHT - 3, 2, 2]
+    empty = toy.with_name("empty.json")
+    empty.write_text(json.dumps(data))
+    with pytest.raises(OptionError, match="of the float32 network"):
+        choose_precision(exported, _plan(empty), form="taps", threads=1, told=lambda step: None)
+
+
+def test_a_checkpoint_states_what_was_held_out(tmp_path: Path) -> None:
+    network = random_network(get_preset("lsts-tiny"), 0)
+
+    def stated(**metadata: str) -> tuple[str, ...]:
+        path = tmp_path / "a.safetensors"
+        save_checkpoint(network, path, {"licence": "none", "description": "toy", **metadata})
+        return held_out_sequences(path)
+
+    command = "lsts-edge train --data train.json --hold-out"
+    assert stated(command=f"{command} a,b") == ("a", "b")
+    assert stated(command=f"{command}=a,b", earlier=json.dumps({"command": f"{command} b,c"})) == ("b",)
+    assert stated(command=f"{command} a", earlier=json.dumps({"command": "lsts-edge train"})) == ()
+    assert stated() == () and held_out_sequences("random") == ()
+
+
+def test_the_command_exports_and_shows(toy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def run(*words: object) -> str:
+        with pytest.raises(SystemExit) as left:
+            main([str(word) for word in words])
+        assert left.value.code == 0
+        return capsys.readouterr().out
+
+    export = ("export", "--checkpoint", "random", "--preset", "lsts-tiny", "--output", tmp_path / "b")
+    out = run(*export, "--verify-frames", 3, "--precision", "int8", "--calibrate", toy, "--calibrate-sequences", "bird")
+    lowered = "aggregate_current, aggregate_key, embed_current, embed_key, embed_memory, heavy, light"
+    assert f"int8: int8 {lowered}\n" in out and f"int8 {lowered} (chosen)" in out
+    shown = run("inspect", tmp_path / "b")
+    assert "calibrated  13 frames of toy.json: bird" in shown and "lower precision with its recording" in shown
+    assert "the bundle matches outputs of its own graphs" in run("verify", tmp_path / "b")
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ("--calibrate x.json", "a calibration or a gate for fp32"),
+        ("--lower heavy", "graphs to lower"),
+        ("--precision auto", "nothing to calibrate on"),
+        ("--precision bf16", "is not one of"),
+    ],
+)
+def test_bad_options_of_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str], words: str, told: str) -> None:
+    with pytest.raises(SystemExit) as left:
+        main(
+            [
+                "export",
+                "--checkpoint",
+                "random",
+                "--preset",
+                "lsts-tiny",
+                "--output",
+                str(tmp_path / "b"),
+                *words.split(),
+            ]
+        )
+    assert left.value.code == 2
+    assert told in capsys.readouterr().err
