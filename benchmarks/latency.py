@@ -140,7 +140,7 @@ def _measure(
             "provider_used": detector.pipeline.backend.provider,
             "lsts_form_used": detector.pipeline.lsts_form,
             "joined_used": detector.pipeline.joined,
-            "keyframe_interval_used": options.keyframe_interval or bundle.manifest.keyframes.interval,
+            "keyframe_interval_used": options.keyframe_interval or bundle.manifest.keyframe_interval,
             "clip": clip.name,
             "clip_decodes": clip.decodes,
             "frame_px": clip.frame_px,

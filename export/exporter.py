@@ -16,7 +16,6 @@ from lsts_edge.bundle.manifest import (
     DType,
     GraphInfo,
     InputInfo,
-    KeyframeInfo,
     LstsInfo,
     Manifest,
     StateInfo,
@@ -144,11 +143,12 @@ def export_model(
         classes=tuple(head.classes),
         graphs=infos,
         state=tuple(StateInfo(slot, written[slot].dtype, written[slot].shape) for slot in programs.state),
+        features=programs.features,
         programs=programs.programs,
         joined=joined_steps,
         lsts=lsts,
-        keyframes=KeyframeInfo(preset.keyframe_interval),
-        detection=DetectionInfo(head.score_floor, head.max_detections),
+        propagation=programs.propagation,
+        detection=DetectionInfo(head.score_floor, head.max_detections, head.nms_iou, corners="inclusive"),
         parity=None,
     )
     return ExportedModel(manifest, files)

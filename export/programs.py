@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from lsts_edge.bundle.manifest import Step
+from lsts_edge.bundle.manifest import PropagationInfo, Step
 from lsts_edge.errors import ExportError
 from lsts_edge.presets import ModelPreset
 
@@ -20,11 +20,15 @@ class Programs:
 
     Attributes:
         state: names of the slots that live from frame to frame.
+        features: those of them that are feature maps.
         programs: kind of frame -> steps over the split graphs.
+        propagation: how the frames between keyframes are filled.
     """
 
     state: tuple[str, ...]
+    features: tuple[str, ...]
     programs: Mapping[str, tuple[Step, ...]]
+    propagation: PropagationInfo
 
 
 def programs_of(preset: ModelPreset) -> Programs:
@@ -37,7 +41,8 @@ def programs_of(preset: ModelPreset) -> Programs:
         ExportError: if the preset asks for what no program expresses.
     """
     if preset.lsts is None:
-        return Programs((), {"first": (_step("heavy", "image", "feature=task"), _head("task"))})
+        alone = (_step("heavy", "image", "feature=task"), _head("task"))
+        return Programs((), (), {"first": alone}, PropagationInfo.only("every-frame", 1))
     aggregate: tuple[Step, ...]
     start: tuple[Step, ...]
     if preset.form == "paper":
@@ -79,8 +84,10 @@ def programs_of(preset: ModelPreset) -> Programs:
         _step("aggregate_current", "high aligned", "task=task_current"),
         _head("task_current"),
     )
-    state = tuple(dict.fromkeys((memory, carried, "task_embedding")))
-    return Programs(state, {"first": first, "keyframe": keyframe, "propagated": propagated})
+    features = tuple(dict.fromkeys((memory, carried)))
+    kinds = {"first": first, "keyframe": keyframe, "propagated": propagated}
+    ways = PropagationInfo.only("features", preset.keyframe_interval)
+    return Programs((*features, "task_embedding"), features, kinds, ways)
 
 
 def _step(graph: str, inputs: str, outputs: str) -> Step:

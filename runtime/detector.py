@@ -98,7 +98,7 @@ class Detector:
             bundle = Bundle.open(bundle, expect_digest)
         if scheduler is None:
             scheduler = FixedInterval(
-                bundle.manifest.keyframes.interval if keyframe_interval is None else keyframe_interval
+                bundle.manifest.keyframe_interval if keyframe_interval is None else keyframe_interval
             )
         elif keyframe_interval is not None:
             raise OptionError(

@@ -13,8 +13,8 @@ from lsts_edge.bundle.manifest import (
     DetectionInfo,
     GraphInfo,
     InputInfo,
-    KeyframeInfo,
     Manifest,
+    PropagationInfo,
     StateInfo,
     Step,
     TensorInfo,
@@ -170,8 +170,9 @@ def hand_made_manifest() -> Manifest:
         programs={"first": keyframe, "keyframe": keyframe, "propagated": propagated},
         joined={},
         lsts=None,
-        keyframes=KeyframeInfo(10),
-        detection=DetectionInfo(0.05, 20),
+        features=("task",),
+        propagation=PropagationInfo.only("features", 10),
+        detection=DetectionInfo(0.05, 20, 0.3, corners="inclusive"),
         parity=None,
     )
 

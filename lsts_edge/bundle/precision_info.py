@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from lsts_edge.bundle.check import check as _check
+from lsts_edge.bundle.check import check
 
 __all__ = ["LowPrecision", "PrecisionChoice", "PrecisionInfo"]
 
@@ -38,8 +38,8 @@ class PrecisionChoice:
             ("keyframe_ms", self.keyframe_ms, 0.0, 1e7),
             ("propagated_ms", self.propagated_ms, 0.0, 1e7),
         ):
-            _check(value is None or low <= value <= high, f"precision: {what}", value, f"{low:g}..{high:g}")
-        _check(self.passed or not self.chosen, "precision: choice", "one that did not pass", "one that passed")
+            check(value is None or low <= value <= high, f"precision: {what}", value, f"{low:g}..{high:g}")
+        check(self.passed or not self.chosen, "precision: choice", "one that did not pass", "one that passed")
 
     @property
     def words(self) -> str:
@@ -82,16 +82,16 @@ class PrecisionInfo:
     choices: tuple[PrecisionChoice, ...]
 
     def __post_init__(self) -> None:
-        _check(1 <= self.calibration_frames <= 10**9, "precision.calibration_frames", self.calibration_frames, "from 1")
+        check(1 <= self.calibration_frames <= 10**9, "precision.calibration_frames", self.calibration_frames, "from 1")
         for what in ("max_drop_points", "max_upper_points"):
-            _check(0 <= getattr(self, what) <= 100, f"precision.{what}", getattr(self, what), "0..100")
-        _check(0 <= self.torch_tensor_error <= 1e6, "precision.torch_tensor_error", self.torch_tensor_error, "0..1e6")
+            check(0 <= getattr(self, what) <= 100, f"precision.{what}", getattr(self, what), "0..100")
+        check(0 <= self.torch_tensor_error <= 1e6, "precision.torch_tensor_error", self.torch_tensor_error, "0..1e6")
         for graph, times in self.graph_ms.items():
             known = set(times) <= {"fp32", "fp16", "int8"} and all(0 <= value <= 1e7 for value in times.values())
-            _check(known, f"precision.graph_ms: {graph}", dict(times), "0..1e7 for fp32, fp16 or int8")
-        _check(1 <= len(self.choices) <= 64, "precision.choices", len(self.choices), "1..64 rows")
+            check(known, f"precision.graph_ms: {graph}", dict(times), "0..1e7 for fp32, fp16 or int8")
+        check(1 <= len(self.choices) <= 64, "precision.choices", len(self.choices), "1..64 rows")
         chosen = sum(choice.chosen for choice in self.choices)
-        _check(chosen == 1, "precision.choices", f"{chosen} chosen rows", "one")
+        check(chosen == 1, "precision.choices", f"{chosen} chosen rows", "one")
 
     @property
     def chosen(self) -> PrecisionChoice:

@@ -18,6 +18,8 @@ __all__ = ["canonical_json", "decode", "parse_json"]
 MAX_DIGITS = 20
 MAX_STRING_CHARS = 8192
 _SHOWN_CHARS = 60
+_AGAIN = "Export the bundle again."
+_NEWER = "Export the bundle again, or install a newer lsts-edge: later versions may know this key."
 
 _T = TypeVar("_T")
 
@@ -106,7 +108,9 @@ def _decode_dataclass(kind: Any, data: Any, where: str) -> Any:
     unknown = sorted(set(data) - set(hints))
     missing = sorted(required - set(data))
     if unknown:
-        raise _wrong(where, f"the key {_shown(unknown[0])}", f"only {', '.join(sorted(hints))}", quote=False)
+        raise _wrong(
+            where, f"the key {_shown(unknown[0])}", f"only {', '.join(sorted(hints))}", quote=False, fix=_NEWER
+        )
     if missing:
         raise _wrong(where, f"no {missing[0]}", f"the keys {', '.join(sorted(required))}", quote=False)
     values = {name: _decode(hints[name], value, f"{where}.{name}") for name, value in data.items()}
@@ -181,10 +185,10 @@ def _shown(value: object) -> str:
     return text if len(text) <= _SHOWN_CHARS else text[: _SHOWN_CHARS - 3] + "..."
 
 
-def _wrong(where: str, got: object, expected: str, *, quote: bool = True) -> ManifestError:
+def _wrong(where: str, got: object, expected: str, *, quote: bool = True, fix: str = _AGAIN) -> ManifestError:
     shown = _shown(got) if quote else str(got)
-    return ManifestError(f"manifest.json: {where}", got=shown, expected=expected, fix="Export the bundle again.")
+    return ManifestError(f"manifest.json: {where}", got=shown, expected=expected, fix=fix)
 
 
 def _refused(problem: str, *, got: str, expected: str) -> ManifestError:
-    return ManifestError(f"manifest.json {problem}", got=got, expected=expected, fix="Export the bundle again.")
+    return ManifestError(f"manifest.json {problem}", got=got, expected=expected, fix=_AGAIN)

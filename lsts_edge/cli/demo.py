@@ -106,7 +106,7 @@ def _show(
     from lsts_edge.runtime.sinks.video import VideoSink
 
     with Detector(bundle, **options) as detector, source:
-        interval = options["keyframe_interval"] or bundle.manifest.keyframes.interval
+        interval = options["keyframe_interval"] or bundle.manifest.keyframe_interval
         count = min(filter(None, (source.frame_count, max_frames)), default=100)
         sinks = [
             JsonLinesSink(output / "out.jsonl"),

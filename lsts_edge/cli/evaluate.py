@@ -141,7 +141,7 @@ def _bundle(
 
     bundle = Bundle.open(path)
     truth = _truth(annotations, tuple(bundle.manifest.classes), names)
-    chosen = None if per_frame else interval or bundle.manifest.keyframes.interval
+    chosen = None if per_frame else interval or bundle.manifest.keyframe_interval
     found = run_bundle(
         bundle, truth, keyframe_interval=chosen, backend=backend, provider=provider, threads=threads, report=report
     )

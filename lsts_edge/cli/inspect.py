@@ -68,7 +68,16 @@ def _description(manifest: Manifest) -> Iterator[str]:
         yield f"lsts        {plan}; {lsts.op} version {lsts.op_version}; {forms}"
     state = ", ".join(f"{slot.name} {'x'.join(map(str, slot.shape))}" for slot in manifest.state)
     yield f"state       {state or 'none'}"
-    yield f"keyframes   every {manifest.keyframes.interval} frames"
+    if manifest.wrapped is not None:
+        yield f"wrapped     {manifest.wrapped.file} ({manifest.wrapped.family}), sha256:{manifest.wrapped.sha256}"
+    yield f"keyframes   every {manifest.keyframe_interval} frames"
+    yield f"between     {', '.join(_way(name, manifest) for name in manifest.propagation.ways)}"
+    detection = manifest.detection
+    overlap = "no suppression" if detection.nms_iou is None else f"suppression above IoU {detection.nms_iou:g}"
+    yield (
+        f"boxes       at most {detection.max_detections} from score {detection.score_floor:g}, {overlap}, "
+        f"corners {detection.corners}"
+    )
     yield f"joined      {', '.join(manifest.joined) or 'none'}"
     if parity is None:
         yield "parity      not measured"
@@ -80,6 +89,12 @@ def _description(manifest: Manifest) -> Iterator[str]:
             f"unmatched, {parity.near_threshold} near a threshold; {parity.backend}, {parity.form}"
         )
     yield f"tools       {', '.join(f'{name} {version}' for name, version in sorted(manifest.tools.items()))}"
+
+
+def _way(name: str, manifest: Manifest) -> str:
+    way = manifest.propagation.ways[name]
+    kind = "" if way.kind == name else f" ({way.kind})"
+    return f"{name}{kind}{' (default)' if name == manifest.propagation.default else ''}"
 
 
 def _graph_table(manifest: Manifest) -> Iterator[str]:

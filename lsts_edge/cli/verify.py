@@ -109,6 +109,11 @@ def _live_network(bundle: Bundle, checkpoint: str | None, recorded: bool) -> Vid
                 fix="Leave it out; the bundle's float32 graphs matched torch before they were lowered.",
             )
         return None
+    if manifest.preset is None:
+        if checkpoint is not None:
+            got, fix = "a bundle of a network that torch cannot build again", "Leave it out."
+            raise OptionError("--checkpoint", got=got, expected="its recording", fix=fix)
+        return None
     if checkpoint is not None:
         from lsts_edge.model import load_checkpoint
 

@@ -98,7 +98,7 @@ def record_feeds(
     engine = _Recorder(open_backend(threads=threads, custom_op=form == "custom"), kept)
     pipeline = Pipeline(bundle, engine, lsts_form=form, joined=False)
     prepare = Preprocessor(bundle.manifest.input)
-    interval = bundle.manifest.keyframes.interval
+    interval = bundle.manifest.keyframe_interval
     frames = 0
     for clip in clips.clips(bundle.manifest.input.height_px, bundle.manifest.input.width_px):
         pipeline.reset()

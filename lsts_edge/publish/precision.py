@@ -262,7 +262,7 @@ class _Judge:
         found = run_bundle(
             bundle,
             gate.truth,
-            keyframe_interval=bundle.manifest.keyframes.interval,
+            keyframe_interval=bundle.manifest.keyframe_interval,
             threads=self._threads,
             lsts_form=self._form,
         )
@@ -304,7 +304,7 @@ class _Clock:
     ) -> None:
         backend = open_backend(threads=threads, custom_op=form == "custom")
         self.engine = f"{backend.name} {backend.version}, {threads or 'all'} threads"
-        self._programs, self._interval = split.manifest.programs, split.manifest.keyframes.interval
+        self._programs, self._interval = split.manifest.programs, split.manifest.keyframe_interval
         bundle = _draft(split)
         self.ms: dict[str, dict[str, float]] = {}
         for name in split.manifest.graphs:

@@ -145,7 +145,7 @@ def verify_bundle(
             match = match_boxes(
                 truth.boxes,
                 found,
-                nms_iou=manifest.preset.head.nms_iou,
+                nms_iou=manifest.detection.nms_iou,
                 max_detections=manifest.detection.max_detections,
                 doubt=truth.doubt,
             )
@@ -200,7 +200,7 @@ def check_parity(report: ParityReport) -> None:
 
 def parity_interval(manifest: Manifest, frames: int) -> int:
     """Keyframe interval of a check: the model's, but short enough for three keyframes with others between."""
-    return min(manifest.keyframes.interval, max(2, -(-frames // 3)))
+    return min(manifest.keyframe_interval, max(2, -(-frames // 3)))
 
 
 class _LoadsOnce:

@@ -150,7 +150,7 @@ def tensor_error(got: npt.NDArray[Any], wanted: npt.NDArray[Any], scale: float) 
 
 
 def match_boxes(
-    wanted: Boxes, got: Boxes, *, nms_iou: float, max_detections: int, doubt: Callable[[], Doubt] | None = None
+    wanted: Boxes, got: Boxes, *, nms_iou: float | None, max_detections: int, doubt: Callable[[], Doubt] | None = None
 ) -> BoxMatch:
     """Pair the boxes that score at least ``SCORE_FLOOR``: same class, IoU >= 0.99, score within 1e-3.
 
@@ -162,11 +162,12 @@ def match_boxes(
     Args:
         wanted: the reference.
         got: what is checked.
-        nms_iou: suppression limit of the head.
+        nms_iou: suppression limit of the head; None where it suppresses nothing.
         max_detections: length at which the head cuts its list.
         doubt: asked only when a box has no partner.
     """
     alone_wanted, alone_got = _alone(wanted, got)
+    limit = np.inf if nms_iou is None else nms_iou
     unmatched = near = 0
     doubtful = doubt() if doubt is not None and len(alone_wanted) + len(alone_got) else None
     strange = None if doubtful is None else _alone(got, doubtful.extra)[0]
@@ -177,7 +178,7 @@ def match_boxes(
             if score < SCORE_FLOOR:
                 continue
             same = other.labels == mine.labels[index]
-            limits = np.abs(_overlaps(mine.xyxy[index : index + 1], other.xyxy[same]) - nms_iou)
+            limits = np.abs(_overlaps(mine.xyxy[index : index + 1], other.xyxy[same]) - limit)
             is_near = score - SCORE_FLOOR <= SCORE_TOLERANCE
             is_near |= cut is not None and score - cut <= SCORE_TOLERANCE
             is_near |= bool((limits <= SCORE_TOLERANCE).any())

@@ -67,6 +67,36 @@ def _precision(**other: object) -> Change:
     return _set("precision", honest | other)
 
 
+def _way(**other: object) -> Change:
+    """The default way between keyframes is another."""
+    return _set("propagation/ways/features", {"kind": "features", "keyframe_interval": 10} | other)
+
+
+def _extra(graph: str = "small", shape: object = (1, 32, 48, 3), dtype: str = "uint8") -> Change:
+    """A program by the name ``half`` over a graph with an image of its own."""
+
+    def change(data: dict[str, Any]) -> None:
+        step = {"graph": graph, "inputs": {"image": "image"}}
+        step["outputs"] = {name: name for name in ("boxes", "scores", "labels")}
+        data["extra_programs"] = {"half": [step]}
+        image = {"name": "image", "dtype": dtype, "shape": shape}
+        data["graphs"]["small"] = data["graphs"].pop("blend") | {"inputs": [image]}
+        data["graphs"]["small"]["outputs"] = data["graphs"]["head"]["outputs"]
+        for steps in data["programs"].values():  # the hand-made bundle's own use of that file goes
+            steps[:] = [part for part in steps if part["graph"] != "blend"]
+
+    return change
+
+
+def _wrapped(**other: object) -> Change:
+    honest = {"file": "nano.onnx", "sha256": "0" * 64, "family": "yolox", "assumptions": ["pixels 0 to 255"]}
+    return _set("wrapped", honest | other)
+
+
+def _study(rows: object) -> Change:
+    return _set("study", {"description": "two clips", "rows": rows})
+
+
 def _ir(forms: object, listed: tuple[str, ...] = ("heavy.xml", "heavy.bin"), size: int = 9) -> Change:
     """The graph ``heavy`` has IR in those files, and the manifest lists those."""
 
@@ -78,7 +108,9 @@ def _ir(forms: object, listed: tuple[str, ...] = ("heavy.xml", "heavy.bin"), siz
 
 
 CHANGES: dict[str, Change] = {
-    "schema-2": _set("schema", 2),
+    "schema-3": _set("schema", 3),
+    "schema-0": _set("schema", 0),
+    "schema-1-with-new-fields": _set("schema", 1),
     "schema-text": _set("schema", "1"),
     "schema-true": _set("schema", True),
     "schema-missing": _drop("schema"),
@@ -108,7 +140,66 @@ CHANGES: dict[str, Change] = {
     "classes-empty": _set("classes", []),
     "classes-numbers": _set("classes", [1, 2]),
     "class-of-1-MB": _set("classes", ["x" * 900_000]),
-    "interval-zero": _set("keyframes/interval", 0),
+    "classes-20000": _set("classes", [f"c{i}" for i in range(20_000)]),
+    "interval-zero": _way(keyframe_interval=0),
+    "interval-huge": _way(keyframe_interval=1 << 60),
+    "interval-of-every-frame": _way(kind="every-frame", keyframe_interval=2),
+    "way-code": _way(kind="os.system"),
+    "way-unknown-key": _way(library="evil.so"),
+    "way-program-absent": _way(kind="fused", program="half"),
+    "way-program-missing": _way(kind="smaller-input"),
+    "way-program-unwanted": _way(kind="hold", program="half"),
+    "way-name-escapes": _set("propagation/ways", {"\x1b[2J": {"kind": "hold", "keyframe_interval": 2}}),
+    "way-parameter-null": _way(parameters={"scale": None}),
+    "way-parameter-list": _way(parameters={"scale": [1]}),
+    "way-parameter-huge": _way(parameters={"scale": 1e300}),
+    "way-parameter-text": _way(parameters={"preset": "x" * 5000}),
+    "way-parameter-name": _way(parameters={"a b": 1}),
+    "way-parameters-1000": _way(parameters={f"p{i}": i for i in range(1000)}),
+    "ways-none": _set("propagation/ways", {}),
+    "ways-1000": _set("propagation/ways", {f"w{i}": {"kind": "hold", "keyframe_interval": 2} for i in range(1000)}),
+    "way-default-absent": _set("propagation/default", "hold"),
+    "propagation-missing": _drop("propagation"),
+    "features-unknown": _set("features", ["image"]),
+    "features-twice": _set("features", ["task", "task"]),
+    "features-text": _set("features", "task"),
+    "features-1000": _set("features", ["task"] * 1000),
+    "light-scale-zero": _set("light_scale", 0),
+    "light-scale-huge": _set("light_scale", 1e30),
+    "light-scale-text": _set("light_scale", "half"),
+    "signal-unwritten": _set("signals", {"aggregation_weight": "nowhere"}),
+    "signal-name": _set("signals", {"a\nb": "task"}),
+    "signals-1000": _set("signals", {f"s{i}": "task" for i in range(1000)}),
+    "extra-image-huge": _extra(shape=[1, 1 << 20, 96, 3]),
+    "extra-image-float": _extra(dtype="float32"),
+    "extra-image-symbolic": _extra(shape=[1, "H", "W", 3]),
+    "extra-image-planes": _extra(shape=[1, 3, 64, 96]),
+    "extra-image-flat": _extra(shape=[1]),
+    "extra-unknown-graph": _extra(graph="../heavy"),
+    "extra-no-boxes": _set("extra_programs", {"half": []}),
+    "extra-name": _set("extra_programs", {"../half": []}),
+    "extra-1000": _set("extra_programs", {f"e{i}": [] for i in range(1000)}),
+    "corners-code": _set("detection/corners", "round"),
+    "nms-iou-huge": _set("detection/nms_iou", 1e9),
+    "nms-iou-text": _set("detection/nms_iou", "0.3"),
+    "nms-iou-missing": lambda data: data["detection"].pop("nms_iou"),
+    "wrapped-folder": _wrapped(file="/home/somebody/nano.onnx"),
+    "wrapped-empty": _wrapped(file=""),
+    "wrapped-digest": _wrapped(sha256="00"),
+    "wrapped-escapes": _wrapped(family="yolo\x1b[2J"),
+    "wrapped-long": _wrapped(family="x" * 8000),
+    "wrapped-assumptions": _wrapped(assumptions=["x"] * 5000),
+    "wrapped-code": _wrapped(loader="os.system"),
+    "study-no-rows": _study([]),
+    "study-rows-10000": _study([{"ms": 1}] * 10_000),
+    "study-columns-1000": _study([{f"c{i}": 1 for i in range(1000)}]),
+    "study-columns-differ": _study([{"ms": 1}, {"way": "hold"}]),
+    "study-column-long": _study([{"x" * 5000: 1}]),
+    "study-column-escapes": _study([{"ms\x1b[2J": 1}]),
+    "study-nested": _study([{"ms": {"p50": 1}}]),
+    "study-number-huge": _study([{"ms": 1e300}]),
+    "study-text-long": _study([{"way": "x" * 5000}]),
+    "study-list": _set("study", [{"ms": 1}]),
     "preset-code": _set("preset/name", {"__reduce__": "os.system"}),
     "preset-size": _set("preset/input/height_px", 1 << 30),
     "weights-source": _set("weights/source", "hub"),
@@ -173,19 +264,33 @@ CHANGES: dict[str, Change] = {
     "weights-alone": _listed("heavy.bin"),
 }
 
+HONEST: dict[str, Change] = {
+    "nothing": lambda data: None,
+    "parity": _parity(),
+    "precision": _precision(),
+    "way": _way(parameters={"scale": 0.5, "preset": "fast", "boxes": 3, "rigid": True}),
+    "extra": _extra(),
+    "wrapped": _wrapped(),
+    "study": _study([{"way": "hold", "ms": 1.5, "frames": 3, "passed": True, "ap": None}] * 256),
+    "signals": _set("signals", {"aggregation_weight": "task"}),
+    "no-preset": _set("preset", None),
+    "no-suppression": _set("detection/nms_iou", None),
+}
+"""What the changes above start from: each must be accepted as it is."""
+
 REWRITES: dict[str, Callable[[bytes], bytes]] = {
-    "duplicate-key": lambda text: text.replace(b'"schema":1', b'"schema":1,"schema":1'),
+    "duplicate-key": lambda text: text.replace(b'"schema":2', b'"schema":2,"schema":2'),
     "duplicate-name": lambda text: text.replace(b'"classes":', b'"classes":["cat"],"classes":'),
     "nan": lambda text: text.replace(b'"score_floor":0.05', b'"score_floor":NaN'),
     "infinity": lambda text: text.replace(b'"score_floor":0.05', b'"score_floor":-Infinity'),
     "1e400": lambda text: text.replace(b'"score_floor":0.05', b'"score_floor":1e400'),
-    "long-number": lambda text: text.replace(b'"schema":1', b'"schema":' + b"1" * 900_000),
+    "long-number": lambda text: text.replace(b'"schema":2', b'"schema":' + b"1" * 900_000),
     "long-fraction": lambda text: text.replace(b'"score_floor":0.05', b'"score_floor":0.' + b"0" * 900_000 + b"5"),
-    "deep-lists": lambda text: text.replace(b'"schema":1', b'"schema":' + b"[" * 10_000 + b"]" * 10_000),
-    "deep-objects": lambda text: text.replace(b'"schema":1', b'"schema":' + b'{"a":' * 10_000 + b"1" + b"}" * 10_000),
-    "many-lists": lambda text: text.replace(b'"schema":1', b'"schema":[' + b"[]," * 340_000 + b"[]]"),
-    "50-MB": lambda text: text.replace(b'"schema":1', b'"schema":' + b" " * 50_000_000 + b"1"),
-    "spaces": lambda text: text.replace(b'"schema":1', b'"schema": 1'),
+    "deep-lists": lambda text: text.replace(b'"schema":2', b'"schema":' + b"[" * 10_000 + b"]" * 10_000),
+    "deep-objects": lambda text: text.replace(b'"schema":2', b'"schema":' + b'{"a":' * 10_000 + b"1" + b"}" * 10_000),
+    "many-lists": lambda text: text.replace(b'"schema":2', b'"schema":[' + b"[]," * 340_000 + b"[]]"),
+    "50-MB": lambda text: text.replace(b'"schema":2', b'"schema":' + b" " * 50_000_000 + b"1"),
+    "spaces": lambda text: text.replace(b'"schema":2', b'"schema": 2'),
     "trailing": lambda text: text + b"\n",
     "two-documents": lambda text: text + text,
     "byte-order-mark": lambda text: b"\xef\xbb\xbf" + text,
@@ -205,9 +310,8 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         forge(folder / name, change=change)
     for name, rewrite in REWRITES.items():
         forge(folder / name, rewrite=rewrite)
-    forge(folder / "planted-honest")
-    forge(folder / "planted-parity", change=_parity())
-    forge(folder / "planted-precision", change=_precision())
+    for name, change in HONEST.items():
+        forge(folder / f"planted-{name}", change=change)
     return measure(folder)
 
 
@@ -228,5 +332,5 @@ def test_counts_and_the_reason_is_the_content(report: dict[str, Any]) -> None:
 
 def test_planted_fault_the_honest_forgery_is_accepted(report: dict[str, Any]) -> None:
     """Were it refused, the forging would be at fault and the refusals above would say nothing."""
-    for name in ("honest", "parity", "precision"):
+    for name in HONEST:
         assert report[f"planted-{name}"]["code"] == "accepted", report[f"planted-{name}"]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-import json
 import os
 from pathlib import Path
 
@@ -12,8 +10,7 @@ import pytest
 from hand_made import hand_made_files, hand_made_manifest, write_hand_made_bundle
 from lsts_edge.bundle import Bundle, write_bundle
 from lsts_edge.bundle import directory as bundle_module
-from lsts_edge.bundle.manifest import Manifest, TensorInfo
-from lsts_edge.errors import BundleError, DigestMismatch, FileUnwritable, ManifestError, OptionError
+from lsts_edge.errors import BundleError, DigestMismatch, FileUnwritable, OptionError
 
 
 def test_what_is_written_opens_and_reads_back(tmp_path: Path) -> None:
@@ -30,15 +27,8 @@ def test_two_writes_give_the_same_digest(tmp_path: Path) -> None:
     assert write_hand_made_bundle(tmp_path / "a").digest == write_hand_made_bundle(tmp_path / "b").digest
 
 
-def test_manifest_survives_json() -> None:
-    manifest = dataclasses.replace(hand_made_manifest(), files={})
-    assert Manifest.from_dict(json.loads(json.dumps(manifest.to_dict()))) == manifest
-
-
-def test_a_bundle_without_ir_is_as_it_was(tmp_path: Path) -> None:
-    """Its manifest has no word of IR: older versions read it, and the digests of older exports stay."""
+def test_without_ir_openvino_is_handed_the_onnx_bytes(tmp_path: Path) -> None:
     bundle = write_hand_made_bundle(tmp_path / "bundle")
-    assert b'"ir"' not in (bundle.path / "manifest.json").read_bytes()
     assert all(graph.ir == {} for graph in Bundle.open(bundle.path).manifest.graphs.values())
     assert bundle.model_for("openvino", "heavy") == bundle.graph_bytes("heavy")
     assert bundle.manifest.ir_bytes("heavy", "default") == 0
@@ -153,33 +143,3 @@ def test_what_a_killed_export_left_is_swept_by_the_next(tmp_path: Path) -> None:
     other.mkdir()
     write_hand_made_bundle(tmp_path / "bundle")
     assert sorted(os.listdir(tmp_path)) == [".other.partial-mine", "bundle"]
-
-
-def _broken(**changes: object) -> Manifest:
-    return dataclasses.replace(hand_made_manifest(), **changes)
-
-
-def test_contradictions_are_refused_when_a_manifest_is_made() -> None:
-    good = hand_made_manifest()
-    first, keyframe, propagated = (good.programs[kind] for kind in ("first", "keyframe", "propagated"))
-    head = good.graphs["head"]
-    wider = dataclasses.replace(head, inputs=(TensorInfo("task", "float32", (1, 4)),))
-    for changes, problem in (
-        ({"programs": {**good.programs, "first": first[1:]}}, "slot 'task'"),
-        ({"programs": {**good.programs, "first": first[:1]}}, "nothing writes boxes"),
-        ({"programs": {"first": propagated}}, "slot 'task'"),
-        ({"programs": {"keyframe": keyframe}}, "expected first"),
-        ({"programs": {}}, "expected first"),
-        ({"state": (*good.state, dataclasses.replace(good.state[0], name="age"))}, "nothing writes age"),
-        ({"state": (dataclasses.replace(good.state[0], name="image"),)}, "names of state"),
-        ({"graphs": {**good.graphs, "head": wider}}, r"float32 \[1, 4\]"),
-        ({"graphs": {"heavy": good.graphs["heavy"], "head": head}}, "graph 'blend'"),
-        ({"graphs": {**good.graphs, "blend": dataclasses.replace(head)}}, "a file of its own"),
-        ({"graphs": {**good.graphs, "head": dataclasses.replace(head, forms={"taps": "head.onnx"})}}, "forms"),
-        ({"graphs": {**good.graphs, "head": dataclasses.replace(head, parameters=-1)}}, "parameters"),
-        ({"classes": ()}, "classes"),
-        ({"classes": ("bird", "bird")}, "classes"),
-        ({"joined": {"first": first[:1]}}, "joined"),
-    ):
-        with pytest.raises(ManifestError, match=problem):
-            _broken(**changes)

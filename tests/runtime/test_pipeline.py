@@ -10,6 +10,7 @@ import pytest
 
 from hand_made import hand_made_files, hand_made_manifest
 from lsts_edge.bundle import Bundle, write_bundle
+from lsts_edge.bundle.manifest import PropagationInfo
 from lsts_edge.errors import DigestMismatch, OptionError, ProviderError, ShapeError, StateError
 from lsts_edge.runtime.pipeline import Pipeline
 
@@ -95,7 +96,13 @@ def test_a_file_changed_after_opening_is_not_loaded(hand_made_bundle: Path) -> N
 
 def test_a_per_frame_model_runs_its_one_program_on_every_frame(tmp_path: Path) -> None:
     manifest = hand_made_manifest()
-    alone = dataclasses.replace(manifest, programs={"first": manifest.programs["first"]}, state=())
+    alone = dataclasses.replace(
+        manifest,
+        programs={"first": manifest.programs["first"]},
+        state=(),
+        features=(),
+        propagation=PropagationInfo.only("every-frame", 1),
+    )
     pipeline = Pipeline(write_bundle(tmp_path / "bundle", alone, hand_made_files()))
     assert not pipeline.carries_memory
     for kind, value in (("first", 10), ("keyframe", 20), ("propagated", 30)):

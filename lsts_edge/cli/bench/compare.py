@@ -71,7 +71,7 @@ def command(
     run = RunSettings(
         segments=chosen["segments"],
         warmup_segments=chosen["warmup_segments"],
-        keyframe_interval=keyframe_interval or opened.manifest.keyframes.interval,
+        keyframe_interval=keyframe_interval or opened.manifest.keyframe_interval,
         seed=chosen["seed"],
     )
     lineup: dict[str, Any] = {
