@@ -14,6 +14,9 @@ from typing import Any
 from lsts_edge.bundle import Bundle
 from lsts_edge.errors import LstsEdgeError
 
+HANG_S = 60
+"""Processor seconds after which opening a file counts as hanging; the slowest attack was once seen to take 0.25."""
+
 ROOT = Path(__file__).resolve().parent.parent.parent
 
 
