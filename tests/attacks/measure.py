@@ -29,7 +29,7 @@ def in_new_process(module: str, *words: str) -> Any:
     """Run a module of the attacks in a process of its own; returns the JSON that it prints."""
     environment = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}"}
     command = [sys.executable, "-m", module, *words]
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=250)
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=1800)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 
