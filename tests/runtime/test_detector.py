@@ -179,7 +179,7 @@ class _Slow:
 
     def decide(self, info: FrameInfo) -> Decision:
         self.inside.set()
-        assert self.go.wait(10)
+        assert self.go.wait(60)
         return Decision(False, "late")
 
 
@@ -190,13 +190,13 @@ def test_two_threads_on_one_detector_are_refused(hand_made_bundle: Path) -> None
     results: list[Detections] = []
     thread = threading.Thread(target=lambda: results.append(detector.push(flat(2))))
     thread.start()
-    assert slow.inside.wait(10)
+    assert slow.inside.wait(60)
     with pytest.raises(StateConcurrent, match="share"):
         detector.push(flat(3))
     with pytest.raises(StateConcurrent, match="reset"):
         detector.reset()
     slow.go.set()
-    thread.join(10)
+    thread.join(60)
     assert [r.frame for r in results] == [1]
     assert detector.push(flat(3)).frame == 2
 
