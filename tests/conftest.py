@@ -53,7 +53,7 @@ def lsts_edge_command() -> Run:
     def run(*arguments: object, **options: object) -> subprocess.CompletedProcess[str]:
         environment = {**os.environ, "PYTHONPATH": str(ROOT)}
         words = [sys.executable, "-m", "lsts_edge", *map(str, arguments)]
-        return subprocess.run(words, capture_output=True, text=True, env=environment, timeout=120, **options)
+        return subprocess.run(words, capture_output=True, text=True, env=environment, timeout=250, **options)
 
     return run
 

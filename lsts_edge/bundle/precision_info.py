@@ -17,7 +17,8 @@ LowPrecision = Literal["fp16", "int8"]
 class PrecisionChoice:
     """One row of the table that precisions were chosen from; AP50 in 0..1, drops in AP50 points, both None ungated.
 
-    ``lowered`` names the graphs that are not float32, and what they are; ``drop_upper_points`` is the upper end of the
+    AP50 and its drop are the worst of all program sets, each against float32 in the same. ``lowered`` names the graphs
+    that are not float32, and what they are; ``drop_upper_points`` is the upper end of the
     paired 95 % interval over the gate's sequences.
     """
 
@@ -62,7 +63,7 @@ class PrecisionInfo:
         gate_held_out: whether the checkpoint states that it was not trained on them.
         max_drop_points: limit of the drop, in AP50 points.
         max_upper_points: limit of the upper end of the drop's interval.
-        engine: that AP50 and times were measured on; times are those of the split graphs.
+        engine: that times were measured on, those of the split graphs; AP50 also in OpenVINO where there is IR.
         torch_tensor_error: largest error of any tensor against torch, state carried.
         graph_ms: graph -> precision -> milliseconds.
         choices: the table.

@@ -165,7 +165,8 @@ def _plan(
             )
         return None
     from lsts_edge.model.checkpoint import held_out_sequences
-    from lsts_edge.publish.precision import MAX_DROP_POINTS, plan_precision
+    from lsts_edge.publish.gate import MAX_DROP_POINTS
+    from lsts_edge.publish.precision import plan_precision
 
     return plan_precision(
         mode,

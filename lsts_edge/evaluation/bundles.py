@@ -26,6 +26,7 @@ def run_bundle(
     provider: str = "cpu",
     threads: int | None = None,
     lsts_form: str | None = None,
+    joined: bool | None = None,
     report: Report | None = None,
 ) -> dict[int, ImageDetections]:
     """Detections of a bundle on every image, by image id.
@@ -38,6 +39,7 @@ def run_bundle(
         provider: of the runtime.
         threads: of the engine.
         lsts_form: of the bundle.
+        joined: run the joined graphs; None does so where the bundle has them.
         report: called with frames done and frames in all.
     """
     from lsts_edge.runtime.detector import Detector
@@ -51,6 +53,7 @@ def run_bundle(
         score_threshold=0.0,
         lsts_form=lsts_form,
         threads=threads,
+        joined=joined,
     ) as detector:
         for records in annotations.sequences().values():
             detector.reset("new-video")

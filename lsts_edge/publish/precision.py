@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-import statistics
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -16,46 +14,22 @@ from lsts_edge.bundle.draft import DraftBundle
 from lsts_edge.bundle.precision_info import LowPrecision, PrecisionChoice, PrecisionInfo
 from lsts_edge.errors import CheckFailed, OptionError
 from lsts_edge.evaluation.annotations import AnnotationSet, read_annotations
-from lsts_edge.evaluation.bundles import run_bundle
-from lsts_edge.evaluation.metrics import Matches, mean_ap, paired_difference, sequence_matches
 from lsts_edge.publish.calibration import CalibrationClips, Recording, record_feeds
+from lsts_edge.publish.gate import MAX_DROP_POINTS, MAX_UPPER_POINTS, Figures, Gate, Judge
+from lsts_edge.publish.graph_times import FrameTimes, GraphTimer, time_graphs
 from lsts_edge.runtime.engines.open import open_backend
 
 if TYPE_CHECKING:
     from lsts_edge.export.exporter import ExportedModel
 
-__all__ = ["MAX_UPPER_POINTS", "Gate", "PrecisionPlan", "choose_precision", "plan_precision"]
+__all__ = ["PrecisionPlan", "choose_precision", "plan_precision"]
 
-MAX_DROP_POINTS = 0.5
-MAX_UPPER_POINTS = 2.0
-"""Limit of the upper end of the drop's paired 95 % interval, in AP50 points."""
-
-MIN_SAVING = 0.01  # of a mean frame's time: less is not worth a graph's accuracy
-MIN_AP50 = 0.05  # of the float32 network: on a gate where it finds nothing no drop could be seen
 MAX_CALIBRATION_SEQUENCES = 8
-_TIMED_RUNS = 15
 
 Told = Callable[[str], None]
 Mode = Literal["fp16", "int8", "auto"]
 Lowered = Mapping[str, LowPrecision]  # graph -> what it is; others are float32
 Versions = dict[tuple[str, LowPrecision], bytes]  # graph and precision -> the graph in it, serialised
-
-
-@dataclass(frozen=True)
-class Gate:
-    """Annotated sequences that decide, and the limits.
-
-    Attributes:
-        truth: the sequences.
-        held_out: whether the checkpoint states that it was not trained on them.
-        max_drop_points: limit of the drop, in AP50 points.
-        max_upper_points: limit of the upper end of its interval.
-    """
-
-    truth: AnnotationSet
-    held_out: bool = False
-    max_drop_points: float = MAX_DROP_POINTS
-    max_upper_points: float = MAX_UPPER_POINTS
 
 
 @dataclass(frozen=True)
@@ -67,6 +41,8 @@ class PrecisionPlan:
     gate: Gate | None
     graphs: tuple[str, ...] = ()
     """Only these may become lower; none leaves it to the mode."""
+    timer: GraphTimer = time_graphs
+    """What times the graphs: the order in which ``auto`` tries them follows these times."""
 
 
 def plan_precision(
@@ -127,23 +103,36 @@ def plan_precision(
 
 
 def choose_precision(
-    exported: ExportedModel, plan: PrecisionPlan, *, form: str | None, threads: int | None = None, told: Told
+    exported: ExportedModel,
+    plan: PrecisionPlan,
+    *,
+    forms: Sequence[str] | None,
+    threads: int | None = None,
+    finish: Callable[[ExportedModel], ExportedModel] = lambda export: export,
+    prove: Callable[[ExportedModel], None] = lambda export: None,
+    told: Told,
 ) -> tuple[ExportedModel, PrecisionInfo]:
     """Lower the precision of what pays and passes.
 
     ``auto`` starts from float32 and takes graphs and precisions one by one, what saves most time first; a graph stays
-    lowered if the drop of all lowered graphs together is within the limits. ``int8`` and ``fp16`` take the graphs
-    that the plan names, without names every one but the head.
+    lowered if the drop of all lowered graphs together is within the limits in every program set of the files that
+    would be written. If the last of these choices is not proven it steps back to the one before, and so on; float32
+    needs no proof. ``int8`` and ``fp16`` take the graphs that the plan names, without names every one but the head.
 
     Args:
         exported: in float32; it has matched torch.
         plan: calibration, gate and mode.
-        form: LSTS form to run.
-        threads: of the engine, ONNX Runtime.
+        forms: LSTS forms to judge, the first of which is timed; None of a network without LSTS.
+        threads: of the engines.
+        finish: makes of an export what will be written, such as IR beside the graphs.
+        prove: raises ``CheckFailed`` if lowered graphs may not be written for another reason than AP50.
         told: of each step as it starts.
 
+    Returns:
+        The chosen export, finished, and how it was chosen.
+
     Raises:
-        CheckFailed: if one precision was asked for and its drop is beyond a limit.
+        CheckFailed: if one precision was asked for, and its drop is beyond a limit or it is not proven.
         OptionError: if this network lacks a graph that the plan names, or its float32 form finds too little on the
             gate for a drop to show.
     """
@@ -152,31 +141,37 @@ def choose_precision(
 
     split = _split(exported)
     names = _graphs_to_lower(plan.graphs, [name for name in QUANTIZABLE if name in split.manifest.graphs])
+    form = None if forms is None else forms[0]
     told(f"running {plan.clips.description} for the inputs of each graph")
     recording = record_feeds(_draft(split), plan.clips, form=form, threads=threads)
     versions = _lowered(split, names, plan.mode, recording, told)
     told("timing each graph in each precision")
-    clock = _Clock(split, versions, recording, form, threads)
-    judge = None if plan.gate is None else _Judge(plan.gate, form, threads, told)
+    backend = open_backend(threads=threads, custom_op=form == "custom")
+    graph_ms = plan.timer(backend, _to_time(split, versions, form), recording.feeds)
+    times = FrameTimes(graph_ms, split.manifest)
+    gate = plan.gate
+    judge = None if gate is None else Judge(gate, forms, threads, told)
     rows: list[PrecisionChoice] = []
 
+    def build(lowered: Lowered) -> ExportedModel:
+        return finish(with_lowered(exported, {name: (kind, versions[name, kind]) for name, kind in lowered.items()}))
+
     def measure(lowered: Lowered) -> PrecisionChoice:
-        candidate = with_lowered(split, {name: (kind, versions[name, kind]) for name, kind in lowered.items()})
-        figures = Figures() if judge is None else judge.measure(_draft(candidate), lowered)
-        keyframe_ms, propagated_ms = clock.frame_ms(lowered)
+        figures = Figures() if judge is None else judge.measure(_draft(build(lowered)), lowered)
+        if not figures.passed and plan.mode != "auto":
+            assert gate is not None
+            raise _beyond(figures, gate, plan.mode)
+        keyframe_ms, propagated_ms = times.frame_ms(lowered)
         rows.append(PrecisionChoice(lowered, *figures[:3], keyframe_ms, propagated_ms, figures.passed, chosen=False))
         return rows[-1]
 
     chosen = measure({})
     if plan.mode == "auto":
-        chosen = _search(measure, chosen, clock.paying(tuple(versions)))
+        chosen = _search(measure, chosen, times.paying(tuple(versions)))
     else:
         chosen = measure({name: kind for name, kind in versions if name != "head" or plan.graphs})
-        if not chosen.passed:
-            assert plan.gate is not None
-            raise _beyond(chosen, plan.gate, f"the {plan.mode} graphs")
+    result, chosen = _proven(rows, chosen, build, prove, step_back=plan.mode == "auto", told=told)
     told(f"chosen: {chosen.words}")
-    gate = plan.gate
     info = PrecisionInfo(
         mode=plan.mode,
         calibration=plan.clips.description,
@@ -186,29 +181,39 @@ def choose_precision(
         gate_held_out=gate is not None and gate.held_out,
         max_drop_points=MAX_DROP_POINTS if gate is None else gate.max_drop_points,
         max_upper_points=MAX_UPPER_POINTS if gate is None else gate.max_upper_points,
-        engine=clock.engine,
+        engine=f"{backend.name} {backend.version}, {threads or 'all'} threads",
         torch_tensor_error=0.0,
-        graph_ms=clock.ms,
+        graph_ms=graph_ms,
         choices=tuple(dataclasses.replace(row, chosen=row is chosen) for row in rows),
     )
-    result = with_lowered(exported, {name: (kind, versions[name, kind]) for name, kind in chosen.lowered.items()})
-    if judge is not None and chosen.lowered:
-        told("measuring the files to be written once more")
-        figures = judge.measure(_draft(result), chosen.lowered)
-        if not figures.passed:
-            again = dataclasses.replace(chosen, ap50=figures.ap50, drop_points=figures.drop_points,
-                                        drop_upper_points=figures.drop_upper_points)  # fmt: skip
-            raise _beyond(again, judge.gate, "the files to be written")
     return result, info
 
 
-class Figures(NamedTuple):
-    """AP50 on the gate, its drop and the upper end of the drop in points, and whether both are within the limits."""
-
-    ap50: float | None = None
-    drop_points: float | None = None
-    drop_upper_points: float | None = None
-    passed: bool = True
+def _proven(
+    rows: list[PrecisionChoice],
+    chosen: PrecisionChoice,
+    build: Callable[[Lowered], ExportedModel],
+    prove: Callable[[ExportedModel], None],
+    *,
+    step_back: bool,
+    told: Told,
+) -> tuple[ExportedModel, PrecisionChoice]:
+    """The chosen export, or the best before it that is proven; the search kept each for being faster than the last."""
+    while True:
+        result = build(chosen.lowered)
+        if not chosen.lowered:
+            return result, chosen
+        try:
+            prove(result)
+        except CheckFailed as error:
+            if not step_back:
+                raise
+            told(f"{chosen.words}: refused, {error}")
+            at = next(index for index, row in enumerate(rows) if row is chosen)
+            rows[at] = dataclasses.replace(chosen, passed=False)
+            chosen = next(row for row in reversed(rows[:at]) if row.passed)
+        else:
+            return result, chosen
 
 
 def _lowered(split: ExportedModel, names: Sequence[str], mode: Mode, recording: Recording, told: Told) -> Versions:
@@ -246,97 +251,15 @@ def _search(
     return chosen
 
 
-class _Judge:
-    """Measures AP50 on the gate; the first measurement is what later ones are compared with."""
-
-    def __init__(self, gate: Gate, form: str | None, threads: int | None, told: Told) -> None:
-        self.gate = gate
-        self._form, self._threads, self._told = form, threads, told
-        self._base: list[list[Matches]] | None = None
-
-    def measure(self, bundle: DraftBundle, lowered: Lowered) -> Figures:
-        """Run the bundle over the gate's sequences."""
-        gate = self.gate
-        which = ", ".join(f"{kind} {name}" for name, kind in lowered.items()) or "float32"
-        self._told(f"AP50 of {which} on {len(gate.truth.images)} images")
-        found = run_bundle(
-            bundle,
-            gate.truth,
-            keyframe_interval=bundle.manifest.keyframe_interval,
-            threads=self._threads,
-            lsts_form=self._form,
-        )
-        matches = list(sequence_matches(gate.truth, found, 0.5).values())
-        ap50 = mean_ap(matches)
-        if self._base is None:
-            self._base = matches
-            if not ap50 >= MIN_AP50:
-                raise OptionError(
-                    f"gate {gate.truth.path.name}",
-                    got=f"AP50 {ap50:.3f} of the float32 network",
-                    expected=f"at least {MIN_AP50}: otherwise no drop could be seen",
-                    fix="Choose sequences that show the model's classes.",
-                )
-        paired = paired_difference(self._base, matches)
-        drop, upper = round(100 * paired["difference"], 2), round(100 * paired["high"], 2)
-        passed = drop <= gate.max_drop_points and upper <= gate.max_upper_points
-        self._told(
-            f"AP50 {ap50:.3f}, drop {drop:.2f} points, at most {upper:.2f} with 95 %: {'kept' if passed else 'refused'}"
-        )
-        return Figures(round(ap50, 4), drop, upper, passed)
-
-
-class _Clock:
-    """Median time of every graph in every precision, from which the time of any choice is a sum.
-
-    Attributes:
-        engine: what it ran on.
-        ms: graph -> precision -> milliseconds.
-    """
-
-    def __init__(
-        self,
-        split: ExportedModel,
-        lowered: Versions,
-        recording: Recording,
-        form: str | None,
-        threads: int | None,
-    ) -> None:
-        backend = open_backend(threads=threads, custom_op=form == "custom")
-        self.engine = f"{backend.name} {backend.version}, {threads or 'all'} threads"
-        self._programs, self._interval = split.manifest.programs, split.manifest.keyframe_interval
-        bundle = _draft(split)
-        self.ms: dict[str, dict[str, float]] = {}
-        for name in split.manifest.graphs:
-            versions = {"fp32": bundle.graph_bytes(name, form or "default")}
-            versions |= {kind: content for (graph, kind), content in lowered.items() if graph == name}
-            sessions = {which: backend.load(content, name) for which, content in versions.items()}
-            feeds = recording.feeds[name]
-            times: dict[str, list[float]] = {which: [] for which in sessions}
-            for run in range(_TIMED_RUNS + 2):  # the first two warm up
-                for which, session in sessions.items():  # taking turns, so that a busy moment meets all
-                    begin = time.perf_counter()
-                    session.run(feeds[run % len(feeds)])
-                    times[which].append(1e3 * (time.perf_counter() - begin))
-            self.ms[name] = {which: round(statistics.median(values[2:]), 4) for which, values in times.items()}
-
-    def frame_ms(self, lowered: Lowered) -> tuple[float, float]:
-        """Milliseconds of a keyframe and of a propagated frame with these graphs lowered."""
-        kinds = ("keyframe", "propagated") if "keyframe" in self._programs else ("first", "first")
-        sums = [
-            sum(self.ms[step.graph][lowered.get(step.graph, "fp32")] for step in self._programs[kind]) for kind in kinds
-        ]
-        return round(sums[0], 3), round(sums[1], 3)
-
-    def paying(self, versions: Sequence[tuple[str, LowPrecision]]) -> list[tuple[str, LowPrecision]]:
-        """What saves at least ``MIN_SAVING`` of a mean frame, the largest saving first."""
-        whole = self._mean_ms({})
-        saving = {(name, kind): whole - self._mean_ms({name: kind}) for name, kind in versions}
-        return sorted((key for key in versions if saving[key] >= MIN_SAVING * whole), key=lambda key: -saving[key])
-
-    def _mean_ms(self, lowered: Lowered) -> float:
-        keyframe_ms, propagated_ms = self.frame_ms(lowered)
-        return (keyframe_ms + (self._interval - 1) * propagated_ms) / self._interval
+def _to_time(split: ExportedModel, versions: Versions, form: str | None) -> dict[str, dict[str, bytes]]:
+    """Graph -> precision -> serialised graph, float32 first."""
+    bundle = _draft(split)
+    found: dict[str, dict[str, bytes]] = {
+        name: {"fp32": bundle.graph_bytes(name, form or "default")} for name in split.manifest.graphs
+    }
+    for (name, kind), content in versions.items():
+        found[name][kind] = content
+    return found
 
 
 def _gate_of(
@@ -391,10 +314,11 @@ def _refuse_overlap(shared: set[str]) -> None:
         )
 
 
-def _beyond(row: PrecisionChoice, gate: Gate, what: str) -> CheckFailed:
+def _beyond(figures: Figures, gate: Gate, mode: Mode) -> CheckFailed:
     return CheckFailed(
-        f"AP50 of {what} on {gate.truth.path.name}",
-        got=f"{row.ap50:.3f}, a drop of {row.drop_points:.2f} points, at most {row.drop_upper_points:.2f} with 95 %",
+        f"AP50 of the {mode} graphs ({figures.where}) on {gate.truth.path.name}",
+        got=f"{figures.ap50:.3f}, a drop of {figures.drop_points:.2f} points, "
+        f"at most {figures.drop_upper_points:.2f} with 95 %",
         expected=f"at most {gate.max_drop_points:g} and {gate.max_upper_points:g} points",
         fix="Use --precision auto, which leaves the graphs that lose too much in float32, or other clips.",
     )

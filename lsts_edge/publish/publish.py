@@ -60,8 +60,8 @@ def publish(
 ) -> Published:
     """Export a network, compare every program with torch, and write the bundle if all agree.
 
-    With a plan for lower precisions, the float32 graphs must agree first; then the plan's limits decide, and the
-    recording holds what the lowered programs give.
+    With a plan for lower precisions, the float32 graphs must agree first; then the plan's limits decide (``auto`` takes
+    the best that passes them), and the recording holds what the lowered programs give.
 
     Args:
         network: in evaluation mode, on the CPU.
@@ -77,7 +77,8 @@ def publish(
         progress: told of each step as it starts.
 
     Raises:
-        CheckFailed: if the graphs and torch disagree, or AP50 falls below the plan's floor; nothing is written.
+        CheckFailed: if the graphs and torch disagree, or one precision was asked for and falls below the plan's floor;
+            nothing is written.
         ExportError: if a part has no ONNX form, or no IR where that is asked for.
         FileUnwritable: if the path is taken or cannot be written.
         ProviderMissing: if IR is asked for and OpenVINO is not installed.
@@ -116,26 +117,31 @@ def publish(
         check_parity(reports[-1])
     seconds["verify"] = time.perf_counter() - begin
 
+    def finish(export: ExportedModel) -> ExportedModel:
+        if openvino:
+            progress("converting to OpenVINO IR")
+        return with_ir(export) if openvino else export
+
     begin = time.perf_counter()
     if precision is not None:
         from lsts_edge.publish.precision import choose_precision
 
-        exported, info = choose_precision(
-            exported, precision, form=None if checked is None else checked[0], told=progress
-        )
+        proofs: list[_Proof] = []  # the last is that of the choice
+
+        def prove(lowered: ExportedModel) -> None:
+            progress(f"recording {frames} frames of the lowered graphs, and comparing engines and torch")
+            proofs.append(_prove_lowered(network, lowered, root, frames, checked))
+
+        exported, info = choose_precision(exported, precision, forms=checked, finish=finish, prove=prove, told=progress)
+        if info.chosen.lowered:
+            reports, recorder = proofs[-1].reports, proofs[-1].recorder
+            info = dataclasses.replace(info, torch_tensor_error=proofs[-1].torch_tensor_error)
         exported = dataclasses.replace(exported, manifest=dataclasses.replace(exported.manifest, precision=info))
-    if openvino:
-        progress("converting to OpenVINO IR")
-        exported = with_ir(exported)
+    else:
+        exported = finish(exported)
     manifest = exported.manifest
     ir_reports: list[ParityReport] = []
-    if manifest.precision is not None and manifest.precision.chosen.lowered:
-        recorder = GoldenRecorder(size.height_px, size.width_px, CLIP_SEED)
-        progress(f"recording {frames} frames of the lowered graphs, and comparing engines and torch")
-        reports, error = _lowered_parity(network, exported, root, frames, checked, recorder)
-        info = dataclasses.replace(manifest.precision, torch_tensor_error=error)
-        manifest = dataclasses.replace(manifest, precision=info)
-    elif openvino:
+    if openvino and not (manifest.precision is not None and manifest.precision.chosen.lowered):
         draft = DraftBundle.of(root, manifest, exported.files)
         ir_forms = tuple(form for form in checked or () if form != "custom") or None
         for clip in clips:
@@ -167,18 +173,23 @@ def publish(
     return Published(bundle, (*reports, *ir_reports), seconds)
 
 
-def _lowered_parity(
-    network: VideoNetwork,
-    exported: ExportedModel,
-    root: Path,
-    frames: int,
-    forms: tuple[str, ...] | None,
-    recorder: GoldenRecorder,
-) -> tuple[list[ParityReport], float]:
+@dataclass(frozen=True)
+class _Proof:
+    """Lowered graphs that every engine here computes: comparisons, the recording, the largest error against torch."""
+
+    reports: list[ParityReport]
+    recorder: GoldenRecorder
+    torch_tensor_error: float
+
+
+def _prove_lowered(
+    network: VideoNetwork, exported: ExportedModel, root: Path, frames: int, forms: tuple[str, ...] | None
+) -> _Proof:
     """Record the lowered programs, compare every engine here with them, and measure how far they are from torch."""
     manifest = exported.manifest
     draft = DraftBundle.of(root, manifest, exported.files)
     size, interval = manifest.input, parity_interval(manifest, frames)
+    recorder = GoldenRecorder(size.height_px, size.width_px, CLIP_SEED)
     images = list(clip_images(frames, size.height_px, size.width_px))
     form = None if forms is None else forms[0]
     reports = [verify_bundle(draft, EngineReference(draft, images, interval, form, recorder), forms=forms)]
@@ -195,4 +206,4 @@ def _lowered_parity(
         raise CheckFailed(
             "lowered graphs", got=f"tensor error {error}", expected="finite tensors", fix="Calibrate on other clips."
         )
-    return reports, float(f"{error:.3g}")
+    return _Proof(reports, recorder, float(f"{error:.3g}"))

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-import random
 import resource
 import shutil
 import signal
 import sys
 import tempfile
-import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -21,7 +19,6 @@ from hand_made import field, hand_made_files, hand_made_manifest, head_model, te
 from lsts_edge.bundle import Bundle, write_bundle
 from lsts_edge.errors import LstsEdgeError
 
-SEED = 20_210
 LARGE_BYTES = 1 << 20
 NOBODY = 65_534
 
@@ -47,42 +44,57 @@ def write_plainly(path: Path, marker: float) -> None:
             target.write_bytes(file.read_bytes())
 
 
-def kill_at_random_moments(folder: Path, write: Callable[[Path, float], None], count: int) -> Counter[str]:
-    """Kill ``count`` writers, half of them overwriting a bundle; tell what stands at the path afterwards."""
-    chooser = random.Random(SEED)
+def kill_at_system_calls(folder: Path, write: Callable[[Path, float], None], count: int) -> Counter[str]:
+    """Kill ``count`` writers, half of them overwriting a bundle; tell what stands at the path afterwards.
+
+    Each is killed before another of the calls that it makes to the system, first to last evenly spread, and the last
+    after all of them: drawn from a clock, the moments would gather wherever the machine is slow.
+    """
     digests = {}
     for marker in (1.0, 2.0):
         digests[write_bundle(folder / f"source-{marker}", hand_made_manifest(), contents(marker)).digest] = str(marker)
-    whole_s = max(_undisturbed_s(folder / f"timing-{index}", write) for index in range(3))
     found: Counter[str] = Counter()
-    for index in range(count):
-        path = folder / f"bundle-{index % 2}"
-        if index % 2 == 0:
-            shutil.rmtree(path, ignore_errors=True)
-        elif not path.exists():
-            write(path, 1.0)
-        child = os.fork()
-        if child == 0:
-            write(path, 2.0)
-            os._exit(0)
-        time.sleep(chooser.uniform(0, 1.2 * whole_s))
-        os.kill(child, signal.SIGKILL)
-        os.waitpid(child, 0)
-        found["overwrite " * (index % 2) + _state(path, digests)] += 1
-        if index % 2 == 1:
-            shutil.rmtree(path, ignore_errors=True)
+    for overwriting in (False, True):
+        path = folder / f"bundle-{overwriting}"
+        for index in range(count // 2):
+            write(path, 1.0)  # works again, and takes away what the killed one left
+            if not overwriting:
+                shutil.rmtree(path)
+            if index == 0:
+                calls = _write_and_die(folder / "counted", write, None)  # the second time it overwrites
+            _write_and_die(path, write, 1 + index * calls // (count // 2 - 1))
+            found["overwrite " * overwriting + _state(path, digests)] += 1
+        write(path, 1.0)
     return found
 
 
-def _undisturbed_s(path: Path, write: Callable[[Path, float], None]) -> float:
-    """How long a writer lives that nobody kills: a new process takes longer over its first steps than this one."""
-    begin = time.perf_counter()
+def _write_and_die(path: Path, write: Callable[[Path, float], None], fatal: int | None) -> int:
+    """Write in a process of its own that is killed before system call ``fatal``; returns how many calls it made."""
+    reader, writer = os.pipe()
     child = os.fork()
     if child == 0:
-        write(path, 1.0)
+        made = 0
+
+        def count(frame: object, event: str, function: object) -> None:
+            nonlocal made
+            if event != "c_call":
+                return
+            module = getattr(function, "__module__", None) or type(getattr(function, "__self__", None)).__module__
+            if module in ("posix", "_io") and getattr(function, "__name__", "") not in ("fspath", "_path_normpath"):
+                made += 1
+                if made == fatal:
+                    os.kill(os.getpid(), signal.SIGKILL)
+
+        sys.setprofile(count)
+        write(path, 2.0)
+        sys.setprofile(None)
+        os.write(writer, str(made).encode())
         os._exit(0)
+    os.close(writer)
+    with open(reader) as answer:
+        told = answer.read()
     os.waitpid(child, 0)
-    return time.perf_counter() - begin
+    return int(told or 0)
 
 
 def fill_up(folder: Path, limits: list[int]) -> list[dict[str, object]]:
@@ -166,4 +178,4 @@ if __name__ == "__main__":
         print(json.dumps(fill_up(where, sizes)))
     else:
         writers = {"well": write_well, "plainly": write_plainly}
-        print(json.dumps(kill_at_random_moments(where, writers[mode], number)))
+        print(json.dumps(kill_at_system_calls(where, writers[mode], number)))

@@ -15,19 +15,18 @@ def _run(mode: str, folder: Path, count: int) -> dict[str, int]:
 
 def _check(found: dict[str, int], count: int) -> None:
     assert sum(found.values()) == count
-    assert set(found) <= {"nothing", "2.0", "overwrite 1.0", "overwrite 2.0"}, found
-    assert len(found) >= 3, f"the kills did not spread: {found}"
+    assert set(found) == {"nothing", "2.0", "overwrite 1.0", "overwrite 2.0"}, found
 
 
-def test_killed_at_random_moments(tmp_path: Path) -> None:
-    _check(_run("well", tmp_path, 60), 60)
-    assert len([name for name in os.listdir(tmp_path) if ".partial-" in name]) <= 2
+def test_killed_at_calls_from_first_to_last(tmp_path: Path) -> None:
+    _check(_run("well", tmp_path, 40), 40)
+    assert not [name for name in os.listdir(tmp_path) if ".partial-" in name]
 
 
 @pytest.mark.slow
 @pytest.mark.strict
-def test_killed_at_many_random_moments(tmp_path: Path) -> None:
-    _check(_run("well", tmp_path, 400), 400)
+def test_killed_at_every_call(tmp_path: Path) -> None:
+    _check(_run("well", tmp_path, 330), 330)
 
 
 def test_planted_fault_a_plain_writer_leaves_halves(tmp_path: Path) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,8 @@ import numpy as np
 import pytest
 
 pytest.importorskip("onnx")
+
+from planted_time import PlantedTime, plant_time
 
 from lsts_edge.benchmarks.compare import Entry, RunSettings, run_comparison, summarize_entry, time_segments
 from lsts_edge.benchmarks.contestants import METHODS, SharedSessions, bundle_contestant
@@ -132,8 +133,8 @@ class Timed:
 
     graphs_ms: Mapping[str, float] = {}
 
-    def __init__(self, key_ms: float, other_ms: float, propagates: bool = True) -> None:
-        self.propagates = propagates
+    def __init__(self, clock: PlantedTime, key_ms: float, other_ms: float, propagates: bool = True) -> None:
+        self._clock, self.propagates = clock, propagates
         self._times = (key_ms, other_ms)
         self.seen: list[bool] = []
 
@@ -145,15 +146,16 @@ class Timed:
 
     def infer(self, prepared: Any, keyframe: bool) -> None:
         self.seen.append(keyframe)
-        time.sleep(self._times[0 if keyframe or not self.propagates else 1] / 1e3)
+        self._clock.sleep(self._times[0 if keyframe or not self.propagates else 1] / 1e3)
 
     def finish(self, raw: Any, geometry: Geometry) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         return np.zeros((2, 4)), np.zeros(2), np.zeros(2)
 
 
-def test_known_times_give_the_known_ratio() -> None:
+def test_known_times_give_the_known_ratio(monkeypatch: pytest.MonkeyPatch) -> None:
     """Per frame 20 ms each; ours 20 + 4 x 5 ms an interval of five, two intervals a segment: 200 / 80 = 2.5."""
-    slow, fast = Timed(20.0, 20.0, propagates=False), Timed(20.0, 5.0)
+    clock = plant_time(monkeypatch, "lsts_edge.benchmarks.compare")
+    slow, fast = Timed(clock, 20.0, 20.0, propagates=False), Timed(clock, 20.0, 5.0)
     labels = {"method": "per-frame", "precision": "fp32"}
     entries = [Entry("slow", slow, labels), Entry("fast", fast, {"method": "lsts", "precision": "fp32"}, "slow")]
     settings = RunSettings(segments=6, warmup_segments=1, keyframe_interval=5)
@@ -161,7 +163,7 @@ def test_known_times_give_the_known_ratio() -> None:
     assert settings.frames_per_segment == 10 and RunSettings(keyframe_interval=3).frames_per_segment == 12
     assert fast.seen == [True, False, False, False, False] * 2 * 7
     row = summarize_entry(entries[1], times, "slow")
-    assert row["model"]["ratio_same_engine"]["median"] == pytest.approx(2.5, rel=0.25)
+    assert row["model"]["ratio_same_engine"]["median"] == pytest.approx(2.5)
     assert row["model"]["ratio_same_engine"]["n"] == 6
     assert row["model"]["keyframe"]["n"] == 12
     assert row["model"]["propagated"]["n"] == 48

