@@ -11,11 +11,13 @@ import os
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import cast
 
 import torch
 from torch import nn
 
 from lsts_edge.errors import TrainingError
+from lsts_edge.model.interfaces import Backbone
 from lsts_edge.model.network import VideoNetwork
 from lsts_edge.train.augment import Batch, draw_batch
 from lsts_edge.train.fold import FoldedConv2d, fold_batch_norm, unfold_batch_norm
@@ -200,9 +202,11 @@ class Trainer:
     def _make_optimizer(self, phase: str) -> torch.optim.Optimizer:
         """Parameter groups of a phase; parts that do not train lose their gradient."""
         options = self.options
+        backbone = cast(Backbone, self.network.backbone)
+        low, new = ({id(p) for p in own} for own in (backbone.low_parameters(), backbone.new_parameters()))
         groups: dict[str, list[nn.Parameter]] = {"new": [], "pretrained": [], "offsets": []}
         for name, parameter in self.network.named_parameters():
-            group = self._group(name, phase)
+            group = self._group(name, phase, is_low=id(parameter) in low, is_new=id(parameter) in new)
             module = self.network.get_submodule(name.rsplit(".", 1)[0])
             if isinstance(module, FoldedConv2d) and module.groups > 1 and not options.train_depthwise:
                 group = group if name.endswith("bias") else None
@@ -229,14 +233,11 @@ class Trainer:
             ]
         )
 
-    def _group(self, name: str, phase: str) -> str | None:
-        low = name.startswith(("backbone.stem", "backbone.bn_stem", "backbone.low_blocks", "backbone.conv1"))
-        if low:
-            return "pretrained" if self.options.train_low else None
+    def _group(self, name: str, phase: str, *, is_low: bool, is_new: bool) -> str | None:
+        """The optimiser's group of a parameter in a phase; None where it stays as it is."""
         if name.startswith("backbone."):
-            if phase == "video" and not self.options.heavy_in_video:
-                return None
-            return "new" if name.startswith("backbone.feature.") else "pretrained"
+            trained = self.options.train_low if is_low else phase == "detector" or self.options.heavy_in_video
+            return ("new" if is_new else "pretrained") if trained else None
         if name.startswith("head."):
             return "new" if phase == "detector" or self.options.heavy_in_video else "pretrained"
         if phase == "detector":

@@ -82,6 +82,19 @@ def test_video_phase_leaves_the_heavy_path_alone(store: ImageStore):
     assert trained and not any(name.startswith("backbone.") for name in trained)
 
 
+@pytest.mark.parametrize(("train_low", "left_alone"), [(False, {"conv1", "bn1", "conv2", "conv3"}), (True, set())])
+def test_the_low_part_is_what_the_backbone_says(store: ImageStore, train_low: bool, left_alone: set[str]):
+    """Not what its parameters are called: the low part of ``tiny`` is ``conv1`` to ``conv3``."""
+    network = build_network(get_preset("lsts-tiny"), seed=0)
+    options = dataclasses.replace(SHORT, train_low=train_low)
+    optimizer = Trainer(network, store, options, torch.device("cpu"))._make_optimizer("detector")
+    backbone = dict(network.backbone.named_parameters())
+    assert {name.split(".")[0] for name, p in backbone.items() if not p.requires_grad} == left_alone
+    rates = {id(p): group["full"] for group in optimizer.param_groups for p in group["params"]}
+    assert rates[id(backbone["feature.weight"])] == options.learning_rate
+    assert rates[id(backbone["conv4.weight"])] == options.backbone_rate
+
+
 def test_a_seed_fixes_every_weight(store: ImageStore):
     assert same(train(store, SHORT), train(store, SHORT))
     assert not same(train(store, SHORT), train(store, dataclasses.replace(SHORT, seed=1)))
