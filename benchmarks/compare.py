@@ -15,10 +15,10 @@ import numpy as np
 
 from lsts_edge.benchmarks.conditions import ConditionsRecorder
 from lsts_edge.benchmarks.contestants import Contestant
-from lsts_edge.benchmarks.frames import frames_per_second
+from lsts_edge.benchmarks.frame_times import frames_per_second
 from lsts_edge.benchmarks.harness import paired_ratio, summarize
 from lsts_edge.benchmarks.results import new_result
-from lsts_edge.benchmarks.video_loop import Clip
+from lsts_edge.benchmarks.timed_clip import Clip
 from lsts_edge.errors import OptionError
 from lsts_edge.statistics import nearest_rank
 

@@ -17,9 +17,9 @@ from lsts_edge.benchmarks.cold_start import cold_start
 from lsts_edge.benchmarks.conditions import ConditionsRecorder, reset_peak_rss
 from lsts_edge.benchmarks.encoded_clip import encode_clip, parse_size
 from lsts_edge.benchmarks.energy import open_energy_meter
-from lsts_edge.benchmarks.frames import FrameTime, paced_misses, stage_split, summarize_frames
+from lsts_edge.benchmarks.frame_times import FrameTime, paced_misses, stage_split, summarize_frames
 from lsts_edge.benchmarks.results import bundle_facts, new_result
-from lsts_edge.benchmarks.video_loop import Clip, Output, run_clip
+from lsts_edge.benchmarks.timed_clip import Clip, Output, run_clip
 from lsts_edge.bundle import Bundle
 from lsts_edge.bundle.manifest import Manifest, Step
 from lsts_edge.errors import OptionError

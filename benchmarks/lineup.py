@@ -14,7 +14,7 @@ from lsts_edge.benchmarks.compare import Entry, Progress, RunSettings, run_compa
 from lsts_edge.benchmarks.contestants import METHODS, PeerContestant, SharedSessions, bundle_contestant
 from lsts_edge.benchmarks.peers import NanoDetPlus, YoloxNano
 from lsts_edge.benchmarks.results import bundle_facts, precision_label
-from lsts_edge.benchmarks.video_loop import Clip
+from lsts_edge.benchmarks.timed_clip import Clip
 from lsts_edge.bundle import Bundle
 from lsts_edge.errors import OpLibraryError, OptionError
 from lsts_edge.runtime.engines.interface import BACKENDS, Backend

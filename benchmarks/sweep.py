@@ -12,10 +12,10 @@ from typing import Any
 
 from lsts_edge.benchmarks.conditions import ConditionsRecorder
 from lsts_edge.benchmarks.energy import EnergyMeter, open_energy_meter
-from lsts_edge.benchmarks.frames import frames_per_second
+from lsts_edge.benchmarks.frame_times import frames_per_second
 from lsts_edge.benchmarks.harness import paired_ratio, summarize
 from lsts_edge.benchmarks.results import bundle_facts, new_result
-from lsts_edge.benchmarks.video_loop import Clip
+from lsts_edge.benchmarks.timed_clip import Clip
 from lsts_edge.bundle import Bundle
 from lsts_edge.errors import OptionError
 from lsts_edge.runtime import Detector

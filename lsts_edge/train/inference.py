@@ -12,11 +12,11 @@ from lsts_edge.errors import OptionError
 from lsts_edge.evaluation.annotations import AnnotationSet, ImageRecord
 from lsts_edge.evaluation.bundles import from_inclusive, read_image
 from lsts_edge.evaluation.metrics import ImageDetections
-from lsts_edge.model.loop import VideoLoop
 from lsts_edge.model.network import Normalize, VideoNetwork
+from lsts_edge.model.video_loop import VideoLoop
 from lsts_edge.runtime.preprocess import Preprocessor
-from lsts_edge.train.fold import fold_batch_norm
-from lsts_edge.train.memory import keep_freed_memory
+from lsts_edge.train.absorb import absorb_batch_norms
+from lsts_edge.train.allocator import keep_freed_pages
 
 __all__ = ["run_checkpoint"]
 
@@ -54,8 +54,8 @@ def run_checkpoint(
         raise OptionError("evaluation", got=got, expected="both >= 1", fix="Correct them.")
     if threads is not None:
         torch.set_num_threads(threads)
-    keep_freed_memory()
-    fold_batch_norm(network.backbone)
+    keep_freed_pages()
+    absorb_batch_norms(network.backbone)
     place = torch.device(device)
     network = network.to(place, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
     normalize = Normalize(network.preset.input).to(place)

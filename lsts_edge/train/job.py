@@ -20,7 +20,7 @@ from lsts_edge.model import VideoNetwork, build_network
 from lsts_edge.model.checkpoint import load_checkpoint, save_checkpoint
 from lsts_edge.model.imagenet import load_imagenet_backbone
 from lsts_edge.presets import ModelPreset, get_preset
-from lsts_edge.train.memory import keep_freed_memory
+from lsts_edge.train.allocator import keep_freed_pages
 from lsts_edge.train.options import TrainOptions
 from lsts_edge.train.store import ImageStore
 from lsts_edge.train.trainer import Progress, Trainer
@@ -66,7 +66,7 @@ def run_job(job: TrainJob, say: Callable[[str], None]) -> Path:
     if job.threads is not None:
         torch.set_num_threads(job.threads)
     if device.type == "cpu":
-        keep_freed_memory()
+        keep_freed_pages()
     output = Path(job.output)
     try:
         output.parent.mkdir(parents=True, exist_ok=True)

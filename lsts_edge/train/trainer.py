@@ -19,8 +19,8 @@ from torch import nn
 from lsts_edge.errors import TrainingError
 from lsts_edge.model.interfaces import Backbone
 from lsts_edge.model.network import VideoNetwork
+from lsts_edge.train.absorb import AbsorbedConv2d, absorb_batch_norms, release_batch_norms
 from lsts_edge.train.augment import Batch, draw_batch
-from lsts_edge.train.fold import FoldedConv2d, fold_batch_norm, unfold_batch_norm
 from lsts_edge.train.losses import DetectionLoss, Truth
 from lsts_edge.train.options import TrainOptions
 from lsts_edge.train.store import ImageStore
@@ -73,7 +73,7 @@ class Trainer:
         self.options = options
         self.device = device
         self.preset = network.preset
-        fold_batch_norm(network.backbone)
+        absorb_batch_norms(network.backbone)
         self.network = network.to(device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
         self.store = store.to(device)
         self.average = copy.deepcopy(self.network).requires_grad_(False)
@@ -127,7 +127,7 @@ class Trainer:
         """A copy of the weights to save: averaged if ``ema`` is on, batch norms in place, on the CPU."""
         source = self.average if self.options.ema else self.network
         result = copy.deepcopy(source).to("cpu", memory_format=torch.contiguous_format)
-        unfold_batch_norm(result.backbone)
+        release_batch_norms(result.backbone)
         return result.eval().requires_grad_(True)  # type: ignore[no-any-return]
 
     def _train_step(self, phase: str) -> dict[str, float]:
@@ -208,7 +208,7 @@ class Trainer:
         for name, parameter in self.network.named_parameters():
             group = self._group(name, phase, is_low=id(parameter) in low, is_new=id(parameter) in new)
             module = self.network.get_submodule(name.rsplit(".", 1)[0])
-            if isinstance(module, FoldedConv2d) and module.groups > 1 and not options.train_depthwise:
+            if isinstance(module, AbsorbedConv2d) and module.groups > 1 and not options.train_depthwise:
                 group = group if name.endswith("bias") else None
             if name == "lsts.offsets" and self.preset.lsts is not None and not self.preset.lsts.learn_offsets:
                 group = None

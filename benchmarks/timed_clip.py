@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lsts_edge.benchmarks.frames import FrameTime
+from lsts_edge.benchmarks.frame_times import FrameTime
 from lsts_edge.clips import moving_clip
 from lsts_edge.errors import OptionError
 from lsts_edge.runtime import Detections, Detector
