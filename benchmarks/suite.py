@@ -7,12 +7,13 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from lsts_edge.benchmarks.encoded_clip import clip_name, encode_clip
 from lsts_edge.errors import CheckFailed, FileUnwritable
+from lsts_edge.progress import Progress, silent
 from lsts_edge.runtime.engines.interface import BACKENDS
 
 __all__ = ["SuiteCommand", "SuiteOptions", "run_suite", "suite_commands"]
@@ -149,12 +150,12 @@ def _engines(backends: list[str]) -> list[str]:
     return [*backends, *(["openvino:cpu:bf16"] if "BF16" in able else [])]
 
 
-def run_suite(options: SuiteOptions, tell: Callable[[str], None]) -> Path:
+def run_suite(options: SuiteOptions, progress: Progress = silent) -> Path:
     """Run every command and return the report's path; what they print goes to ``suite.log`` beside the results.
 
     Args:
         options: what to run.
-        tell: told of each command when it starts and ends.
+        progress: told of each command when it starts and ends.
 
     Raises:
         CheckFailed: if a command fails; those before it have left their results.
@@ -175,12 +176,12 @@ def run_suite(options: SuiteOptions, tell: Callable[[str], None]) -> Path:
             encode_clip(Path(folder), 360, 640)
         commands = suite_commands(options, Path(folder))
         if importlib.util.find_spec("openvino") is None:
-            tell("openvino is not installed: its measurements are left out")
+            progress("openvino is not installed: its measurements are left out")
         for number, command in enumerate(commands, 1):
-            tell(f"[{number}/{len(commands)}] {command.name}")
+            progress(command.name, number, len(commands))
             begin = time.perf_counter()
             _run(command, log)
-            tell(f"      done in {time.perf_counter() - begin:.0f} s")
+            progress(f"      done in {time.perf_counter() - begin:.0f} s")
     page = commands[-1].result
     assert page is not None
     return page

@@ -14,13 +14,12 @@ from lsts_edge.evaluation.bundles import from_inclusive, read_image
 from lsts_edge.evaluation.metrics import ImageDetections
 from lsts_edge.model.network import Normalize, VideoNetwork
 from lsts_edge.model.video_loop import VideoLoop
+from lsts_edge.progress import Progress, silent
 from lsts_edge.runtime.preprocess import Preprocessor
 from lsts_edge.train.absorb import absorb_batch_norms
 from lsts_edge.train.allocator import keep_freed_pages
 
 __all__ = ["run_checkpoint"]
-
-Report = Callable[[int, int], None]
 
 
 def run_checkpoint(
@@ -31,7 +30,7 @@ def run_checkpoint(
     device: str = "cpu",
     batch: int = 8,
     threads: int | None = None,
-    report: Report | None = None,
+    progress: Progress = silent,
 ) -> dict[int, ImageDetections]:
     """Detections of a network on every image, by image id; ``batch`` frames or sequences at a time.
 
@@ -44,7 +43,7 @@ def run_checkpoint(
         device: where to compute.
         batch: frames (per frame) or sequences (with a schedule) at a time.
         threads: CPU threads; ``None`` keeps the setting.
-        report: called with frames done and frames in all.
+        progress: told of frames done and frames in all.
 
     Raises:
         OptionError: if ``batch`` or the interval is not positive.
@@ -75,8 +74,7 @@ def run_checkpoint(
             boxes, scores, labels = (value.cpu().numpy() for value in network.detect(tasks[index : index + 1]))
             boxes, inside = prepare.geometry(record.height_px, record.width_px).boxes_to_frame(boxes)
             results[record.image_id] = from_inclusive(boxes[inside], scores[inside], labels[inside])
-        if report:
-            report(len(results), len(annotations.images))
+        progress("frames", len(results), len(annotations.images))
 
     with torch.inference_mode():
         if keyframe_interval is None or network.lsts is None:

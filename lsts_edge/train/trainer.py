@@ -9,7 +9,6 @@ import logging
 import math
 import os
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import cast
 
@@ -19,6 +18,7 @@ from torch import nn
 from lsts_edge.errors import TrainingError
 from lsts_edge.model.interfaces import Backbone
 from lsts_edge.model.network import VideoNetwork
+from lsts_edge.progress import Progress, silent
 from lsts_edge.train.absorb import AbsorbedConv2d, absorb_batch_norms, release_batch_norms
 from lsts_edge.train.augment import Batch, draw_batch
 from lsts_edge.train.losses import DetectionLoss, Truth
@@ -26,24 +26,13 @@ from lsts_edge.train.options import TrainOptions
 from lsts_edge.train.store import ImageStore
 from lsts_edge.train.warm_start import warm_start_embeddings
 
-__all__ = ["Progress", "Trainer", "triplet_losses"]
+__all__ = ["Trainer", "triplet_losses"]
 
 logger = logging.getLogger(__name__)
 
 _CLIP_NORM = 10.0
 _WARM_BATCHES = 4
 _SIZE_MULTIPLE = 32  # of the reduced input: both strides and the mosaic's halves stay whole
-
-
-@dataclasses.dataclass(frozen=True)
-class Progress:
-    """State after a step, for whoever shows it: running means of the losses and the speed."""
-
-    step: int
-    steps: int
-    phase: str
-    losses: dict[str, float]
-    steps_per_s: float
 
 
 class Trainer:
@@ -54,9 +43,13 @@ class Trainer:
         store: training images, on the CPU or the device.
         options: the run.
         device: where to compute.
-        report: called every ``report_every`` steps.
+        progress: told every ``report_every`` steps: the phase, steps a second and the losses.
         resume_file: where to keep what ``run(resume=True)`` needs; ``None`` keeps nothing.
         report_every: steps between two reports.
+
+    Attributes:
+        phase: ``detector``, then ``video``.
+        losses: means of the losses over the steps that the latest report told of.
     """
 
     def __init__(
@@ -66,7 +59,7 @@ class Trainer:
         options: TrainOptions,
         device: torch.device,
         *,
-        report: Callable[[Progress], None] | None = None,
+        progress: Progress = silent,
         resume_file: Path | None = None,
         report_every: int = 10,
     ) -> None:
@@ -82,7 +75,9 @@ class Trainer:
         by_label = {classes.index(name): weight for name, weight in options.class_weights.items()}
         self.weights = self.store.sampling_weights(by_label, options.still_fraction).to(device)
         self.generator = torch.Generator(device=device).manual_seed(options.seed)
-        self.report = report
+        self.progress = progress
+        self.phase = ""
+        self.losses: dict[str, float] = {}
         self.report_every = report_every
         self.resume_file = resume_file
         self.step = 0
@@ -102,7 +97,7 @@ class Trainer:
         sums: dict[str, float] = {}
         counted, since = 0, time.perf_counter()
         while self.step < self.options.steps:
-            phase = "detector" if self.step < self.detector_steps else "video"
+            phase = self.phase = "detector" if self.step < self.detector_steps else "video"
             if self.optimizer is None or self.step == self.detector_steps:
                 if self.step and self.options.ema:  # what the video phase builds on is what will be saved
                     self.network.load_state_dict(self.average.state_dict())
@@ -114,10 +109,11 @@ class Trainer:
                 sums[name] = sums.get(name, 0.0) + value
             counted += 1
             self.step += 1
-            if self.report and (self.step % self.report_every == 0 or self.step == self.options.steps):
+            if self.step % self.report_every == 0 or self.step == self.options.steps:
                 now = time.perf_counter()
-                mean = {name: value / counted for name, value in sums.items()}
-                self.report(Progress(self.step, self.options.steps, phase, mean, counted / (now - since)))
+                self.losses = {name: value / counted for name, value in sums.items()}
+                told = " ".join(f"{name} {value:.3f}" for name, value in self.losses.items())
+                self.progress(f"{phase} {counted / (now - since):.2f} it/s {told}", self.step, self.options.steps)
                 sums, counted, since = {}, 0, now
             if self.resume_file and self.step % self.options.save_every == 0:
                 self._save()

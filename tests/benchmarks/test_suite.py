@@ -106,7 +106,7 @@ def test_only_what_was_made_is_removed(tmp_path: Path, monkeypatch: pytest.Monke
         return [SuiteCommand("version", ("--version",), tmp_path / "report.html")]
 
     monkeypatch.setattr("lsts_edge.benchmarks.suite.suite_commands", short)
-    run_suite(SuiteOptions(tmp_path), lambda *_: None)
+    run_suite(SuiteOptions(tmp_path))
     assert mine.read_bytes() == b"of the user"
     assert made and not made[0].parent.exists()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["bundles", "suite.log"]
@@ -116,11 +116,11 @@ def test_a_failing_step_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     checkpoint = tmp_path / "damaged.safetensors"
     checkpoint.write_bytes(b"no checkpoint")
     monkeypatch.setattr("lsts_edge.benchmarks.suite.LITE_CHECKPOINT", checkpoint)
-    told: list[str] = []
+    told: list[tuple[str, int, int]] = []
     with pytest.raises(CheckFailed, match="step export lsts-lite"):
-        run_suite(SuiteOptions(tmp_path / "out", quick=True), told.append)
-    assert told == [told[0]] and told[0].startswith("[1/")
+        run_suite(SuiteOptions(tmp_path / "out", quick=True), lambda *step: told.append(step))
+    assert [step[:2] for step in told] == [("export lsts-lite", 1)]
     assert "error[checkpoint" in (tmp_path / "out" / "suite.log").read_text()
     (tmp_path / "file").write_text("")
     with pytest.raises(FileUnwritable):
-        run_suite(SuiteOptions(tmp_path / "file"), told.append)
+        run_suite(SuiteOptions(tmp_path / "file"))

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from lsts_edge.cli.group import examples, json_option
+from lsts_edge.cli.show_progress import echo_progress
 
 __all__ = ["command"]
 
@@ -41,5 +42,5 @@ def command(as_json: bool, **chosen: Any) -> None:
     """
     from lsts_edge.benchmarks.suite import SuiteOptions, run_suite
 
-    page = run_suite(SuiteOptions(**chosen), lambda text: click.echo(text, err=True))
+    page = run_suite(SuiteOptions(**chosen), echo_progress)
     click.echo(json.dumps({"report": str(page)}) if as_json else f"report written: {page}")
