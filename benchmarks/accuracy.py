@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from lsts_edge.errors import AnnotationError
 from lsts_edge.evaluation.annotations import COCO_GROUPS, AnnotationSet, read_annotations
 from lsts_edge.evaluation.coco import measure
 from lsts_edge.evaluation.metrics import ImageDetections, Matches, as_one_class, paired_difference, sequence_matches
+from lsts_edge.progress import Progress, silent
 
 __all__ = ["SHARED_GROUPS", "AccuracyMeter", "paired_difference"]
 
@@ -49,12 +49,12 @@ class AccuracyMeter:
         self._resamples = resamples
         self.matches: dict[str, list[list[Matches]]] = {}
 
-    def measure(self, entry: Entry, progress: Callable[[int, int], None] | None = None) -> dict[str, Any]:
+    def measure(self, entry: Entry, progress: Progress = silent) -> dict[str, Any]:
         """AP50 of one entry: all classes as one, and per shared group.
 
         Args:
             entry: who is measured.
-            progress: told (images done, images in all).
+            progress: told after every image.
         """
         found = self._detect(entry, progress)
         agnostic = measure(self._truth, found, class_agnostic=True, resamples=self._resamples)
@@ -82,7 +82,7 @@ class AccuracyMeter:
             if name != reference
         }
 
-    def _detect(self, entry: Entry, progress: Callable[[int, int], None] | None) -> dict[int, ImageDetections]:
+    def _detect(self, entry: Entry, progress: Progress) -> dict[int, ImageDetections]:
         own = entry.labels["method"] in METHODS
         found: dict[int, ImageDetections] = {}
         for records in self._truth.sequences().values():
@@ -102,8 +102,7 @@ class AccuracyMeter:
                     labels = coco_to_groups(labels, self._groups, COCO_GROUPS)
                 known = labels >= 0
                 found[record.image_id] = ImageDetections(boxes[known], scores[known], labels[known])
-                if progress is not None:
-                    progress(len(found), len(self._truth.images))
+                progress("images", len(found), len(self._truth.images))
         return found
 
 

@@ -7,12 +7,13 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from lsts_edge.benchmarks.harness import summarize
 from lsts_edge.errors import BenchmarkResult, OptionError
+from lsts_edge.progress import Progress, silent
 
 __all__ = ["cold_start"]
 
@@ -26,7 +27,7 @@ def cold_start(
     *,
     repeats: int = 5,
     more_frames: int = 20,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress = silent,
 ) -> dict[str, Any]:
     """Start ``repeats`` processes one after another; each loads the bundle and detects on a plain 640x360 frame.
 
@@ -38,7 +39,7 @@ def cold_start(
         detector_options: keyword arguments of ``Detector`` that JSON can hold.
         repeats: processes, at least 1.
         more_frames: frames after the first before resident memory is read.
-        progress: told (done, all).
+        progress: told after every start.
 
     Raises:
         OptionError: if ``repeats`` is below 1.
@@ -58,8 +59,7 @@ def cold_start(
         for name, value in found.items():
             if value is not None:
                 memory.setdefault(name, []).append(value)
-        if progress is not None:
-            progress(index + 1, repeats)
+        progress("cold starts", index + 1, repeats)
     return {
         "repeats": repeats,
         "file_cache": "warm",

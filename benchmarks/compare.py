@@ -15,19 +15,18 @@ import numpy as np
 
 from lsts_edge.benchmarks.conditions import ConditionsRecorder
 from lsts_edge.benchmarks.contestants import Contestant
-from lsts_edge.benchmarks.frames import frames_per_second
+from lsts_edge.benchmarks.frame_times import frames_per_second
 from lsts_edge.benchmarks.harness import paired_ratio, summarize
 from lsts_edge.benchmarks.results import new_result
-from lsts_edge.benchmarks.video_loop import Clip
+from lsts_edge.benchmarks.timed_clip import Clip
 from lsts_edge.errors import OptionError
+from lsts_edge.progress import Progress, silent
 from lsts_edge.statistics import nearest_rank
 
-__all__ = ["Entry", "Progress", "RunSettings", "SegmentTimes", "run_comparison", "summarize_entry", "time_segments"]
+__all__ = ["Entry", "RunSettings", "SegmentTimes", "run_comparison", "summarize_entry", "time_segments"]
 
 MIN_SEGMENT_FRAMES = 10
 """Fewer, and the frame that comes after another entry, its data in the caches, would count for too much."""
-
-Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
@@ -97,7 +96,7 @@ class SegmentTimes:
 
 
 def time_segments(
-    entries: Sequence[Entry], clip: Clip, settings: RunSettings, progress: Progress | None = None
+    entries: Sequence[Entry], clip: Clip, settings: RunSettings, progress: Progress = silent
 ) -> dict[str, SegmentTimes]:
     """Run every entry over the same segments of frames, one segment after another.
 
@@ -109,7 +108,7 @@ def time_segments(
         entries: who takes part.
         clip: read once into memory, segment by segment, outside the timed parts.
         settings: how much.
-        progress: told (phase, segments done, segments in all).
+        progress: told after every segment.
 
     Returns:
         Times by entry name.
@@ -126,8 +125,7 @@ def time_segments(
         order.shuffle(shuffled)
         for number, entry in enumerate(shuffled):
             _run_segment(entry, segment, times[entry.name], timed=index >= settings.warmup_segments)
-            if progress is not None:
-                progress("segments", index * len(entries) + number + 1, rounds * len(entries))
+            progress("segments", index * len(entries) + number + 1, rounds * len(entries))
     return times
 
 
@@ -210,7 +208,7 @@ def run_comparison(
     notes: Mapping[str, Any],
     left_out: Mapping[str, str],
     accuracy: Callable[[Entry], Mapping[str, Any]] | None = None,
-    progress: Progress | None = None,
+    progress: Progress = silent,
 ) -> dict[str, Any]:
     """Time all entries, then measure their accuracy where annotations are given, and return the result.
 
@@ -222,7 +220,7 @@ def run_comparison(
         notes: further settings for the result file.
         left_out: who could not take part, and why.
         accuracy: measures one entry; None leaves accuracy out.
-        progress: told (phase, done, all).
+        progress: told after every segment and every accuracy.
 
     Raises:
         OptionError: if there is no entry or two share a name.
@@ -238,8 +236,7 @@ def run_comparison(
     if accuracy is not None:
         for index, (entry, row) in enumerate(zip(entries, rows, strict=True)):
             row["accuracy"] = dict(accuracy(entry))
-            if progress is not None:
-                progress("accuracy", index + 1, len(entries))
+            progress("accuracy", index + 1, len(entries))
     return new_result(
         "compare",
         bundle=bundle,

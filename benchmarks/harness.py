@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 from lsts_edge.errors import OptionError
+from lsts_edge.progress import Progress, silent
 from lsts_edge.statistics import nearest_rank
 
 __all__ = [
@@ -23,7 +24,6 @@ __all__ = [
 ]
 
 Clock = Callable[[], int]
-Progress = Callable[[int, int], None]
 """Called with (rounds done, rounds in all), warm-up included."""
 
 
@@ -116,7 +116,7 @@ def measure(
     warmup_runs: int = 3,
     synchronize: Callable[[], object] | None = None,
     clock: Clock = time.perf_counter_ns,
-    progress: Progress | None = None,
+    progress: Progress = silent,
 ) -> tuple[float, ...]:
     """Time one callable ``runs`` times after ``warmup_runs`` untimed ones.
 
@@ -165,7 +165,7 @@ def compare(
     seed: int = 0,
     synchronize: Callable[[], object] | None = None,
     clock: Clock = time.perf_counter_ns,
-    progress: Progress | None = None,
+    progress: Progress = silent,
 ) -> Comparison:
     """Time several callables side by side: every round runs each of them once, in an order drawn per round.
 
@@ -209,8 +209,7 @@ def compare(
             del kept
             if round_index >= 0:
                 samples[name].append(elapsed_ns / 1e6)
-        if progress is not None:
-            progress(round_index + warmup_runs + 1, warmup_runs + runs)
+        progress("rounds", round_index + warmup_runs + 1, warmup_runs + runs)
     return Comparison({name: tuple(samples[name]) for name in candidates}, warmup_runs=warmup_runs, seed=seed)
 
 

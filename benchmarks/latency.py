@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,17 +17,17 @@ from lsts_edge.benchmarks.cold_start import cold_start
 from lsts_edge.benchmarks.conditions import ConditionsRecorder, reset_peak_rss
 from lsts_edge.benchmarks.encoded_clip import encode_clip, parse_size
 from lsts_edge.benchmarks.energy import open_energy_meter
-from lsts_edge.benchmarks.frames import FrameTime, paced_misses, stage_split, summarize_frames
+from lsts_edge.benchmarks.frame_times import FrameTime, paced_misses, stage_split, summarize_frames
 from lsts_edge.benchmarks.results import bundle_facts, new_result
-from lsts_edge.benchmarks.video_loop import Clip, Output, run_clip
+from lsts_edge.benchmarks.timed_clip import Clip, Output, run_clip
 from lsts_edge.bundle import Bundle
 from lsts_edge.bundle.manifest import Manifest, Step
 from lsts_edge.errors import OptionError
+from lsts_edge.progress import Progress, renamed, silent
 from lsts_edge.runtime import Detections, Detector, Frame
 
 __all__ = ["LatencyOptions", "measure_latency"]
 
-Progress = Callable[[str, int, int], None]
 """Called with (phase, done, all)."""
 
 
@@ -79,7 +79,7 @@ class LatencyOptions:
 
 
 def measure_latency(
-    bundle_path: Path, source: Path | None, options: LatencyOptions, progress: Progress | None = None
+    bundle_path: Path, source: Path | None, options: LatencyOptions, progress: Progress = silent
 ) -> dict[str, Any]:
     """Run the whole benchmark and return its result.
 
@@ -106,14 +106,11 @@ def measure_latency(
         return _measure(bundle_path, encode_clip(Path(folder), *size), options, progress)
 
 
-def _measure(
-    bundle_path: Path, source: Path | None, options: LatencyOptions, progress: Progress | None
-) -> dict[str, Any]:
+def _measure(bundle_path: Path, source: Path | None, options: LatencyOptions, progress: Progress) -> dict[str, Any]:
     bundle = Bundle.open(bundle_path)
     cold = None
     if options.cold_starts:
-        told = _phase(progress, "cold start")
-        cold = cold_start(bundle_path, options.detector_options(), repeats=options.cold_starts, progress=told)
+        cold = cold_start(bundle_path, options.detector_options(), repeats=options.cold_starts, progress=progress)
     clip = Clip(source)
     detector = Detector(bundle, **options.detector_options())
     reset_peak_rss()
@@ -127,7 +124,7 @@ def _measure(
             warmup_frames=options.warmup_frames,
             output=output,
             pace_fps=options.pace_fps,
-            progress=_phase(progress, "frames"),
+            progress=progress,
         )
     conditions = recorder.stop()
     in_all = options.frames + options.warmup_frames
@@ -187,14 +184,8 @@ def _output(options: LatencyOptions) -> Iterator[Output | None]:
             sink.abandon()
 
 
-def _phase(progress: Progress | None, name: str) -> Callable[[int, int], None] | None:
-    if progress is None:
-        return None
-    return lambda done, total: progress(name, done, total)
-
-
 def _subgraphs(
-    bundle: Bundle, clip: Clip, options: LatencyOptions, joined: bool, progress: Progress | None
+    bundle: Bundle, clip: Clip, options: LatencyOptions, joined: bool, progress: Progress
 ) -> dict[str, Any] | None:
     """Time per subgraph and kind of frame, from a second run with the subgraphs apart; None where it is not needed."""
     if not joined or not options.split_frames:
@@ -205,7 +196,7 @@ def _subgraphs(
         clip,
         frames=options.split_frames,
         warmup_frames=min(options.warmup_frames, options.split_frames),
-        progress=_phase(progress, "subgraphs apart"),
+        progress=renamed(progress, "frames, subgraphs apart"),
     )
     kinds = dict.fromkeys(frame.kind for frame in frames)
     return {

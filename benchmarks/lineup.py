@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from lsts_edge.benchmarks.alignments import DenseFlow
-from lsts_edge.benchmarks.compare import Entry, Progress, RunSettings, run_comparison
+from lsts_edge.benchmarks.compare import Entry, RunSettings, run_comparison
 from lsts_edge.benchmarks.contestants import METHODS, PeerContestant, SharedSessions, bundle_contestant
 from lsts_edge.benchmarks.peers import NanoDetPlus, YoloxNano
 from lsts_edge.benchmarks.results import bundle_facts, precision_label
-from lsts_edge.benchmarks.video_loop import Clip
+from lsts_edge.benchmarks.timed_clip import Clip
 from lsts_edge.bundle import Bundle
 from lsts_edge.errors import OpLibraryError, OptionError
+from lsts_edge.progress import Progress, silent
 from lsts_edge.runtime.engines.interface import BACKENDS, Backend
 from lsts_edge.runtime.engines.open import open_backend
 
@@ -223,7 +224,7 @@ def compare_bundle(
     options: LineupOptions,
     run: RunSettings,
     annotations: Path | None = None,
-    progress: Progress | None = None,
+    progress: Progress = silent,
 ) -> dict[str, Any]:
     """Load everybody, time them over the same frames, measure accuracy where annotations are given.
 
@@ -233,7 +234,7 @@ def compare_bundle(
         options: who takes part.
         run: how much is run.
         annotations: COCO-VID style JSON; None leaves accuracy out.
-        progress: told (phase, done, all).
+        progress: told after every segment and every accuracy.
 
     Raises:
         ProviderError: if an engine is missing or fails.

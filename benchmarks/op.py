@@ -23,6 +23,7 @@ from lsts_edge.benchmarks.results import new_result
 from lsts_edge.errors import CheckFailed, OptionError, PackageMissing
 from lsts_edge.opspec import LSTS, lsts_reference
 from lsts_edge.presets import get_preset
+from lsts_edge.progress import Progress, silent
 from lsts_edge.taps import tap_plan
 
 __all__ = ["ENGINES", "FORMS", "SIZES", "OpOptions", "OpSize", "measure_op"]
@@ -99,7 +100,7 @@ class _Inputs:
         }
 
 
-def measure_op(options: OpOptions, progress: Callable[[str], None] = lambda text: None) -> dict[str, Any]:
+def measure_op(options: OpOptions, progress: Progress = silent) -> dict[str, Any]:
     """Time every form on every installed engine and hold the custom op against its targets.
 
     Args:
@@ -143,7 +144,7 @@ def measure_op(options: OpOptions, progress: Callable[[str], None] = lambda text
 
 
 def _measure_size(
-    name: str, threads: int, options: OpOptions, progress: Callable[[str], None]
+    name: str, threads: int, options: OpOptions, progress: Progress
 ) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     from lsts_edge.custom_ops import NativeLsts
 

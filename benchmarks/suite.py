@@ -1,20 +1,22 @@
-"""The main tables, measured again on this machine: every step is an ``lsts-edge`` command in a process of its own."""
+"""The main tables, measured again on this machine: each an ``lsts-edge`` command in a process of its own."""
 
 from __future__ import annotations
 
-import shutil
+import importlib.util
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from lsts_edge.benchmarks.encoded_clip import clip_name, encode_clip
 from lsts_edge.errors import CheckFailed, FileUnwritable
+from lsts_edge.progress import Progress, silent
 from lsts_edge.runtime.engines.interface import BACKENDS
 
-__all__ = ["SuiteOptions", "run_suite", "steps_of"]
+__all__ = ["SuiteCommand", "SuiteOptions", "run_suite", "suite_commands"]
 
 _EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 LITE_CHECKPOINT = _EXAMPLES / "weights" / "lsts-lite.safetensors"
@@ -44,21 +46,29 @@ class SuiteOptions:
 
 
 @dataclass(frozen=True)
-class Step:
-    """One command; ``result`` is the file it writes."""
+class SuiteCommand:
+    """One ``lsts-edge`` command of the suite; ``result`` is the file it writes."""
 
     name: str
     words: tuple[str, ...]
     result: Path | None = None
 
 
-def steps_of(options: SuiteOptions) -> list[Step]:
-    """The commands in order: bundles, latency, comparisons, accuracy, intervals, the op, the paper's size, report."""
-    return list(_steps(options))
+def suite_commands(options: SuiteOptions, bundles: Path) -> list[SuiteCommand]:
+    """The commands in order: bundles, latency, comparisons, accuracy, intervals, the op, the paper's size, report.
+
+    Where OpenVINO is not installed, its measurements are left out.
+
+    Args:
+        options: what is measured.
+        bundles: an empty folder for the bundles and the clip that are made on the way.
+    """
+    return list(_commands(options, bundles))
 
 
-def _steps(options: SuiteOptions) -> Iterator[Step]:
-    folder, bundles = options.output, options.output / "bundles"
+def _commands(options: SuiteOptions, bundles: Path) -> Iterator[SuiteCommand]:
+    folder = options.output
+    backends = [name for name in BACKENDS if importlib.util.find_spec(name) is not None]
     source = (str(options.source),) if options.source else ()
     checkpoint = str(LITE_CHECKPOINT) if LITE_CHECKPOINT.is_file() else "random"
     forms = ("--lsts-form", "all", "--overwrite")
@@ -67,27 +77,28 @@ def _steps(options: SuiteOptions) -> Iterator[Step]:
     )
     results: list[Path] = []
 
-    def kept(name: str, *words: str) -> Step:
+    def kept(name: str, *words: str) -> SuiteCommand:
         results.append(folder / f"{name}.json")
-        return Step(name, (*words, "--output", str(results[-1])), results[-1])
+        return SuiteCommand(name, (*words, "--output", str(results[-1])), results[-1])
 
-    def timed(name: str, *words: str) -> Step:
+    def timed(name: str, *words: str) -> SuiteCommand:
         return kept(name, "bench", *words)
 
-    on_clip = ("--precision", "int8", "--calibrate", str(_calibration_clip(options)))
+    on_clip = ("--precision", "int8", "--calibrate", str(options.source or bundles / clip_name(360, 640)))
     gated = ("--precision", "auto", "--calibrate", str(options.calibration)) if options.calibration else on_clip
     export = ("export", "--checkpoint", checkpoint, "--preset", "lsts-lite", *forms)
-    yield Step("export lsts-lite", (*export, "--output", lite))
+    yield SuiteCommand("export lsts-lite", (*export, "--output", lite))
     if options.calibration is None and LITE_INT8_BUNDLE.is_dir():
         lite_int8 = str(LITE_INT8_BUNDLE)
     else:
-        yield Step("export lsts-lite, int8", (*export, "--output", lite_int8, *gated))
+        yield SuiteCommand("export lsts-lite, int8", (*export, "--output", lite_int8, *gated))
     few = ("--frames", "30", "--cold-starts", "1") if options.quick else ()
     yield timed("latency-lite", "latency", lite, *source, *few)
-    yield timed("latency-lite-openvino", "latency", lite, *source, "--backend", "openvino", *few)
+    if "openvino" in backends:
+        yield timed("latency-lite-openvino", "latency", lite, *source, "--backend", "openvino", *few)
     yield timed("latency-lite-30fps", "latency", lite, *source, "--pace", "30", "--cold-starts", "0", *few[:2])
     yield timed("latency-lite-video", "latency", lite, *source, "--write-video", "--cold-starts", "0", *few[:2])
-    for backend in BACKENDS:
+    for backend in backends:
         for size, written in (("640x360", ()), ("640x360", ("--write-video",)), ("1280x720", ())):
             name = f"latency-lite-int8-{backend}-{size}" + ("-video" if written else "")
             words = ("--backend", backend, "--lsts-form", "auto", "--clip-size", size, *written)
@@ -96,7 +107,7 @@ def _steps(options: SuiteOptions) -> Iterator[Step]:
     peers = [("--yolox", options.yolox), ("--nanodet", options.nanodet), ("--annotations", options.annotations)]
     given = [word for name, path in peers if path is not None for word in (name, str(path))]
     accurate = ("--annotations", str(options.annotations)) if options.annotations else ()
-    engines = tuple(word for engine in _engines() for word in ("--engine", engine))
+    engines = tuple(word for engine in _engines(backends) for word in ("--engine", engine))
     segments = ("--segments", "2" if options.quick else "12")
     both = ("compare", lite, *source, "--also", lite_int8)
     best = ("--method", "lsts", "--method", "per-frame", "--form", "custom")
@@ -116,8 +127,8 @@ def _steps(options: SuiteOptions) -> Iterator[Step]:
     if options.paper_size:
         two_forms = ("--lsts-form", "custom", "--lsts-form", "taps", "--overwrite", "--verify-frames", "12")
         random = ("export", "--checkpoint", "random", "--seed", "0", "--preset", "lsts-r101", *two_forms)
-        yield Step("export lsts-r101", (*random, "--output", r101))
-        yield Step("export lsts-r101, int8", (*random, "--output", r101_int8, *on_clip, "--lower", LITE_CHOICE))
+        yield SuiteCommand("export lsts-r101", (*random, "--output", r101))
+        yield SuiteCommand("export lsts-r101, int8", (*random, "--output", r101_int8, *on_clip, "--lower", LITE_CHOICE))
         frames = ("--frames", "10" if options.quick else "60", "--warmup-frames", "10", "--cold-starts", "1")
         yield timed("latency-r101", "latency", r101, *frames)
         segments = ("--segments", "1" if options.quick else "6")
@@ -126,60 +137,65 @@ def _steps(options: SuiteOptions) -> Iterator[Step]:
         yield timed("compare-r101-methods", "compare", r101, *in_one_engine, *fewer)
     page, markdown = folder / "report.html", folder / "report.md"
     files = map(str, results)
-    yield Step("report", ("bench", "report", *files, "--output", str(page), "--markdown", str(markdown)), page)
+    yield SuiteCommand("report", ("bench", "report", *files, "--output", str(page), "--markdown", str(markdown)), page)
 
 
-def _calibration_clip(options: SuiteOptions) -> Path:
-    """The clip given, else the procedural one, which ``run_suite`` encodes."""
-    return options.source or options.output / "bundles" / clip_name(360, 640)
-
-
-def _engines() -> list[str]:
-    """Both engines in float32, and OpenVINO in bf16 where the processor has it."""
+def _engines(backends: list[str]) -> list[str]:
+    """What is installed, in float32, and OpenVINO in bf16 where the processor has it."""
+    if "openvino" not in backends:
+        return backends
     import openvino
 
     able = openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-    return ["onnxruntime", "openvino", *(["openvino:cpu:bf16"] if "BF16" in able else [])]
+    return [*backends, *(["openvino:cpu:bf16"] if "BF16" in able else [])]
 
 
-def run_suite(options: SuiteOptions, tell: Callable[[str], None]) -> Path:
-    """Run every step and return the report's path; what a step prints goes to ``suite.log`` beside the results.
+def run_suite(options: SuiteOptions, progress: Progress = silent) -> Path:
+    """Run every command and return the report's path; what they print goes to ``suite.log`` beside the results.
 
     Args:
         options: what to run.
-        tell: told of each step when it starts and ends.
+        progress: told of each command when it starts and ends.
 
     Raises:
-        CheckFailed: if a step fails; the steps before it have left their results.
+        CheckFailed: if a command fails; those before it have left their results.
         FileUnwritable: if the folder cannot be made.
     """
     log = options.output / "suite.log"
     try:
-        (options.output / "bundles").mkdir(parents=True, exist_ok=True)
+        options.output.mkdir(parents=True, exist_ok=True)
         log.write_text("", encoding="utf-8")
+        bundles = tempfile.TemporaryDirectory(prefix=".suite-", dir=options.output)
     except OSError as error:
         raise FileUnwritable(
             f"results folder {options.output}", got=error.strerror, expected="a writable folder", fix="Choose another."
         ) from error
-    if options.source is None:
-        encode_clip(options.output / "bundles", 360, 640)
-    steps = steps_of(options)
-    for number, step in enumerate(steps, 1):
-        tell(f"[{number}/{len(steps)}] {step.name}")
-        begin = time.perf_counter()
-        with log.open("a", encoding="utf-8") as out:
-            out.write(f"$ lsts-edge {' '.join(step.words)}\n")
-            out.flush()
-            command = [sys.executable, "-m", "lsts_edge", *step.words]
-            done = subprocess.run(command, stdout=out, stderr=subprocess.PIPE, text=True, check=False)
-            out.write(done.stderr)
-        if done.returncode != 0:
-            last = (done.stderr.strip().splitlines() or ["no message"])[-1]
-            raise CheckFailed(
-                f"step {step.name} of the suite", got=last[:300], expected="exit status 0", fix=f"See {log}."
-            )
-        tell(f"      done in {time.perf_counter() - begin:.0f} s")
-    shutil.rmtree(options.output / "bundles")
-    page = steps[-1].result
+    # The output folder is the user's, with whatever is in it: only what was made here is removed.
+    with bundles as folder:
+        if options.source is None:
+            encode_clip(Path(folder), 360, 640)
+        commands = suite_commands(options, Path(folder))
+        if importlib.util.find_spec("openvino") is None:
+            progress("openvino is not installed: its measurements are left out")
+        for number, command in enumerate(commands, 1):
+            progress(command.name, number, len(commands))
+            begin = time.perf_counter()
+            _run(command, log)
+            progress(f"      done in {time.perf_counter() - begin:.0f} s")
+    page = commands[-1].result
     assert page is not None
     return page
+
+
+def _run(command: SuiteCommand, log: Path) -> None:
+    with log.open("a", encoding="utf-8") as out:
+        out.write(f"$ lsts-edge {' '.join(command.words)}\n")
+        out.flush()
+        words = [sys.executable, "-m", "lsts_edge", *command.words]
+        done = subprocess.run(words, stdout=out, stderr=subprocess.PIPE, text=True, check=False)
+        out.write(done.stderr)
+    if done.returncode != 0:
+        last = (done.stderr.strip().splitlines() or ["no message"])[-1]
+        raise CheckFailed(
+            f"step {command.name} of the suite", got=last[:300], expected="exit status 0", fix=f"See {log}."
+        )

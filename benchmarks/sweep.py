@@ -5,24 +5,23 @@ from __future__ import annotations
 import itertools
 import math
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from lsts_edge.benchmarks.conditions import ConditionsRecorder
 from lsts_edge.benchmarks.energy import EnergyMeter, open_energy_meter
-from lsts_edge.benchmarks.frames import frames_per_second
+from lsts_edge.benchmarks.frame_times import frames_per_second
 from lsts_edge.benchmarks.harness import paired_ratio, summarize
 from lsts_edge.benchmarks.results import bundle_facts, new_result
-from lsts_edge.benchmarks.video_loop import Clip
+from lsts_edge.benchmarks.timed_clip import Clip
 from lsts_edge.bundle import Bundle
 from lsts_edge.errors import OptionError
+from lsts_edge.progress import Progress, renamed, silent
 from lsts_edge.runtime import Detector
 
 __all__ = ["SweepOptions", "measure_sweep"]
-
-Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
@@ -54,7 +53,7 @@ def measure_sweep(
     source: Path | None,
     options: SweepOptions,
     annotations: Path | None = None,
-    progress: Progress | None = None,
+    progress: Progress = silent,
 ) -> dict[str, Any]:
     """Time a bundle at each interval, in rounds whose order is drawn, and measure its accuracy at each.
 
@@ -63,7 +62,7 @@ def measure_sweep(
         source: a video file; None runs the procedural clip.
         options: which intervals, how many rounds, which engine.
         annotations: COCO-VID style JSON; None leaves accuracy out.
-        progress: told (phase, done, all).
+        progress: told after every run and every image.
 
     Raises:
         OptionError: if the bundle has no memory to propagate.
@@ -114,7 +113,7 @@ def measure_sweep(
 
 
 def _rounds(
-    detectors: dict[int, Detector], clip: Clip, options: SweepOptions, meter: EnergyMeter, progress: Progress | None
+    detectors: dict[int, Detector], clip: Clip, options: SweepOptions, meter: EnergyMeter, progress: Progress
 ) -> tuple[dict[int, list[list[float]]], dict[int, float] | None]:
     """Model times by interval and round; the first round is warm-up. Joules by interval, None where none are told."""
     order = random.Random(options.seed)
@@ -136,13 +135,12 @@ def _rounds(
             if index:
                 times[interval].append(values)
                 joules[interval] += (after or 0.0) - (before or 0.0)
-            if progress is not None:
-                progress("rounds", index * len(detectors) + number + 1, (options.rounds + 1) * len(detectors))
+            progress("rounds", index * len(detectors) + number + 1, (options.rounds + 1) * len(detectors))
     return times, joules if counted else None
 
 
 def _add_accuracy(
-    rows: list[dict[str, Any]], bundle: Bundle, engine: dict[str, Any], annotations: Path, progress: Progress | None
+    rows: list[dict[str, Any]], bundle: Bundle, engine: dict[str, Any], annotations: Path, progress: Progress
 ) -> None:
     from lsts_edge.benchmarks.accuracy import AccuracyMeter
     from lsts_edge.benchmarks.compare import Entry
@@ -154,5 +152,5 @@ def _add_accuracy(
         interval = row["keyframe_interval"]
         meter = AccuracyMeter(annotations, bundle.manifest.classes, interval)
         contestant = BundleContestant(bundle, pipeline, True, bundle.manifest.detection.score_floor)
-        told = None if progress is None else (lambda done, total, i=interval: progress(f"accuracy at {i}", done, total))
+        told = renamed(progress, f"accuracy at {interval}")
         row["accuracy"] = meter.measure(Entry(f"interval {interval}", contestant, {"method": "lsts"}), told)

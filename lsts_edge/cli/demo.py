@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from lsts_edge.cli.group import examples, json_option
+from lsts_edge.cli.show_progress import echo_progress
 
 if TYPE_CHECKING:
     from lsts_edge.bundle import Bundle
@@ -118,7 +119,7 @@ def _show(
                 interval=interval,
             ),
         ]
-        _say(f"running {bundle.manifest.name} on {title}")
+        echo_progress(f"running {bundle.manifest.name} on {title}")
         summary, received = run_with_progress(detector, source, sinks, max_frames=max_frames)
     weights = bundle.manifest.weights
     data = {
@@ -139,10 +140,6 @@ def _show(
     return received
 
 
-def _say(line: str) -> None:
-    click.echo(line, err=True)
-
-
 def _source(clip: str) -> tuple[Source, str]:
     """The clip asked for; the procedural one, with a clear word, where the network does not give it."""
     from lsts_edge.clips import moving_clip
@@ -153,10 +150,12 @@ def _source(clip: str) -> tuple[Source, str]:
 
     if clip in CLIPS:
         try:
-            path = fetch_clip(clip, say=_say)
+            path = fetch_clip(clip, progress=echo_progress)
             return open_source(path), path.name
         except ClipUnavailable as error:
-            _say(f"{error}\nshowing the procedural clip instead: moving shapes, nothing the weights were trained for")
+            echo_progress(
+                f"{error}\nshowing the procedural clip instead: moving shapes, nothing the weights were trained for"
+            )
     elif clip != "procedural":
         return open_source(clip), Path(clip).name
     source = ArraySource(moving_clip(_PROCEDURAL_FRAMES), name=_PROCEDURAL)
@@ -176,7 +175,7 @@ def _bundle(path: Path, checkpoint: str | None, preset: str | None) -> Bundle:
         try:
             bundle = Bundle.open(path)
         except BundleError as error:
-            _say(f"{error}\nexporting it again")
+            echo_progress(f"{error}\nexporting it again")
         else:
             manifest, weights = bundle.manifest, bundle.manifest.weights
             made_here = manifest.tools.get("lsts_edge") == __version__ and manifest.parity is not None
@@ -184,14 +183,14 @@ def _bundle(path: Path, checkpoint: str | None, preset: str | None) -> Bundle:
             if file is not None:
                 same = weights.sha256 == hashlib.sha256(file.read_bytes()).hexdigest()
             if made_here and same:
-                _say(f"using {path}, every file as its manifest says")
+                echo_progress(f"using {path}, every file as its manifest says")
                 return bundle
-    _say(f"exporting {file or f'{name} with random weights'} to {path}")
+    echo_progress(f"exporting {file or f'{name} with random weights'} to {path}")
     from lsts_edge.publish.network import load_network
     from lsts_edge.publish.publish import publish
 
     network, weights = load_network(str(file or "random"), preset=None if file else name)
-    published = publish(network, weights, path, overwrite=True, progress=_say)
+    published = publish(network, weights, path, overwrite=True, progress=echo_progress)
     return published.bundle
 
 

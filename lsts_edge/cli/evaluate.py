@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Mapping
-from functools import partial
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from lsts_edge.cli.group import examples, json_option
+from lsts_edge.cli.show_progress import rewritten_line
 from lsts_edge.errors import OptionError
+from lsts_edge.progress import Progress, renamed
 
 if TYPE_CHECKING:
     from lsts_edge.evaluation.annotations import AnnotationSet
@@ -76,7 +77,6 @@ def command(
     if any(interval < 1 for interval in keyframe_intervals):
         got, fix = min(keyframe_intervals), "Give a positive number."
         raise OptionError("--keyframe-interval", got=got, expected=">= 1", fix=fix)
-    from lsts_edge.benchmarks.progress import console_progress
     from lsts_edge.evaluation.coco import measure
 
     path = Path(model)
@@ -85,15 +85,15 @@ def command(
     schedules: list[int | str] = [*(["per-frame"] if per_frame else []), *keyframe_intervals] or ["the model's own"]
     for schedule in schedules:
         frame_by_frame, interval = schedule == "per-frame", schedule if isinstance(schedule, int) else None
-        with console_progress(sys.stderr) as progress:
-            report = partial(progress, f"frames, {schedule}") if progress else None
+        with rewritten_line(sys.stderr) as shown:
+            progress = renamed(shown, f"frames, {schedule}")
             if path.is_dir():
                 row, found, truth = _bundle(
-                    path, annotations, names, frame_by_frame, interval, backend, provider, threads, report
+                    path, annotations, names, frame_by_frame, interval, backend, provider, threads, progress
                 )
             else:
                 row, found, truth = _checkpoint(
-                    path, preset, annotations, names, frame_by_frame, interval, device, batch, threads, report
+                    path, preset, annotations, names, frame_by_frame, interval, device, batch, threads, progress
                 )
         accuracy = measure(truth, found, class_agnostic=class_agnostic)
         rows.append(row | {"annotations": Path(annotations).name, **accuracy.to_dict()})
@@ -121,7 +121,6 @@ def _show(row: Mapping[str, Any], accuracy: Accuracy) -> None:
     )
 
 
-Report = Callable[[int, int], None]
 Measured = tuple[dict[str, Any], "dict[int, ImageDetections]", "AnnotationSet"]
 
 
@@ -134,7 +133,7 @@ def _bundle(
     backend: str,
     provider: str,
     threads: int | None,
-    report: Report | None,
+    progress: Progress,
 ) -> Measured:
     from lsts_edge.bundle import Bundle
     from lsts_edge.evaluation.bundles import run_bundle
@@ -143,7 +142,7 @@ def _bundle(
     truth = _truth(annotations, tuple(bundle.manifest.classes), names)
     chosen = None if per_frame else interval or bundle.manifest.keyframe_interval
     found = run_bundle(
-        bundle, truth, keyframe_interval=chosen, backend=backend, provider=provider, threads=threads, report=report
+        bundle, truth, keyframe_interval=chosen, backend=backend, provider=provider, threads=threads, progress=progress
     )
     row = {
         "model": bundle.manifest.name,
@@ -164,7 +163,7 @@ def _checkpoint(
     device: str,
     batch: int,
     threads: int | None,
-    report: Report | None,
+    progress: Progress,
 ) -> Measured:
     from lsts_edge.model.checkpoint import load_checkpoint
     from lsts_edge.train.inference import run_checkpoint
@@ -173,7 +172,7 @@ def _checkpoint(
     truth = _truth(annotations, info.preset.head.classes, names)
     chosen = None if per_frame or network.lsts is None else interval or info.preset.keyframe_interval
     found = run_checkpoint(
-        network, truth, keyframe_interval=chosen, device=device, batch=batch, threads=threads, report=report
+        network, truth, keyframe_interval=chosen, device=device, batch=batch, threads=threads, progress=progress
     )
     row = {
         "model": info.preset.name,

@@ -13,6 +13,7 @@ import click
 from lsts_edge.bundle.manifest import GraphInfo, Manifest
 from lsts_edge.cli.group import examples, json_option
 from lsts_edge.cli.precision_table import precision_lines
+from lsts_edge.cli.show_progress import echo_progress
 from lsts_edge.errors import OptionError
 
 if TYPE_CHECKING:
@@ -107,8 +108,8 @@ def command(
 
     begin = time.perf_counter()
 
-    def progress(step: str) -> None:
-        click.echo(f"[{time.perf_counter() - begin:6.1f} s] {step}", err=True)
+    def progress(what: str, done: int = 0, total: int = 0, /) -> None:
+        echo_progress(f"[{time.perf_counter() - begin:6.1f} s] {what}", done, total)
 
     if not 0 <= seed < 2**31:
         raise OptionError("--seed", got=seed, expected="0..2147483647", fix="Give a number in this range.")

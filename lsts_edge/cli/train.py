@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from lsts_edge.cli.group import examples
+from lsts_edge.cli.show_progress import echo_progress
 from lsts_edge.errors import OptionError
 
 __all__ = ["command"]
@@ -72,7 +73,8 @@ def command(
         resume=resume,
         options={"steps": steps, "seed": seed, "class_weights": dict(map(_class_weight, class_weights)), **chosen},
     )
-    run_job(job, click.echo)
+    written = run_job(job, echo_progress)
+    click.echo(f"written: {written} ({written.stat().st_size / 1e6:.1f} MB)")
 
 
 def _class_weight(text: str) -> tuple[str, float]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import cv2
 import numpy as np
 
@@ -11,10 +9,9 @@ from lsts_edge.bundle import Bundle
 from lsts_edge.errors import AnnotationError
 from lsts_edge.evaluation.annotations import AnnotationSet, ImageRecord
 from lsts_edge.evaluation.metrics import ImageDetections
+from lsts_edge.progress import Progress, silent
 
 __all__ = ["from_inclusive", "read_image", "run_bundle"]
-
-Report = Callable[[int, int], None]
 
 
 def run_bundle(
@@ -27,7 +24,7 @@ def run_bundle(
     threads: int | None = None,
     lsts_form: str | None = None,
     joined: bool | None = None,
-    report: Report | None = None,
+    progress: Progress = silent,
 ) -> dict[int, ImageDetections]:
     """Detections of a bundle on every image, by image id.
 
@@ -40,7 +37,7 @@ def run_bundle(
         threads: of the engine.
         lsts_form: of the bundle.
         joined: run the joined graphs; None does so where the bundle has them.
-        report: called with frames done and frames in all.
+        progress: told of frames done and frames in all.
     """
     from lsts_edge.runtime.detector import Detector
 
@@ -62,8 +59,7 @@ def run_bundle(
                     detector.reset("requested")
                 found = detector.push(read_image(record))
                 results[record.image_id] = from_inclusive(found.boxes_xyxy_px, found.scores, found.labels)
-                if report:
-                    report(len(results), len(annotations.images))
+                progress("frames", len(results), len(annotations.images))
     return results
 
 

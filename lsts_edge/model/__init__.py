@@ -5,8 +5,8 @@ from __future__ import annotations
 from lsts_edge.model.build import build_network, random_network
 from lsts_edge.model.checkpoint import load_checkpoint, save_checkpoint
 from lsts_edge.model.counts import multiply_adds, parameters
-from lsts_edge.model.loop import VideoLoop
 from lsts_edge.model.network import VideoNetwork
+from lsts_edge.model.video_loop import VideoLoop
 
 __all__ = [
     "VideoLoop",

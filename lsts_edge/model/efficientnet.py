@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -133,3 +134,12 @@ class EfficientNetLite(nn.Module):
         for block in self.rest_blocks:
             x = block(x)
         return F.relu(self.feature(x))
+
+    def low_parameters(self) -> Iterator[nn.Parameter]:
+        """Of the stem and the low stages."""
+        for part in (self.stem, self.bn_stem, self.low_blocks):
+            yield from part.parameters()
+
+    def new_parameters(self) -> Iterator[nn.Parameter]:
+        """The feature convolution: classifiers have none."""
+        return self.feature.parameters()

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Protocol, runtime_checkable
 
 import torch
+from torch import nn
 
 __all__ = ["Backbone", "Head"]
 
@@ -34,6 +36,14 @@ class Backbone(Protocol):
 
     def rest(self, low: torch.Tensor) -> torch.Tensor:
         """Low-level feature to ``(N, feature_channels, H / stride, W / stride)``."""
+        ...
+
+    def low_parameters(self) -> Iterable[nn.Parameter]:
+        """What ``low`` computes with: training may keep it as it was pretrained."""
+        ...
+
+    def new_parameters(self) -> Iterable[nn.Parameter]:
+        """What no pretrained weights fill, such as a last convolution to ``feature_channels``: it learns faster."""
         ...
 
 

@@ -9,8 +9,8 @@ from typing import Literal
 import numpy as np
 import torch
 
-from lsts_edge.model.loop import VideoLoop
 from lsts_edge.model.network import Normalize, VideoNetwork
+from lsts_edge.model.video_loop import VideoLoop
 
 __all__ = ["nearby_detections", "reference_steps", "torch_version"]
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -72,9 +74,10 @@ class ResNet101(nn.Module):
         """Image to the sum of ``res4b3``, before its ReLU."""
         x = F.relu(self.bn1(self.conv1(image)))
         x = F.max_pool2d(x, 3, 2, 1)
-        for block in (*self.conv2, *self.conv3, *self.conv4[: _LOW_BLOCKS_OF_CONV4 - 1]):
+        *rectified, last = self._low_blocks()
+        for block in rectified:
             x = F.relu(block(x))
-        total: torch.Tensor = self.conv4[_LOW_BLOCKS_OF_CONV4 - 1](x)
+        total: torch.Tensor = last(x)
         return total
 
     def rest(self, low: torch.Tensor) -> torch.Tensor:
@@ -83,6 +86,18 @@ class ResNet101(nn.Module):
         for block in (*self.conv4[_LOW_BLOCKS_OF_CONV4:], *self.conv5):
             x = F.relu(block(x))
         return F.relu(self.feature(x))
+
+    def low_parameters(self) -> Iterator[nn.Parameter]:
+        """Of the first convolution and every block through ``res4b3``."""
+        for part in (self.conv1, self.bn1, *self._low_blocks()):
+            yield from part.parameters()
+
+    def new_parameters(self) -> Iterator[nn.Parameter]:
+        """The feature convolution: classifiers have none."""
+        return self.feature.parameters()
+
+    def _low_blocks(self) -> tuple[nn.Module, ...]:
+        return (*self.conv2, *self.conv3, *self.conv4[:_LOW_BLOCKS_OF_CONV4])
 
 
 def _stage(in_channels: int, width: int, *, blocks: int, stride: int = 1, dilation: int = 1) -> nn.ModuleList:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -38,3 +40,12 @@ class TinyBackbone(nn.Module):
     def rest(self, low: torch.Tensor) -> torch.Tensor:
         """Low-level feature to the keyframe feature F, rectified."""
         return F.relu(self.feature(F.relu(self.conv4(F.relu(low)))))
+
+    def low_parameters(self) -> Iterator[nn.Parameter]:
+        """Of the first three convolutions and the batch norm."""
+        for part in (self.conv1, self.bn1, self.conv2, self.conv3):
+            yield from part.parameters()
+
+    def new_parameters(self) -> Iterator[nn.Parameter]:
+        """The feature convolution: classifiers have none."""
+        return self.feature.parameters()

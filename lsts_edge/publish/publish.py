@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import importlib.util
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +14,7 @@ from lsts_edge.bundle import Bundle, write_bundle
 from lsts_edge.bundle.draft import DraftBundle
 from lsts_edge.bundle.manifest import WeightsInfo
 from lsts_edge.errors import CheckFailed, FileUnwritable, OptionError
+from lsts_edge.progress import Progress, silent
 from lsts_edge.runtime.engines.open import open_backend
 from lsts_edge.verify.compare import ParityReport, check_parity, comparable_forms, parity_interval, verify_bundle
 from lsts_edge.verify.golden import GOLDEN_FILE, GoldenRecorder
@@ -56,7 +57,7 @@ def publish(
     frames: int = CLIP_FRAMES,
     video: str | Path | None = None,
     precision: PrecisionPlan | None = None,
-    progress: Callable[[str], None] = lambda step: None,
+    progress: Progress = silent,
 ) -> Published:
     """Export a network, compare every program with torch, and write the bundle if all agree.
 

@@ -12,15 +12,14 @@ from lsts_edge.errors import OptionError
 from lsts_edge.evaluation.annotations import AnnotationSet, ImageRecord
 from lsts_edge.evaluation.bundles import from_inclusive, read_image
 from lsts_edge.evaluation.metrics import ImageDetections
-from lsts_edge.model.loop import VideoLoop
 from lsts_edge.model.network import Normalize, VideoNetwork
+from lsts_edge.model.video_loop import VideoLoop
+from lsts_edge.progress import Progress, silent
 from lsts_edge.runtime.preprocess import Preprocessor
-from lsts_edge.train.fold import fold_batch_norm
-from lsts_edge.train.memory import keep_freed_memory
+from lsts_edge.train.absorb import absorb_batch_norms
+from lsts_edge.train.allocator import keep_freed_pages
 
 __all__ = ["run_checkpoint"]
-
-Report = Callable[[int, int], None]
 
 
 def run_checkpoint(
@@ -31,7 +30,7 @@ def run_checkpoint(
     device: str = "cpu",
     batch: int = 8,
     threads: int | None = None,
-    report: Report | None = None,
+    progress: Progress = silent,
 ) -> dict[int, ImageDetections]:
     """Detections of a network on every image, by image id; ``batch`` frames or sequences at a time.
 
@@ -44,7 +43,7 @@ def run_checkpoint(
         device: where to compute.
         batch: frames (per frame) or sequences (with a schedule) at a time.
         threads: CPU threads; ``None`` keeps the setting.
-        report: called with frames done and frames in all.
+        progress: told of frames done and frames in all.
 
     Raises:
         OptionError: if ``batch`` or the interval is not positive.
@@ -54,8 +53,8 @@ def run_checkpoint(
         raise OptionError("evaluation", got=got, expected="both >= 1", fix="Correct them.")
     if threads is not None:
         torch.set_num_threads(threads)
-    keep_freed_memory()
-    fold_batch_norm(network.backbone)
+    keep_freed_pages()
+    absorb_batch_norms(network.backbone)
     place = torch.device(device)
     network = network.to(place, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
     normalize = Normalize(network.preset.input).to(place)
@@ -75,8 +74,7 @@ def run_checkpoint(
             boxes, scores, labels = (value.cpu().numpy() for value in network.detect(tasks[index : index + 1]))
             boxes, inside = prepare.geometry(record.height_px, record.width_px).boxes_to_frame(boxes)
             results[record.image_id] = from_inclusive(boxes[inside], scores[inside], labels[inside])
-        if report:
-            report(len(results), len(annotations.images))
+        progress("frames", len(results), len(annotations.images))
 
     with torch.inference_mode():
         if keyframe_interval is None or network.lsts is None:

@@ -6,7 +6,7 @@ import hashlib
 import json
 import shlex
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,10 +20,11 @@ from lsts_edge.model import VideoNetwork, build_network
 from lsts_edge.model.checkpoint import load_checkpoint, save_checkpoint
 from lsts_edge.model.imagenet import load_imagenet_backbone
 from lsts_edge.presets import ModelPreset, get_preset
-from lsts_edge.train.memory import keep_freed_memory
+from lsts_edge.progress import Progress, silent
+from lsts_edge.train.allocator import keep_freed_pages
 from lsts_edge.train.options import TrainOptions
 from lsts_edge.train.store import ImageStore
-from lsts_edge.train.trainer import Progress, Trainer
+from lsts_edge.train.trainer import Trainer
 
 __all__ = ["TrainJob", "code_digest", "run_job"]
 
@@ -44,12 +45,12 @@ class TrainJob:
     options: Mapping[str, Any] = field(default_factory=dict)
 
 
-def run_job(job: TrainJob, say: Callable[[str], None]) -> Path:
+def run_job(job: TrainJob, progress: Progress = silent) -> Path:
     """Train and write the checkpoint; returns its path.
 
     Args:
         job: files and options.
-        say: shows a line of progress.
+        progress: told of the data, the start and the steps.
 
     Raises:
         OptionError: if an option is out of range, a class or sequence is unknown, or there is no such device.
@@ -66,7 +67,7 @@ def run_job(job: TrainJob, say: Callable[[str], None]) -> Path:
     if job.threads is not None:
         torch.set_num_threads(job.threads)
     if device.type == "cpu":
-        keep_freed_memory()
+        keep_freed_pages()
     output = Path(job.output)
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
@@ -82,12 +83,12 @@ def run_job(job: TrainJob, say: Callable[[str], None]) -> Path:
         color_order=preset.input.color_order,
         max_side_px=max(preset.input.height_px, preset.input.width_px),
     )
-    say(f"{len(store)} images of {len(store.names)} sequences, {preset.name} on {device}")
+    progress(f"{len(store)} images of {len(store.names)} sequences, {preset.name} on {device}")
     network = build_network(preset, seed=options.seed)
     start, earlier = _start(network, job.init)
-    say(f"start: {start}")
+    progress(f"start: {start}")
     resume_file = output.with_name(output.name + ".resume")
-    trainer = Trainer(network, store, options, device, report=lambda p: say(_line(p)), resume_file=resume_file)
+    trainer = Trainer(network, store, options, device, progress=progress, resume_file=resume_file)
     trained = trainer.run(resume=job.resume)
     metadata = {
         "licence": job.licence,
@@ -104,7 +105,6 @@ def run_job(job: TrainJob, say: Callable[[str], None]) -> Path:
     }
     save_checkpoint(trained, output, metadata, half=True)
     resume_file.unlink(missing_ok=True)
-    say(f"written: {output} ({output.stat().st_size / 1e6:.1f} MB)")
     return output
 
 
@@ -175,8 +175,3 @@ def _command_line(job: TrainJob) -> str:
 def _describe(annotations: AnnotationSet) -> str:
     name = annotations.path.parent.name + "/" + annotations.path.name
     return f"{name}: {len(annotations.images)} images, {len(annotations.sequences())} sequences"
-
-
-def _line(progress: Progress) -> str:
-    rest = " ".join(f"{name} {value:.3f}" for name, value in progress.losses.items())
-    return f"{progress.phase} {progress.step}/{progress.steps} {progress.steps_per_s:.2f} it/s {rest}"

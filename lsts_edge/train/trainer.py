@@ -9,39 +9,30 @@ import logging
 import math
 import os
 import time
-from collections.abc import Callable
 from pathlib import Path
+from typing import cast
 
 import torch
 from torch import nn
 
 from lsts_edge.errors import TrainingError
+from lsts_edge.model.interfaces import Backbone
 from lsts_edge.model.network import VideoNetwork
+from lsts_edge.progress import Progress, silent
+from lsts_edge.train.absorb import AbsorbedConv2d, absorb_batch_norms, release_batch_norms
 from lsts_edge.train.augment import Batch, draw_batch
-from lsts_edge.train.fold import FoldedConv2d, fold_batch_norm, unfold_batch_norm
 from lsts_edge.train.losses import DetectionLoss, Truth
 from lsts_edge.train.options import TrainOptions
 from lsts_edge.train.store import ImageStore
 from lsts_edge.train.warm_start import warm_start_embeddings
 
-__all__ = ["Progress", "Trainer", "triplet_losses"]
+__all__ = ["Trainer", "triplet_losses"]
 
 logger = logging.getLogger(__name__)
 
 _CLIP_NORM = 10.0
 _WARM_BATCHES = 4
 _SIZE_MULTIPLE = 32  # of the reduced input: both strides and the mosaic's halves stay whole
-
-
-@dataclasses.dataclass(frozen=True)
-class Progress:
-    """State after a step, for whoever shows it: running means of the losses and the speed."""
-
-    step: int
-    steps: int
-    phase: str
-    losses: dict[str, float]
-    steps_per_s: float
 
 
 class Trainer:
@@ -52,9 +43,13 @@ class Trainer:
         store: training images, on the CPU or the device.
         options: the run.
         device: where to compute.
-        report: called every ``report_every`` steps.
+        progress: told every ``report_every`` steps: the phase, steps a second and the losses.
         resume_file: where to keep what ``run(resume=True)`` needs; ``None`` keeps nothing.
         report_every: steps between two reports.
+
+    Attributes:
+        phase: ``detector``, then ``video``.
+        losses: means of the losses over the steps that the latest report told of.
     """
 
     def __init__(
@@ -64,14 +59,14 @@ class Trainer:
         options: TrainOptions,
         device: torch.device,
         *,
-        report: Callable[[Progress], None] | None = None,
+        progress: Progress = silent,
         resume_file: Path | None = None,
         report_every: int = 10,
     ) -> None:
         self.options = options
         self.device = device
         self.preset = network.preset
-        fold_batch_norm(network.backbone)
+        absorb_batch_norms(network.backbone)
         self.network = network.to(device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
         self.store = store.to(device)
         self.average = copy.deepcopy(self.network).requires_grad_(False)
@@ -80,7 +75,9 @@ class Trainer:
         by_label = {classes.index(name): weight for name, weight in options.class_weights.items()}
         self.weights = self.store.sampling_weights(by_label, options.still_fraction).to(device)
         self.generator = torch.Generator(device=device).manual_seed(options.seed)
-        self.report = report
+        self.progress = progress
+        self.phase = ""
+        self.losses: dict[str, float] = {}
         self.report_every = report_every
         self.resume_file = resume_file
         self.step = 0
@@ -100,7 +97,7 @@ class Trainer:
         sums: dict[str, float] = {}
         counted, since = 0, time.perf_counter()
         while self.step < self.options.steps:
-            phase = "detector" if self.step < self.detector_steps else "video"
+            phase = self.phase = "detector" if self.step < self.detector_steps else "video"
             if self.optimizer is None or self.step == self.detector_steps:
                 if self.step and self.options.ema:  # what the video phase builds on is what will be saved
                     self.network.load_state_dict(self.average.state_dict())
@@ -112,10 +109,11 @@ class Trainer:
                 sums[name] = sums.get(name, 0.0) + value
             counted += 1
             self.step += 1
-            if self.report and (self.step % self.report_every == 0 or self.step == self.options.steps):
+            if self.step % self.report_every == 0 or self.step == self.options.steps:
                 now = time.perf_counter()
-                mean = {name: value / counted for name, value in sums.items()}
-                self.report(Progress(self.step, self.options.steps, phase, mean, counted / (now - since)))
+                self.losses = {name: value / counted for name, value in sums.items()}
+                told = " ".join(f"{name} {value:.3f}" for name, value in self.losses.items())
+                self.progress(f"{phase} {counted / (now - since):.2f} it/s {told}", self.step, self.options.steps)
                 sums, counted, since = {}, 0, now
             if self.resume_file and self.step % self.options.save_every == 0:
                 self._save()
@@ -125,7 +123,7 @@ class Trainer:
         """A copy of the weights to save: averaged if ``ema`` is on, batch norms in place, on the CPU."""
         source = self.average if self.options.ema else self.network
         result = copy.deepcopy(source).to("cpu", memory_format=torch.contiguous_format)
-        unfold_batch_norm(result.backbone)
+        release_batch_norms(result.backbone)
         return result.eval().requires_grad_(True)  # type: ignore[no-any-return]
 
     def _train_step(self, phase: str) -> dict[str, float]:
@@ -200,11 +198,13 @@ class Trainer:
     def _make_optimizer(self, phase: str) -> torch.optim.Optimizer:
         """Parameter groups of a phase; parts that do not train lose their gradient."""
         options = self.options
+        backbone = cast(Backbone, self.network.backbone)
+        low, new = ({id(p) for p in own} for own in (backbone.low_parameters(), backbone.new_parameters()))
         groups: dict[str, list[nn.Parameter]] = {"new": [], "pretrained": [], "offsets": []}
         for name, parameter in self.network.named_parameters():
-            group = self._group(name, phase)
+            group = self._group(name, phase, is_low=id(parameter) in low, is_new=id(parameter) in new)
             module = self.network.get_submodule(name.rsplit(".", 1)[0])
-            if isinstance(module, FoldedConv2d) and module.groups > 1 and not options.train_depthwise:
+            if isinstance(module, AbsorbedConv2d) and module.groups > 1 and not options.train_depthwise:
                 group = group if name.endswith("bias") else None
             if name == "lsts.offsets" and self.preset.lsts is not None and not self.preset.lsts.learn_offsets:
                 group = None
@@ -229,14 +229,11 @@ class Trainer:
             ]
         )
 
-    def _group(self, name: str, phase: str) -> str | None:
-        low = name.startswith(("backbone.stem", "backbone.bn_stem", "backbone.low_blocks", "backbone.conv1"))
-        if low:
-            return "pretrained" if self.options.train_low else None
+    def _group(self, name: str, phase: str, *, is_low: bool, is_new: bool) -> str | None:
+        """The optimiser's group of a parameter in a phase; None where it stays as it is."""
         if name.startswith("backbone."):
-            if phase == "video" and not self.options.heavy_in_video:
-                return None
-            return "new" if name.startswith("backbone.feature.") else "pretrained"
+            trained = self.options.train_low if is_low else phase == "detector" or self.options.heavy_in_video
+            return ("new" if is_new else "pretrained") if trained else None
         if name.startswith("head."):
             return "new" if phase == "detector" or self.options.heavy_in_video else "pretrained"
         if phase == "detector":

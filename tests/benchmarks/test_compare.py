@@ -19,7 +19,7 @@ from lsts_edge.benchmarks.compare import Entry, RunSettings, run_comparison, sum
 from lsts_edge.benchmarks.contestants import METHODS, SharedSessions, bundle_contestant
 from lsts_edge.benchmarks.lineup import EngineChoice, LineupOptions, compare_bundle, line_up
 from lsts_edge.benchmarks.programs import ProgramRunner, prune
-from lsts_edge.benchmarks.video_loop import Clip
+from lsts_edge.benchmarks.timed_clip import Clip
 from lsts_edge.bundle import Bundle, write_bundle
 from lsts_edge.bundle.manifest import WeightsInfo
 from lsts_edge.clips import moving_clip

@@ -115,14 +115,14 @@ def test_paired_ratio_survives_a_machine_that_slows_down() -> None:
 def test_rounds_run_each_candidate_once_in_changing_order() -> None:
     calls: list[str] = []
     candidates = {name: (lambda name=name: calls.append(name)) for name in "abc"}
-    seen: list[tuple[int, int]] = []
-    compare(candidates, runs=30, warmup_runs=2, seed=3, progress=lambda done, total: seen.append((done, total)))
+    seen: list[tuple[str, int, int]] = []
+    compare(candidates, runs=30, warmup_runs=2, seed=3, progress=lambda *told: seen.append(told))
     rounds = [tuple(calls[start : start + 3]) for start in range(0, len(calls), 3)]
     assert len(rounds) == 32
     assert all(sorted(one) == ["a", "b", "c"] for one in rounds)
     assert len(set(rounds)) > 1
-    assert seen[0] == (1, 32)
-    assert seen[-1] == (32, 32)
+    assert seen[0] == ("rounds", 1, 32)
+    assert seen[-1] == ("rounds", 32, 32)
     again: list[str] = []
     compare({name: (lambda name=name: again.append(name)) for name in "abc"}, runs=30, warmup_runs=2, seed=3)
     assert again == calls, "the order is the seed's"

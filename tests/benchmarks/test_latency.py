@@ -11,10 +11,10 @@ import pytest
 from planted_time import PlantedTime, plant_time
 
 from lsts_edge.benchmarks.cold_start import cold_start
-from lsts_edge.benchmarks.frames import stage_split
+from lsts_edge.benchmarks.frame_times import stage_split
 from lsts_edge.benchmarks.latency import LatencyOptions, measure_latency
 from lsts_edge.benchmarks.results import read_result
-from lsts_edge.benchmarks.video_loop import Clip, run_clip
+from lsts_edge.benchmarks.timed_clip import Clip, run_clip
 from lsts_edge.errors import BenchmarkResult, BundleError, OptionError
 from lsts_edge.runtime import Detections, Detector
 from lsts_edge.runtime.engines.interface import Session

@@ -15,7 +15,7 @@ import pytest
 pytest.importorskip("matplotlib")
 
 from lsts_edge.benchmarks.compare import Entry, RunSettings, SegmentTimes, summarize_entry
-from lsts_edge.benchmarks.frames import FrameTime, summarize_frames
+from lsts_edge.benchmarks.frame_times import FrameTime, summarize_frames
 from lsts_edge.benchmarks.paper import PAPER_ROWS, paper_table
 from lsts_edge.benchmarks.readme import BEGIN, END, readme_block, update_readme
 from lsts_edge.benchmarks.report import report_html, report_markdown

@@ -1,16 +1,30 @@
-"""The suite's steps are commands that exist, with options that exist, and a failing step says which it was."""
+"""The suite's commands exist, with options that exist; a failing one says which it was, and the folder stays whole."""
 
 from __future__ import annotations
 
+import importlib.util
+import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import click
 import pytest
 
-from lsts_edge.benchmarks.suite import LITE_CHOICE, LITE_INT8_BUNDLE, SuiteOptions, run_suite, steps_of
+from lsts_edge.benchmarks.suite import (
+    LITE_CHOICE,
+    LITE_INT8_BUNDLE,
+    SuiteCommand,
+    SuiteOptions,
+    run_suite,
+    suite_commands,
+)
 from lsts_edge.bundle import Bundle
 from lsts_edge.cli import command_line
 from lsts_edge.errors import CheckFailed, FileUnwritable
+
+
+def steps_of(options: SuiteOptions) -> list[SuiteCommand]:
+    return suite_commands(options, options.output / "made")
 
 
 def parse(words: tuple[str, ...]) -> None:
@@ -73,15 +87,40 @@ def test_paper_size_can_be_left_out(tmp_path: Path) -> None:
     assert not any("r101" in step.name for step in steps)
 
 
+def test_an_engine_that_is_not_installed_is_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "openvino", None)  # what an import finds where it is not installed
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "openvino" else find_spec(name))
+    steps = steps_of(SuiteOptions(tmp_path))
+    assert not [step.name for step in steps if any("openvino" in word for word in step.words)]
+    assert "latency-lite-int8-onnxruntime-640x360" in {step.name for step in steps}
+
+
+def test_only_what_was_made_is_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    mine = tmp_path / "bundles" / "mine.onnx"
+    mine.parent.mkdir()
+    mine.write_bytes(b"of the user")
+    made: list[Path] = []
+
+    def short(options: SuiteOptions, bundles: Path) -> list[SuiteCommand]:
+        made.extend(bundles.glob("*.mp4"))
+        return [SuiteCommand("version", ("--version",), tmp_path / "report.html")]
+
+    monkeypatch.setattr("lsts_edge.benchmarks.suite.suite_commands", short)
+    run_suite(SuiteOptions(tmp_path))
+    assert mine.read_bytes() == b"of the user"
+    assert made and not made[0].parent.exists()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["bundles", "suite.log"]
+
+
 def test_a_failing_step_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     checkpoint = tmp_path / "damaged.safetensors"
     checkpoint.write_bytes(b"no checkpoint")
     monkeypatch.setattr("lsts_edge.benchmarks.suite.LITE_CHECKPOINT", checkpoint)
-    told: list[str] = []
+    told: list[tuple[str, int, int]] = []
     with pytest.raises(CheckFailed, match="step export lsts-lite"):
-        run_suite(SuiteOptions(tmp_path / "out", quick=True), told.append)
-    assert told == [told[0]] and told[0].startswith("[1/")
+        run_suite(SuiteOptions(tmp_path / "out", quick=True), lambda *step: told.append(step))
+    assert [step[:2] for step in told] == [("export lsts-lite", 1)]
     assert "error[checkpoint" in (tmp_path / "out" / "suite.log").read_text()
     (tmp_path / "file").write_text("")
     with pytest.raises(FileUnwritable):
-        run_suite(SuiteOptions(tmp_path / "file"), told.append)
+        run_suite(SuiteOptions(tmp_path / "file"))

@@ -12,7 +12,7 @@ from torch import nn
 from lsts_edge.errors import OptionError
 from lsts_edge.model import VideoLoop, VideoNetwork, build_network, random_network
 from lsts_edge.model.interfaces import Backbone, Head
-from lsts_edge.model.network import Normalize
+from lsts_edge.model.network import Normalize, build_backbone
 from lsts_edge.presets import AggregationPreset, ConvLayer, ModelPreset, get_preset, preset_names
 
 TINY = get_preset("lsts-tiny")
@@ -147,6 +147,12 @@ class OwnBackbone(nn.Module):
     def rest(self, low: torch.Tensor) -> torch.Tensor:
         return self.second(low.relu()).relu()
 
+    def low_parameters(self):
+        return self.first.parameters()
+
+    def new_parameters(self):
+        return self.second.parameters()
+
 
 class OwnHead(nn.Module):
     """One box per image, of the brightest cell."""
@@ -175,6 +181,23 @@ def test_somebody_elses_backbone_and_head(size: tuple[int, int]) -> None:
             assert slots["task"].shape == (1, 24, -(-size[0] // 8), -(-size[1] // 8))
             assert slots["labels"].dtype == torch.int64
             assert len(slots["boxes"]) == len(slots["scores"]) == len(slots["labels"]) > 0
+
+
+@pytest.mark.parametrize("name", ["own", "tiny", "resnet101", "efficientnet-lite0"])
+def test_a_backbone_says_which_parameters_low_reads(name: str) -> None:
+    """Against autograd, which knows what ``low`` reads and what ``rest`` reads besides."""
+    presets = {preset.backbone.name: preset.backbone for preset in map(get_preset, preset_names())}
+    backbone = OwnBackbone() if name == "own" else build_backbone(presets[name])
+    low = backbone.low(torch.rand(1, 3, 64, 64))
+    backbone.rest(low.detach()).sum().backward()
+    rest = {id(p) for p in backbone.parameters() if p.grad is not None}
+    backbone.zero_grad()
+    low.sum().backward()
+    read = {id(p) for p in backbone.parameters() if p.grad is not None}
+    assert read == {id(p) for p in backbone.low_parameters()}
+    new = {id(p) for p in backbone.new_parameters()}
+    assert new and new <= rest and not read & rest
+    assert len(read | rest) == len(list(backbone.parameters()))
 
 
 def test_a_part_that_does_not_fit_is_refused() -> None:

@@ -34,7 +34,7 @@ def test_train_then_evaluate(lsts_edge_command: Callable, toy: Path, tmp_path: P
         "train", *options, "--steps", 4, "--seed", 3, "--threads", 1, "--licence", "CC0", "--class-weight", "bird=2"
     )
     assert done.returncode == 0, done.stderr
-    assert "it/s" in done.stdout and "loss" in done.stdout
+    assert "[4/4] video" in done.stderr and "it/s" in done.stderr and "loss" in done.stderr
     assert done.stdout.splitlines()[-1].startswith("written:")
     assert not list(tmp_path.glob("*.resume"))
     network, info = load_checkpoint(output)

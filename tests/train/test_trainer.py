@@ -17,7 +17,7 @@ from lsts_edge.train.augment import Augmentation
 from lsts_edge.train.losses import LossOptions
 from lsts_edge.train.options import TrainOptions
 from lsts_edge.train.store import ImageStore
-from lsts_edge.train.trainer import Progress, Trainer
+from lsts_edge.train.trainer import Trainer
 
 LOSS = LossOptions(rpn_batch=32, proposals=16, hard=8, jittered=2)
 SHORT = TrainOptions(
@@ -49,14 +49,15 @@ def same(a: VideoNetwork, b: VideoNetwork) -> bool:
 
 
 def test_both_losses_fall(store: ImageStore):
-    seen: list[Progress] = []
+    seen: list[tuple[str, dict[str, float]]] = []
     options = dataclasses.replace(
         SHORT, steps=80, batch=3, video_batch=3, small_fraction=0.0, learning_rate=4e-3, backbone_rate=4e-3,
         train_heavy=True, augmentation=Augmentation.none(),
     )  # fmt: skip
-    train(store, options, report=seen.append, report_every=10)
-    detector = [p.losses["loss"] for p in seen if p.phase == "detector"]
-    video = [p.losses["loss"] for p in seen if p.phase == "video"]
+    trainer = Trainer(build_network(get_preset("lsts-tiny"), seed=0), store, options, torch.device("cpu"))
+    trainer.progress = lambda *_: seen.append((trainer.phase, trainer.losses))
+    trainer.run()
+    detector, video = ([losses["loss"] for p, losses in seen if p == phase] for phase in ("detector", "video"))
     assert len(detector) == len(video) == 4
     assert detector[-1] < 0.7 * detector[0]
     assert video[-1] < 0.8 * video[0]
@@ -82,6 +83,19 @@ def test_video_phase_leaves_the_heavy_path_alone(store: ImageStore):
     assert trained and not any(name.startswith("backbone.") for name in trained)
 
 
+@pytest.mark.parametrize(("train_low", "left_alone"), [(False, {"conv1", "bn1", "conv2", "conv3"}), (True, set())])
+def test_the_low_part_is_what_the_backbone_says(store: ImageStore, train_low: bool, left_alone: set[str]):
+    """Not what its parameters are called: the low part of ``tiny`` is ``conv1`` to ``conv3``."""
+    network = build_network(get_preset("lsts-tiny"), seed=0)
+    options = dataclasses.replace(SHORT, train_low=train_low)
+    optimizer = Trainer(network, store, options, torch.device("cpu"))._make_optimizer("detector")
+    backbone = dict(network.backbone.named_parameters())
+    assert {name.split(".")[0] for name, p in backbone.items() if not p.requires_grad} == left_alone
+    rates = {id(p): group["full"] for group in optimizer.param_groups for p in group["params"]}
+    assert rates[id(backbone["feature.weight"])] == options.learning_rate
+    assert rates[id(backbone["conv4.weight"])] == options.backbone_rate
+
+
 def test_a_seed_fixes_every_weight(store: ImageStore):
     assert same(train(store, SHORT), train(store, SHORT))
     assert not same(train(store, SHORT), train(store, dataclasses.replace(SHORT, seed=1)))
@@ -92,13 +106,13 @@ def test_resumed_run_ends_where_a_whole_one_does(store: ImageStore, tmp_path: Pa
     class Stop(Exception):
         pass
 
-    def interrupt(progress: Progress) -> None:
-        if progress.step == stop_after + 1:
+    def interrupt(what: str, done: int, total: int) -> None:
+        if done == stop_after + 1:
             raise Stop
 
     file = tmp_path / "x.resume"
     with pytest.raises(Stop):
-        train(store, SHORT, report=interrupt, report_every=1, resume_file=file)
+        train(store, SHORT, progress=interrupt, report_every=1, resume_file=file)
     network = build_network(get_preset("lsts-tiny"), seed=0)
     resumed = Trainer(network, store, SHORT, torch.device("cpu"), resume_file=file).run(resume=True)
     assert same(resumed, train(store, SHORT))

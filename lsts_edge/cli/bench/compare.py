@@ -63,9 +63,9 @@ def command(
     """
     from lsts_edge.benchmarks.compare import RunSettings
     from lsts_edge.benchmarks.lineup import EngineChoice, LineupOptions, compare_bundle
-    from lsts_edge.benchmarks.progress import console_progress
     from lsts_edge.benchmarks.results import write_result
     from lsts_edge.bundle import Bundle
+    from lsts_edge.cli.show_progress import rewritten_line
 
     opened = Bundle.open(bundle)
     run = RunSettings(
@@ -82,7 +82,7 @@ def command(
         lineup["methods"] = chosen["methods"]
     if chosen["forms"]:
         lineup["forms"] = chosen["forms"]
-    with console_progress(sys.stderr) as progress:
+    with rewritten_line(sys.stderr) as progress:
         result = compare_bundle(opened, source, LineupOptions(**lineup), run, annotations, progress)
     if output is not None:
         write_result(output, result)

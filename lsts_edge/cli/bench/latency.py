@@ -56,11 +56,11 @@ def command(bundle: Path, source: Path | None, output: Path | None, as_json: boo
     peak memory, and energy where the device tells it.
     """
     from lsts_edge.benchmarks.latency import LatencyOptions, measure_latency
-    from lsts_edge.benchmarks.progress import console_progress
     from lsts_edge.benchmarks.results import write_result
+    from lsts_edge.cli.show_progress import rewritten_line
 
     options = LatencyOptions(**chosen)
-    with console_progress(sys.stderr) as progress:
+    with rewritten_line(sys.stderr) as progress:
         result = measure_latency(bundle, source, options, progress)
     if output is not None:
         write_result(output, result)

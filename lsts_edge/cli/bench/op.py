@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from lsts_edge.cli.group import examples, json_option
+from lsts_edge.cli.show_progress import rewritten_line
 
 __all__ = ["command"]
 
@@ -45,7 +46,8 @@ def command(
     from lsts_edge.benchmarks.results import write_result
 
     options = OpOptions(sizes or ("r101", "lite"), threads, runs, slow_runs, warmup_runs)
-    result = measure_op(options, lambda text: click.echo(f"... {text}", err=True) if sys.stderr.isatty() else None)
+    with rewritten_line(sys.stderr) as progress:
+        result = measure_op(options, progress)
     if output is not None:
         write_result(output, result)
     if as_json:

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from lsts_edge.cli.group import examples, json_option
+from lsts_edge.cli.show_progress import echo_progress
 
 __all__ = ["command"]
 
@@ -26,7 +27,7 @@ _FILE = click.Path(path_type=Path)
 )
 @click.option("--output", type=_FILE, default=Path("runs/bench"), show_default=True, help="Folder of the results.")
 @click.option("--quick", is_flag=True, help="Few frames: to see that everything works, not to quote.")
-@click.option("--paper-size/--no-paper-size", default=True, show_default=True, help="lsts-r101 at 600 x 1000 too.")
+@click.option("--paper-size/--no-paper-size", default=True, show_default=True, help="lsts-r101 at 1000x600 too.")
 @click.option("--source", type=_FILE, help="A clip for lsts-lite; the procedural one unless given.")
 @click.option("--yolox", type=_FILE, help="YOLOX-Nano ONNX file.")
 @click.option("--nanodet", type=_FILE, help="NanoDet-Plus ncnn .param file, its .bin beside it.")
@@ -41,5 +42,5 @@ def command(as_json: bool, **chosen: Any) -> None:
     """
     from lsts_edge.benchmarks.suite import SuiteOptions, run_suite
 
-    page = run_suite(SuiteOptions(**chosen), lambda text: click.echo(text, err=True))
+    page = run_suite(SuiteOptions(**chosen), echo_progress)
     click.echo(json.dumps({"report": str(page)}) if as_json else f"report written: {page}")

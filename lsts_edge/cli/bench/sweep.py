@@ -46,15 +46,15 @@ def command(
     **chosen: Any,
 ) -> None:
     """Run BUNDLE over SOURCE (a procedural clip unless given) at each keyframe interval, in rounds of drawn order."""
-    from lsts_edge.benchmarks.progress import console_progress
     from lsts_edge.benchmarks.report_tables import sweep_table
     from lsts_edge.benchmarks.results import write_result
     from lsts_edge.benchmarks.sweep import SweepOptions, measure_sweep
     from lsts_edge.benchmarks.tables import text_table
     from lsts_edge.bundle import Bundle
+    from lsts_edge.cli.show_progress import rewritten_line
 
     options = SweepOptions(intervals=_numbers(intervals), **chosen)
-    with console_progress(sys.stderr) as progress:
+    with rewritten_line(sys.stderr) as progress:
         result = measure_sweep(Bundle.open(bundle), source, options, annotations, progress)
     if output is not None:
         write_result(output, result)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from lsts_edge.benchmarks.frames import (
+from lsts_edge.benchmarks.frame_times import (
     FrameTime,
     deadline_misses,
     frames_per_second,

@@ -1,4 +1,4 @@
-"""Frozen parts made fast: batch norm folded into its convolution, a cheap backward for depthwise kernels."""
+"""Frozen parts made fast: a convolution absorbs the batch norm behind it, a cheap backward for depthwise kernels."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from torch import nn
 from lsts_edge.model.efficientnet import EfficientNetLite, InvertedResidual
 from lsts_edge.model.layers import FrozenBatchNorm2d, SamePadConv2d
 
-__all__ = ["FoldedConv2d", "fold_batch_norm", "unfold_batch_norm"]
+__all__ = ["AbsorbedConv2d", "absorb_batch_norms", "release_batch_norms"]
 
 
-class FoldedConv2d(SamePadConv2d):
+class AbsorbedConv2d(SamePadConv2d):
     """A convolution that has taken over the frozen batch norm behind it; ``eps`` is that norm's."""
 
     def __init__(self, conv: SamePadConv2d, bias: torch.Tensor, eps: float) -> None:
@@ -86,13 +86,13 @@ class _FrozenDepthwise(torch.autograd.Function):
 
 
 @torch.no_grad()
-def fold_batch_norm(backbone: nn.Module) -> int:
-    """Fold every frozen batch norm of an EfficientNet-Lite into the convolution before it, in place.
+def absorb_batch_norms(backbone: nn.Module) -> int:
+    """Let each convolution of an EfficientNet-Lite absorb the frozen batch norm behind it, in place.
 
     The function computed stays the same. Other backbones are left as they are.
 
     Returns:
-        How many were folded.
+        How many there were.
     """
     count = 0
     for parent, conv_name, norm_name in _pairs(backbone):
@@ -101,15 +101,15 @@ def fold_batch_norm(backbone: nn.Module) -> int:
             continue
         factor = norm.weight / (norm.running_var + norm.eps).sqrt()
         conv.weight.mul_(factor[:, None, None, None])
-        setattr(parent, conv_name, FoldedConv2d(conv, norm.bias - norm.running_mean * factor, norm.eps))
+        setattr(parent, conv_name, AbsorbedConv2d(conv, norm.bias - norm.running_mean * factor, norm.eps))
         setattr(parent, norm_name, nn.Identity())
         count += 1
     return count
 
 
 @torch.no_grad()
-def unfold_batch_norm(backbone: nn.Module) -> int:
-    """Give each folded convolution a batch norm back that adds its bias and changes nothing else.
+def release_batch_norms(backbone: nn.Module) -> int:
+    """Give each such convolution a batch norm back that adds its bias and changes nothing else.
 
     Afterwards the state dictionary has the names of the preset's network again.
 
@@ -119,7 +119,7 @@ def unfold_batch_norm(backbone: nn.Module) -> int:
     count = 0
     for parent, conv_name, norm_name in _pairs(backbone):
         conv = getattr(parent, conv_name)
-        if not isinstance(conv, FoldedConv2d):
+        if not isinstance(conv, AbsorbedConv2d):
             continue
         plain, norm = conv.plain()
         setattr(parent, conv_name, plain)

@@ -1,4 +1,4 @@
-"""Folding frozen batch norm changes neither what a network computes nor what a checkpoint of it needs."""
+"""Absorbing frozen batch norms changes neither what a network computes nor what a checkpoint of it needs."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ import torch.nn.functional as F
 from lsts_edge.model import random_network
 from lsts_edge.model.layers import SamePadConv2d
 from lsts_edge.presets import get_preset
-from lsts_edge.train.fold import FoldedConv2d, fold_batch_norm, unfold_batch_norm
+from lsts_edge.train.absorb import AbsorbedConv2d, absorb_batch_norms, release_batch_norms
 
 
-def test_fold_and_unfold_keep_function_and_names():
+def test_absorbing_and_releasing_keep_function_and_names():
     network = random_network(get_preset("lsts-lite").resized(64, 96), 0)
     image = torch.rand(1, 3, 64, 96, generator=torch.Generator().manual_seed(0))
     names = set(network.state_dict())
     with torch.no_grad():
         before = network.heavy(image)
-        assert fold_batch_norm(network.backbone) > 30
+        assert absorb_batch_norms(network.backbone) > 30
         folded = network.heavy(image)
         assert set(network.state_dict()) != names
-        unfold_batch_norm(network.backbone)
+        release_batch_norms(network.backbone)
         after = network.heavy(image)
     assert set(network.state_dict()) == names
     scale = before.abs().max()
@@ -29,13 +29,13 @@ def test_fold_and_unfold_keep_function_and_names():
 
 
 def test_other_backbones_are_left_alone():
-    assert fold_batch_norm(random_network(get_preset("lsts-tiny"), 0).backbone) == 0
+    assert absorb_batch_norms(random_network(get_preset("lsts-tiny"), 0).backbone) == 0
 
 
 def test_frozen_depthwise_gradient_is_autograds():
     generator = torch.Generator().manual_seed(0)
     for kernel, dilation in ((3, 1), (5, 1), (5, 2)):
-        conv = FoldedConv2d(
+        conv = AbsorbedConv2d(
             SamePadConv2d(6, 6, kernel, 1, 0, dilation, groups=6, bias=False), torch.randn(6, generator=generator), 1e-3
         )
         conv.weight.requires_grad_(False)

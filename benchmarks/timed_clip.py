@@ -9,9 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
-from lsts_edge.benchmarks.frames import FrameTime
+from lsts_edge.benchmarks.frame_times import FrameTime
 from lsts_edge.clips import moving_clip
 from lsts_edge.errors import OptionError
+from lsts_edge.progress import Progress, silent
 from lsts_edge.runtime import Detections, Detector
 from lsts_edge.runtime.sources.open import open_source
 
@@ -70,7 +71,7 @@ def run_clip(
     warmup_frames: int,
     output: Output | None = None,
     pace_fps: float | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress = silent,
 ) -> list[FrameTime]:
     """Detect on ``warmup_frames + frames`` frames and time the last ``frames``.
 
@@ -85,7 +86,7 @@ def run_clip(
         warmup_frames: frames before, not timed.
         output: draws or writes a frame; None leaves that out.
         pace_fps: camera rate; None feeds as fast as the device goes.
-        progress: told (done, all) after every frame.
+        progress: told after every frame.
 
     Raises:
         OptionError: if a number is out of range.
@@ -109,8 +110,7 @@ def run_clip(
             if done >= warmup_frames:
                 times.append(_frame_time(done - warmup_frames, image, found, output_ms, end_ns))
             done += 1
-            if progress is not None:
-                progress(done, in_all)
+            progress("frames", done, in_all)
         if done == before:
             raise OptionError("clip", got="no frame", expected="at least one", fix="Give another source.")
         if done >= in_all:
