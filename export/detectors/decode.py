@@ -105,8 +105,10 @@ def _final(nodes: Nodes, reading: Reading, outputs: Mapping[str, Any]) -> Found:
         scores, labels = (nodes.reshape(nodes.slice(table, *place[name], 1), -1) for name in ("score", "label"))
     else:
         boxes = _table(nodes, spec, outputs, spec.outputs["boxes"], 4, False)
-        joined = (nodes.concat([nodes.reshape(outputs[n], -1) for n in spec.outputs[role]], 0) for role in _LISTS)
-        scores, labels = joined
+        scores, labels = (
+            nodes.concat([nodes.reshape(outputs[name], -1) for name in names], 0)
+            for names in (spec.outputs["scores"], spec.outputs["labels"])
+        )
         scores = _sigmoid(nodes, spec, _float(nodes, scores))
     labels = nodes.cast(labels, "int64")
     if spec.label_base:
@@ -122,9 +124,6 @@ def _final(nodes: Nodes, reading: Reading, outputs: Mapping[str, Any]) -> Found:
     best, order = nodes.top(_above(nodes, scores, reading.score_floor), _most(nodes, scores, reading, boxes))
     boxes = nodes.op("Gather", boxes, order, axis=0)
     return _corners(nodes, reading, boxes, order), best, nodes.op("Gather", labels, order, axis=0)
-
-
-_LISTS = ("scores", "labels")
 
 
 def _table(

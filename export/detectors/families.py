@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from lsts_edge.export.detectors.spec import Family
+from lsts_edge.export.detectors.spec import Column, Family
 from lsts_edge.export.detectors.view import Output, View
 
 __all__ = ["MATCHERS", "PREPROCESSING", "Match"]
@@ -174,7 +174,7 @@ def _suppressed(view: View, asked: bool) -> Match | None:
     if (rows[0].axes[0] or 0) > _MANY:
         return None
     outputs = {"rows": (rows[0].name,), **({"count": (counts[0].name,)} if counts else {})}
-    columns = ("box", "score", "label")
+    columns: tuple[Column, ...] = ("box", "score", "label")
     if rows[0].axes[1] == 7:
         columns = ("batch", "box", "label", "score")
     elif "ones" in view.size_inputs.values():  # PaddleDetection's own post-processing
@@ -221,7 +221,9 @@ def _triple(view: View) -> Match | None:
     lists = [output for output in view.outputs if len(output.axes) == 1]
     if len(boxes) != 1 or len(boxes) + len(lists) != len(view.outputs) or len(lists) not in (2, 3):
         return None
-    named = {role: [o for o in lists if any(word in o.name.lower() for word in words)] for role, words in _WORDS.items()}
+    named = {
+        role: [o for o in lists if any(word in o.name.lower() for word in words)] for role, words in _WORDS.items()
+    }
     if all(len(named[role]) == 1 for role in ("scores", "labels")) and len(named["count"]) == len(lists) - 2:
         found = {role: outputs[0] for role, outputs in named.items() if outputs}
     else:

@@ -101,7 +101,9 @@ def _from_metadata(text: str) -> Sequence[str]:
 
 def _checked(names: Sequence[Any], spec: DetectorSpec, source: str) -> tuple[str, ...]:
     for name in names:
-        plain = isinstance(name, str) and 0 < len(name) <= MAX_NAME_CHARS and name.isprintable() and name.strip() == name
+        plain = (
+            isinstance(name, str) and 0 < len(name) <= MAX_NAME_CHARS and name.isprintable() and name.strip() == name
+        )
         if not plain:
             raise _wrong(source, f"the name {ascii(name)[:60]}", f"1 to {MAX_NAME_CHARS} printable characters")
     if len(set(names)) != len(names):

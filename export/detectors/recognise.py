@@ -13,7 +13,7 @@ from lsts_edge.errors import DetectorSize, DetectorSpecError, DetectorUnknown
 from lsts_edge.export.detectors.families import MATCHERS, PREPROCESSING
 from lsts_edge.export.detectors.read import read_detector
 from lsts_edge.export.detectors.resize import resized
-from lsts_edge.export.detectors.spec import DetectorSpec, Family, overridden
+from lsts_edge.export.detectors.spec import DetectorSpec, Family, Role, overridden
 from lsts_edge.export.detectors.view import Output, View, view_of
 
 __all__ = ["recognise"]
@@ -51,7 +51,10 @@ def recognise(
     task = view.metadata.get("task", "detect")
     if task != "detect":
         raise DetectorUnknown(
-            "the detector's metadata", got=f"task {ascii(task)[:40]}", expected="detect", fix="Give a detector of boxes."
+            "the detector's metadata",
+            got=f"task {ascii(task)[:40]}",
+            expected="detect",
+            fix="Give a detector of boxes.",
         )
     spec = overridden(_matched(view, family, given), given)
     spec = _checked(spec, view)
@@ -63,8 +66,10 @@ def _matched(view: View, family: str, given: Mapping[str, object]) -> DetectorSp
     if "outputs" in given or family == "custom":
         name: Any = "custom" if family == "auto" else family
         if "outputs" not in given:
-            raise DetectorSpecError("family custom", got="no outputs", expected="outputs", fix="Say what each output is.")
-        blank = {"rows": (view.outputs[0].name,)}  # the user's own follow
+            raise DetectorSpecError(
+                "family custom", got="no outputs", expected="outputs", fix="Say what each output is."
+            )
+        blank: dict[Role, tuple[str, ...]] = {"rows": (view.outputs[0].name,)}  # the user's own follow
         return DetectorSpec(name, outputs=blank, columns=("box", "classes"), **base, **PREPROCESSING[name])
     asked = family != "auto"
     for name, match in MATCHERS.items():
@@ -168,7 +173,9 @@ def _apart_classes(spec: DetectorSpec, view: View) -> int | None:
 
 def _check_cells(spec: DetectorSpec, view: View, rows: int) -> None:
     if spec.box_form in ("cells", "distances") and rows != view.cells(*spec.strides):
-        expected = f"{view.cells(*spec.strides)}, the cells of strides {spec.strides} at {view.height_px}x{view.width_px}"
+        expected = (
+            f"{view.cells(*spec.strides)}, the cells of strides {spec.strides} at {view.height_px}x{view.width_px}"
+        )
         raise _unfit("outputs", f"{rows} rows", expected)
 
 

@@ -21,7 +21,8 @@ _MAX_KNOWN = 4096  # elements of a value that is followed: shapes, bounds, scale
 # Whole-number arithmetic on shapes, as exporters write it; all have outputs no larger than their inputs.
 _FOLDED = {
     "Add", "Cast", "Ceil", "Concat", "Constant", "Div", "Equal", "Floor", "Gather", "Identity", "Max", "Min", "Mod",
-    "Mul", "ReduceProd", "Reshape", "Shape", "Slice", "Split", "Sqrt", "Squeeze", "Sub", "Transpose", "Unsqueeze", "Where",
+    "Mul", "ReduceProd", "Reshape", "Shape", "Slice", "Split", "Sqrt", "Squeeze", "Sub", "Transpose",
+    "Unsqueeze", "Where",
 }  # fmt: skip
 
 
@@ -103,14 +104,9 @@ class Shapes:
         self._types[name] = kind
         self.of.pop(name, None)
         tensor = kind.tensor_type
-        if kind.HasField("tensor_type") and tensor.HasField("shape"):
-            if all(axis.HasField("dim_value") for axis in tensor.shape.dim):
-                self.of[name] = tuple(axis.dim_value for axis in tensor.shape.dim)
-
-    def rank(self, name: str) -> int | None:
-        """Number of axes, where it is known."""
-        kind = self._types.get(name)
-        return len(kind.tensor_type.shape.dim) if kind is not None and kind.tensor_type.HasField("shape") else None
+        known = kind.HasField("tensor_type") and tensor.HasField("shape")
+        if known and all(axis.HasField("dim_value") for axis in tensor.shape.dim):
+            self.of[name] = tuple(axis.dim_value for axis in tensor.shape.dim)
 
     def partial(self, name: str) -> tuple[int | None, ...] | None:
         """Shape with None for what is not known."""
@@ -137,7 +133,7 @@ def with_size(
     before: tuple[Mapping[str, Shape], Mapping[str, np.ndarray]],
     after: tuple[Mapping[str, Shape], Mapping[str, np.ndarray]],
 ) -> tuple[onnx.ModelProto, Shapes]:
-    """The same network at another input size: constants of ``Reshape`` and ``Resize`` that hold the old grid are rewritten.
+    """The same network at another size: constants of ``Reshape`` and ``Resize`` that hold the old grid are rewritten.
 
     Args:
         model: the network, whose constants fit ``before``.
@@ -211,7 +207,7 @@ def _refit(graph: onnx.GraphProto, node: onnx.NodeProto, old: Shapes, new: Shape
         wanted = reshaped_like(old.of[name], result, new.of[name])
         if wanted is None:
             raise _stuck(node, f"{old.of[name]} -> {result}")
-        if _meant(literal.tolist(), new.of[name], _attribute(node, "allowzero", 0)) != wanted:
+        if _meant(literal.tolist(), new.of[name], bool(_attribute(node, "allowzero", 0))) != wanted:
             _own_constant(graph, node, 1, np.array(wanted, np.int64), new)
     elif node.op_type == "Resize" and len(node.input) > 3 and node.input[3] in old.known and result is not None:
         literal = old.known[node.input[3]]
@@ -223,7 +219,7 @@ def _refit(graph: onnx.GraphProto, node: onnx.NodeProto, old: Shapes, new: Shape
             _own_constant(graph, node, 3, sizes, new)
 
 
-def _meant(literal: Sequence[int], shape: Shape, allowzero: int) -> Shape | None:
+def _meant(literal: Sequence[int], shape: Shape, allowzero: bool) -> Shape | None:
     sizes = [shape[i] if side == 0 and not allowzero and i < len(shape) else side for i, side in enumerate(literal)]
     if -1 in sizes:
         rest = -math.prod(sizes)

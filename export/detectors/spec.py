@@ -14,7 +14,7 @@ import numpy as np
 from lsts_edge.errors import DetectorSpecError, ManifestError
 from lsts_edge.strict_json import decode, parse_json
 
-__all__ = ["FAMILIES", "GIVEN", "DetectorSpec", "Family", "cell_grid", "overridden", "read_spec_file"]
+__all__ = ["FAMILIES", "GIVEN", "Column", "DetectorSpec", "Family", "Role", "cell_grid", "overridden", "read_spec_file"]
 
 Family = Literal["yolox", "picodet", "nanodet-plus", "detr", "yolov5", "yolov8", "suppressed", "ssd", "custom"]
 FAMILIES: tuple[Family, ...] = typing.get_args(Family)
@@ -49,9 +49,9 @@ class DetectorSpec:
         outputs: role -> names of the outputs that play it. ``rows`` holds all in one tensor, a box in each row (several
             tensors, one of each level, are put one behind the other); otherwise ``boxes`` and ``scores`` are apart.
         columns: what a row of ``rows`` holds, in order.
-        transposed: boxes lie along the last axis of ``rows``, of ``boxes`` or of ``scores`` where these are apart.
-        box_form: ``cells``: cell offsets and log sizes (YOLOX); ``distances``: from the cell's point to four sides, each a
-            softmax over ``bins``; ``cxcywh``, ``xyxy``, ``yxyx``: decoded.
+        transposed: boxes lie along the last axis of ``rows``, or of ``scores`` where these are apart.
+        box_form: ``cells``: cell offsets and log sizes (YOLOX); ``distances``: from the cell's point to four sides, each
+            a softmax over ``bins``; ``cxcywh``, ``xyxy``, ``yxyx``: decoded.
         box_unit: of decoded boxes. Cells and distances count in strides.
         bins: of ``distances``.
         cell_offset: where a cell's point lies, in cells from its corner.
@@ -60,8 +60,8 @@ class DetectorSpec:
         background: a class among the scores that is none.
         label_base: the first class's number among ``labels``.
         class_count: classes without background; None where the outputs do not tell.
-        suppression: ``added``: our nodes suppress overlaps; ``inside``: the model has; ``unneeded``: it gives each object
-            one box.
+        suppression: ``added``: our nodes suppress overlaps; ``inside``: the model has; ``unneeded``: it gives each
+            object one box.
         nms_iou: overlap from which the lesser box of a class goes.
         sizes: ``free``: every multiple of ``size_multiple_px``; ``fixed``: this size only.
         size_multiple_px: see ``sizes``.

@@ -127,9 +127,7 @@ def _image_input(inputs: list[Any], given: Mapping[str, Any]) -> tuple[dict[str,
     return found[0]
 
 
-def _size(
-    name: str, sides: tuple[int | None, int | None], size_px: tuple[int, int] | None
-) -> tuple[int, int]:
+def _size(name: str, sides: tuple[int | None, int | None], size_px: tuple[int, int] | None) -> tuple[int, int]:
     height, width = sides
     if height is not None and width is not None:
         return height, width

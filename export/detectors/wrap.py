@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -36,9 +36,9 @@ def wrap_detector(
 ) -> onnx.ModelProto:
     """One graph ``image -> boxes, scores, labels`` in standard operators.
 
-    ``image`` is uint8 ``(1, height_px, width_px, 3)`` BGR, resized and padded by ``spec.resize``; colour order, scale and
-    mean are inside. ``boxes`` ``(D, 4)`` float32 xyxy in network pixels, ``scores`` ``(D,)`` float32 falling, ``labels``
-    ``(D,)`` int64: the slots of a bundle's head. ``reference.py`` says the same in NumPy.
+    ``image`` is uint8 ``(1, height_px, width_px, 3)`` BGR, resized and padded by ``spec.resize``; colour order, scale
+    and mean are inside. ``boxes`` ``(D, 4)`` float32 xyxy in network pixels, ``scores`` ``(D,)`` float32 falling,
+    ``labels`` ``(D,)`` int64: the slots of a bundle's head. ``reference.py`` says the same in NumPy.
 
     Args:
         model: as ``read_detector`` gives it; not changed.
@@ -138,7 +138,7 @@ def _suppressed(nodes: Nodes, found: Found, reading: Reading, overlap: float, mo
     index = nodes.reshape(nodes.slice(chosen, 2, 3, 1), -1)
     # The candidates are sorted: the least index is the best box.
     index, _ = nodes.top(index, nodes.op("Min", nodes.op("Shape", index), nodes.ints(most)), largest=False)
-    return tuple(nodes.op("Gather", value, index, axis=0) for value in found)  # type: ignore[return-value]
+    return _each(lambda value: nodes.op("Gather", value, index, axis=0), found)
 
 
 def _cut(nodes: Nodes, found: Found) -> Found:
@@ -146,7 +146,12 @@ def _cut(nodes: Nodes, found: Found) -> Found:
     _, scores, _ = found
     some = nodes.cast(nodes.op("Greater", scores, 0.0), "int64")
     count = nodes.op("ReduceSum", some, nodes.ints(0), keepdims=1)
-    return tuple(nodes.op("Slice", value, nodes.ints(0), count, nodes.ints(0)) for value in found)  # type: ignore[return-value]
+    return _each(lambda value: nodes.op("Slice", value, nodes.ints(0), count, nodes.ints(0)), found)
+
+
+def _each(make: Callable[[Any], Any], found: Found) -> Found:
+    boxes, scores, labels = found
+    return make(boxes), make(scores), make(labels)
 
 
 def _name_outputs(graph: gs.Graph, found: Found) -> None:
