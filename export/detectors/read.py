@@ -8,9 +8,9 @@ from pathlib import Path
 import onnx
 import onnx.version_converter
 
+from lsts_edge.bundle.onnx_bytes import check_onnx_bytes
 from lsts_edge.errors import BundleError, DetectorRefused
 from lsts_edge.export.finished import OPSET
-from lsts_edge.onnx_bytes import check_onnx_bytes
 
 __all__ = ["MAX_DETECTOR_BYTES", "read_detector"]
 

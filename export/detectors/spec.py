@@ -11,8 +11,8 @@ from typing import Any, Literal
 
 import numpy as np
 
+from lsts_edge.bundle.strict_json import decode, parse_json
 from lsts_edge.errors import DetectorSpecError, ManifestError
-from lsts_edge.strict_json import decode, parse_json
 
 __all__ = ["FAMILIES", "GIVEN", "Column", "DetectorSpec", "Family", "Role", "cell_grid", "overridden", "read_spec_file"]
 
@@ -50,8 +50,8 @@ class DetectorSpec:
             tensors, one of each level, are put one behind the other); otherwise ``boxes`` and ``scores`` are apart.
         columns: what a row of ``rows`` holds, in order.
         transposed: boxes lie along the last axis of ``rows``, or of ``scores`` where these are apart.
-        box_form: ``cells``: cell offsets and log sizes (YOLOX); ``distances``: from the cell's point to four sides, each
-            a softmax over ``bins``; ``cxcywh``, ``xyxy``, ``yxyx``: decoded.
+        box_form: ``cells``: cell offsets and log sizes (YOLOX); ``distances``: from the cell's point to four sides,
+            each a softmax over ``bins``; ``cxcywh``, ``xyxy``, ``yxyx``: decoded.
         box_unit: of decoded boxes. Cells and distances count in strides.
         bins: of ``distances``.
         cell_offset: where a cell's point lies, in cells from its corner.
