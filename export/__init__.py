@@ -1,7 +1,8 @@
-"""Writes a network as ONNX graphs: subgraphs, joined graphs and the manifest that says how they run."""
+"""Writes a network, or somebody's detector, as ONNX graphs: subgraphs, joined graphs and how they run.
+
+Nothing is imported here: wrapping a detector needs neither torch nor what our own networks are written with.
+"""
 
 from __future__ import annotations
 
-from lsts_edge.export.lsts_graph import LSTS_FORMS, lsts_graph
-
-__all__ = ["LSTS_FORMS", "lsts_graph"]
+__all__: list[str] = []

@@ -14,8 +14,8 @@ import torch
 from torch import nn
 
 from lsts_edge.errors import ExportError
+from lsts_edge.export.finished import IR_VERSION, OPSET, finished
 from lsts_edge.export.fold import fold_batch_norms
-from lsts_edge.export.graph import IR_VERSION, OPSET, finished
 from lsts_edge.export.quiet import quiet
 from lsts_edge.model.network import VideoNetwork
 from lsts_edge.presets import InputPreset, ModelPreset

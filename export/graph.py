@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,14 +9,10 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 
-from lsts_edge import __version__
-from lsts_edge.errors import ExportError
+from lsts_edge.export.finished import IR_VERSION, OPSET, finished
 from lsts_edge.opspec import LSTS
 
-__all__ = ["IR_VERSION", "OPSET", "Builder", "finished", "pieces"]
-
-OPSET = 18
-IR_VERSION = 10
+__all__ = ["Builder", "pieces"]
 
 _ONNX_TYPES = {"float32": ir.DataType.FLOAT, "uint8": ir.DataType.UINT8, "int64": ir.DataType.INT64}
 
@@ -111,40 +106,3 @@ def pieces(count: int, size: int) -> list[int]:
     """Sizes, for ``Builder.split``, of ``count`` items in pieces of ``size``; of one item where ``size`` is less."""
     size = max(1, size)
     return [min(size, count - start) for start in range(0, count, size)]
-
-
-def finished(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Give ``model`` our IR version and producer, drop notes about where it was made, and check it.
-
-    Raises:
-        ExportError: if it is not valid ONNX, or holds local functions or external data.
-    """
-    model.ir_version = IR_VERSION
-    model.producer_name, model.producer_version = "lsts-edge", __version__
-    model.doc_string = ""
-    model.ClearField("metadata_props")
-    graph = model.graph
-    graph.doc_string = ""
-    for item in (graph, *graph.node, *graph.initializer, *graph.value_info, *graph.input, *graph.output):
-        item.ClearField("metadata_props")
-        item.ClearField("doc_string")
-    graph.ClearField("value_info")
-    weights = sorted(graph.initializer, key=lambda tensor: tensor.name)  # torch's order differs from run to run
-    graph.ClearField("initializer")
-    graph.initializer.extend(weights)
-    external = [tensor.name for tensor in graph.initializer if tensor.data_location == onnx.TensorProto.EXTERNAL]
-    if model.functions or external:
-        raise ExportError(
-            f"graph {graph.name}",
-            got=f"{len(model.functions)} local functions, external data {external[:3]}",
-            expected="plain nodes and weights inside the file",
-            fix="Write the layer in operators that ONNX has.",
-        )
-    try:
-        onnx.checker.check_model(model, full_check=True)
-    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
-        reason = re.sub(r"\s+", " ", str(error))[:300]
-        raise ExportError(
-            f"graph {graph.name} is not valid ONNX", got=reason, expected=f"opset {OPSET}", fix="Report this as a bug."
-        ) from error
-    return model

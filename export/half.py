@@ -6,7 +6,7 @@ import onnx
 import onnx_ir as ir
 
 from lsts_edge.errors import ExportError
-from lsts_edge.export.graph import finished
+from lsts_edge.export.finished import finished
 from lsts_edge.export.quantize import QUANTIZABLE
 from lsts_edge.export.quiet import quiet
 

@@ -9,7 +9,7 @@ import onnx
 import onnx_graphsurgeon as gs
 
 from lsts_edge.bundle.manifest import Step
-from lsts_edge.export.graph import OPSET, finished
+from lsts_edge.export.finished import OPSET, finished
 
 __all__ = ["JOINED_NAMES", "join"]
 

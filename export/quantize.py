@@ -9,7 +9,7 @@ import numpy as np
 import onnx
 
 from lsts_edge.errors import ExportError
-from lsts_edge.export.graph import finished
+from lsts_edge.export.finished import finished
 from lsts_edge.export.quiet import quiet
 
 __all__ = ["QUANTIZABLE", "quantized"]

@@ -13,6 +13,11 @@ __all__ = [
     "CheckpointError",
     "CheckpointUnsafe",
     "ClipUnavailable",
+    "DetectorError",
+    "DetectorRefused",
+    "DetectorSize",
+    "DetectorSpecError",
+    "DetectorUnknown",
     "DigestMismatch",
     "ExportError",
     "FileUnwritable",
@@ -122,6 +127,37 @@ class ExportError(LstsEdgeError, RuntimeError):
 
     code = "export"
     exit_status = 1
+
+
+class DetectorError(LstsEdgeError, ValueError):
+    """Somebody's detector cannot be wrapped."""
+
+    code = "detector"
+    exit_status = 2
+
+
+class DetectorRefused(DetectorError):
+    """The file is no valid ONNX, points outside itself, is too large or needs operators that are not standard."""
+
+    code = "detector-refused"
+
+
+class DetectorUnknown(DetectorError):
+    """The model's inputs and outputs are of no family that we know, or of none that was asked for."""
+
+    code = "detector-unknown"
+
+
+class DetectorSize(DetectorError):
+    """The detector has no size of its own and none was given, or cannot run at the size asked for."""
+
+    code = "detector-size"
+
+
+class DetectorSpecError(DetectorError):
+    """What was said about the detector is unknown, of another kind, or does not fit the model."""
+
+    code = "detector-spec"
 
 
 class BundleError(LstsEdgeError, ValueError):

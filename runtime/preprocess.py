@@ -20,7 +20,7 @@ class Geometry:
     """How a frame of ``height_px`` x ``width_px`` lies in the network's image.
 
     ``scale_x`` and ``scale_y`` are network pixels per frame pixel; the frame fills ``inner_height_px`` x
-    ``inner_width_px`` at the top left, and the rest is padding.
+    ``inner_width_px`` from ``top_px`` and ``left_px``, and the rest is padding.
     """
 
     height_px: int
@@ -29,6 +29,8 @@ class Geometry:
     scale_y: float
     inner_height_px: int
     inner_width_px: int
+    top_px: int = 0
+    left_px: int = 0
 
     def boxes_to_frame(self, boxes_xyxy: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Scale boxes to frame pixels and clip them to the frame.
@@ -40,8 +42,11 @@ class Geometry:
         """
         scale = np.array([self.scale_x, self.scale_y, self.scale_x, self.scale_y], np.float32)
         last = np.array([self.width_px - 1, self.height_px - 1] * 2, np.float32)
-        boxes = boxes_xyxy / scale
+        start = np.array([self.left_px, self.top_px] * 2, np.float32)
+        boxes = (boxes_xyxy - start) / scale
         inside = (boxes[:, 0] <= last[0]) & (boxes[:, 1] <= last[1])
+        if self.left_px or self.top_px:  # there is padding before the frame as well
+            inside &= (boxes[:, 2] >= 0) & (boxes[:, 3] >= 0)
         return np.clip(boxes, 0, last), inside
 
 
@@ -74,7 +79,8 @@ class Preprocessor:
             if rule.resize == "shorter-side":  # the image is as large as the frame makes it: no padding
                 height, width = geometry.inner_height_px, geometry.inner_width_px
             self._buffer = np.full((1, height, width, 3), rule.pad_value, np.uint8)
-        inner = self._buffer[0, : geometry.inner_height_px, : geometry.inner_width_px]
+        top, left = geometry.top_px, geometry.left_px
+        inner = self._buffer[0, top : top + geometry.inner_height_px, left : left + geometry.inner_width_px]
         size = (geometry.inner_width_px, geometry.inner_height_px)
         cv2.resize(frame, size, dst=inner, interpolation=cv2.INTER_LINEAR)
         return self._buffer, geometry
@@ -85,16 +91,20 @@ class Preprocessor:
         if rule.resize == "stretch":
             scale_y, scale_x = rule.height_px / height_px, rule.width_px / width_px
             return Geometry(height_px, width_px, scale_x, scale_y, rule.height_px, rule.width_px)
-        if rule.resize == "letterbox":
+        letterbox = rule.resize in ("letterbox", "letterbox-centred")
+        if letterbox:
             scale = min(rule.height_px / height_px, rule.width_px / width_px)
         else:
             shorter, longer = sorted((rule.height_px, rule.width_px))
             scale = min(shorter / min(height_px, width_px), longer / max(height_px, width_px))
         inner_height = max(1, round(height_px * scale))
         inner_width = max(1, round(width_px * scale))
-        if rule.resize == "letterbox":
+        if letterbox:
             inner_height, inner_width = min(inner_height, rule.height_px), min(inner_width, rule.width_px)
-        return Geometry(height_px, width_px, scale, scale, inner_height, inner_width)
+        top = left = 0
+        if rule.resize == "letterbox-centred":  # of an odd number of padding rows the larger half is below
+            top, left = (rule.height_px - inner_height) // 2, (rule.width_px - inner_width) // 2
+        return Geometry(height_px, width_px, scale, scale, inner_height, inner_width, top, left)
 
 
 def _check_frame(frame: np.ndarray) -> None:

@@ -19,7 +19,7 @@ class InputInfo:
 
     height_px: int
     width_px: int
-    resize: Literal["letterbox", "stretch", "shorter-side"]
+    resize: Literal["letterbox", "letterbox-centred", "stretch", "shorter-side"]
     pad_value: int
     layout: Literal["nhwc"] = "nhwc"
     dtype: Literal["uint8"] = "uint8"

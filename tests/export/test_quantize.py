@@ -10,7 +10,8 @@ from export_engines import Run, run_onnxruntime, run_openvino
 from lsts_edge.bundle.manifest import WeightsInfo
 from lsts_edge.errors import ExportError
 from lsts_edge.export.exporter import ExportedModel, export_model
-from lsts_edge.export.graph import IR_VERSION, OPSET, Builder
+from lsts_edge.export.finished import IR_VERSION, OPSET
+from lsts_edge.export.graph import Builder
 from lsts_edge.export.quantize import FIRST_IN_FLOAT32, QUANTIZABLE, quantized
 from lsts_edge.model import random_network
 from lsts_edge.presets import get_preset

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import cv2
 import numpy as np
 import pytest
@@ -29,6 +31,29 @@ def test_letterbox_puts_the_frame_at_the_top_left(size: tuple[int, int]) -> None
     )
     assert (image[0, height:] == 114).all()
     assert (image[0, :, width:] == 114).all()
+
+
+@pytest.mark.parametrize("size", [(360, 640), (640, 360), (64, 96), (31, 47), (1, 1), (500, 3)])
+def test_centred_letterbox_has_as_much_padding_on_both_sides(size: tuple[int, int]) -> None:
+    frame = picture(*size)
+    image, geometry = Preprocessor(dataclasses.replace(LETTERBOX, resize="letterbox-centred"))(frame)
+    plain, _ = Preprocessor(LETTERBOX)(frame)
+    height, width = geometry.inner_height_px, geometry.inner_width_px
+    inner = image[0, geometry.top_px :, geometry.left_px :][:height, :width]
+    np.testing.assert_array_equal(inner, plain[0, :height, :width])
+    assert 0 <= 64 - height - 2 * geometry.top_px <= 1
+    assert 0 <= 96 - width - 2 * geometry.left_px <= 1
+    outside = np.ones(image.shape[1:3], bool)
+    outside[geometry.top_px :, geometry.left_px :][:height, :width] = False
+    assert (image[0][outside] == 114).all()
+
+
+def test_boxes_return_from_a_centred_letterbox() -> None:
+    geometry = Preprocessor(dataclasses.replace(LETTERBOX, resize="letterbox-centred")).geometry(36, 96)
+    network = np.array([[10, 14 + 3, 20, 14 + 30], [10, 2, 20, 13], [10, 51, 20, 60]], np.float32)
+    boxes, inside = geometry.boxes_to_frame(network)
+    np.testing.assert_array_equal(boxes[0], [10, 3, 20, 30])
+    assert inside.tolist() == [True, False, False]
 
 
 def test_the_padding_is_clean_after_a_change_of_size() -> None:
