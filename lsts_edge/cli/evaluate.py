@@ -15,9 +15,9 @@ from lsts_edge.cli.group import examples, json_option
 from lsts_edge.errors import OptionError
 
 if TYPE_CHECKING:
+    from lsts_edge.boxes import Boxes
     from lsts_edge.evaluation.annotations import AnnotationSet
     from lsts_edge.evaluation.coco import Accuracy
-    from lsts_edge.evaluation.metrics import ImageDetections
 
 __all__ = ["command"]
 
@@ -122,7 +122,7 @@ def _show(row: Mapping[str, Any], accuracy: Accuracy) -> None:
 
 
 Report = Callable[[int, int], None]
-Measured = tuple[dict[str, Any], "dict[int, ImageDetections]", "AnnotationSet"]
+Measured = tuple[dict[str, Any], "dict[int, Boxes]", "AnnotationSet"]
 
 
 def _bundle(

@@ -7,12 +7,12 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 
+from lsts_edge.boxes import Boxes
 from lsts_edge.bundle import Bundle
 from lsts_edge.errors import AnnotationError
 from lsts_edge.evaluation.annotations import AnnotationSet, ImageRecord
-from lsts_edge.evaluation.metrics import ImageDetections
 
-__all__ = ["from_inclusive", "read_image", "run_bundle"]
+__all__ = ["read_image", "run_bundle"]
 
 Report = Callable[[int, int], None]
 
@@ -28,8 +28,8 @@ def run_bundle(
     lsts_form: str | None = None,
     joined: bool | None = None,
     report: Report | None = None,
-) -> dict[int, ImageDetections]:
-    """Detections of a bundle on every image, by image id.
+) -> dict[int, Boxes]:
+    """Boxes of a bundle on every image, by image id.
 
     Args:
         bundle: an open bundle.
@@ -44,7 +44,7 @@ def run_bundle(
     """
     from lsts_edge.runtime.detector import Detector
 
-    results: dict[int, ImageDetections] = {}
+    results: dict[int, Boxes] = {}
     with Detector(
         bundle,
         backend=backend,
@@ -61,7 +61,7 @@ def run_bundle(
                 if keyframe_interval is None:
                     detector.reset("requested")
                 found = detector.push(read_image(record))
-                results[record.image_id] = from_inclusive(found.boxes_xyxy_px, found.scores, found.labels)
+                results[record.image_id] = found.boxes
                 if report:
                     report(len(results), len(annotations.images))
     return results
@@ -77,9 +77,3 @@ def read_image(record: ImageRecord) -> np.ndarray:
     if image is None:
         raise AnnotationError(f"image {record.path}", got="no image", expected="a readable one", fix="Check the path.")
     return image
-
-
-def from_inclusive(boxes: np.ndarray, scores: np.ndarray, labels: np.ndarray) -> ImageDetections:
-    """Inclusive corners to edges, which is what COCO's widths mean."""
-    boxes = boxes.astype(np.float64) + np.array([0.0, 0.0, 1.0, 1.0])
-    return ImageDetections(boxes, scores.astype(np.float64), labels.astype(np.int64))
