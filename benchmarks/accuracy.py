@@ -10,12 +10,12 @@ import cv2
 import numpy as np
 
 from lsts_edge.benchmarks.compare import Entry
-from lsts_edge.benchmarks.contestants import METHODS
 from lsts_edge.benchmarks.peers import coco_to_groups
+from lsts_edge.boxes import Boxes
 from lsts_edge.errors import AnnotationError
 from lsts_edge.evaluation.annotations import COCO_GROUPS, AnnotationSet, read_annotations
 from lsts_edge.evaluation.coco import measure
-from lsts_edge.evaluation.metrics import ImageDetections, Matches, as_one_class, paired_difference, sequence_matches
+from lsts_edge.evaluation.metrics import Matches, as_one_class, paired_difference, sequence_matches
 from lsts_edge.progress import Progress, silent
 
 __all__ = ["SHARED_GROUPS", "AccuracyMeter", "paired_difference"]
@@ -61,7 +61,7 @@ class AccuracyMeter:
         classes = measure(self._truth, found, resamples=self._resamples)
         one_class = {image: as_one_class(detections) for image, detections in found.items()}
         self.matches[entry.name] = list(sequence_matches(_one_class(self._truth), one_class, 0.5).values())
-        of_peer = entry.labels["method"] not in METHODS
+        of_peer = entry.contestant.classes != self._groups
         return {
             "images": agnostic.images,
             "sequences": agnostic.sequences,
@@ -82,9 +82,8 @@ class AccuracyMeter:
             if name != reference
         }
 
-    def _detect(self, entry: Entry, progress: Progress) -> dict[int, ImageDetections]:
-        own = entry.labels["method"] in METHODS
-        found: dict[int, ImageDetections] = {}
+    def _detect(self, entry: Entry, progress: Progress) -> dict[int, Boxes]:
+        found: dict[int, Boxes] = {}
         for records in self._truth.sequences().values():
             entry.contestant.start()
             for index, record in enumerate(records):
@@ -95,13 +94,10 @@ class AccuracyMeter:
                     )
                 prepared, geometry = entry.contestant.prepare(frame)
                 raw = entry.contestant.infer(prepared, index % self._interval == 0)
-                boxes, scores, labels = entry.contestant.finish(raw, geometry)
-                if own:  # our corners are pixels, both inside the box; the metric's are edges
-                    boxes = boxes + np.array([0, 0, 1, 1], np.float32)
-                else:
-                    labels = coco_to_groups(labels, self._groups, COCO_GROUPS)
-                known = labels >= 0
-                found[record.image_id] = ImageDetections(boxes[known], scores[known], labels[known])
+                boxes = entry.contestant.finish(raw, geometry)
+                if entry.contestant.classes != self._groups:
+                    boxes = replace(boxes, labels=coco_to_groups(boxes.labels, self._groups, COCO_GROUPS))
+                found[record.image_id] = boxes.select(boxes.labels >= 0)
                 progress("images", len(found), len(self._truth.images))
         return found
 

@@ -139,7 +139,7 @@ def _run_segment(entry: Entry, segment: Sequence[np.ndarray], times: SegmentTime
         ready = time.perf_counter_ns()
         raw = contestant.infer(prepared, is_keyframe)
         inferred = time.perf_counter_ns()
-        boxes, _, _ = contestant.finish(raw, geometry)
+        boxes = contestant.finish(raw, geometry)
         end = time.perf_counter_ns()
         model.append((inferred - ready) / 1e6)
         whole.append((end - begin) / 1e6)

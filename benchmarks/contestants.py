@@ -8,8 +8,9 @@ from typing import Any, Protocol
 import numpy as np
 
 from lsts_edge.benchmarks.alignments import DenseFlow, match_trans_graph, non_local_graph, warp_graph
-from lsts_edge.benchmarks.peers import Boxes, NanoDetPlus, YoloxNano
+from lsts_edge.benchmarks.peers import COCO_LABELS, NanoDetPlus, YoloxNano
 from lsts_edge.benchmarks.programs import ProgramRunner, Run
+from lsts_edge.boxes import Boxes
 from lsts_edge.bundle import Bundle, Model
 from lsts_edge.bundle.manifest import TensorInfo
 from lsts_edge.errors import OptionError
@@ -34,6 +35,10 @@ class Contestant(Protocol):
     """A detector under comparison: what takes the time is in ``prepare``, ``infer`` and ``finish``."""
 
     @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of its classes."""
+
+    @property
     def propagates(self) -> bool:
         """Whether frames between keyframes are run as such."""
 
@@ -51,7 +56,7 @@ class Contestant(Protocol):
         """Run the networks; what comes back goes to ``finish``."""
 
     def finish(self, raw: Any, geometry: Geometry) -> Boxes:
-        """Boxes in frame pixels, scores, labels."""
+        """Boxes in frame pixels; labels index ``classes``."""
 
 
 class SharedSessions:
@@ -101,6 +106,8 @@ class BundleContestant:
     def __init__(self, bundle: Bundle, stepper: _Stepper, propagates: bool, score_floor: float) -> None:
         self.propagates = propagates
         self._stepper = stepper
+        self.classes = tuple(bundle.manifest.classes)
+        self._corners = bundle.manifest.detection.corners
         self._preprocess = Preprocessor(bundle.manifest.input)
         self._floor = score_floor
         self._started = False
@@ -127,9 +134,8 @@ class BundleContestant:
 
     def finish(self, raw: dict[str, np.ndarray], geometry: Geometry) -> Boxes:
         """Scale to the frame; drop what scores below the floor."""
-        boxes, inside = geometry.boxes_to_frame(raw["boxes"])
-        keep = inside & (raw["scores"] >= self._floor)
-        return boxes[keep], raw["scores"][keep], raw["labels"][keep]
+        boxes = geometry.to_frame(Boxes.of_slots(raw, self._corners))
+        return boxes.select(boxes.scores >= self._floor)
 
 
 class PeerContestant:
@@ -139,6 +145,7 @@ class PeerContestant:
         peer: YOLOX-Nano or NanoDet-Plus.
     """
 
+    classes = COCO_LABELS
     propagates = False
     graphs_ms: Mapping[str, float] = {}
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-import numpy as np
-
+from lsts_edge.boxes import Boxes
 from lsts_edge.clips import moving_clip
 from lsts_edge.errors import OptionError
 from lsts_edge.runtime import Detections, Frame
@@ -62,8 +61,6 @@ def _nothing_found(frame: int) -> Detections:
         time_s=None,
         kind="propagated",
         feature_age=0,
-        boxes_xyxy_px=np.zeros((0, 4), np.float32),
-        scores=np.zeros(0, np.float32),
-        labels=np.zeros(0, np.int64),
+        boxes=Boxes.empty(),
         label_names=(),
     )

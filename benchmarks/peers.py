@@ -11,6 +11,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from lsts_edge.boxes import Boxes
 from lsts_edge.bundle.manifest import InputInfo
 from lsts_edge.errors import OptionError, PackageMissing
 from lsts_edge.runtime.engines.interface import Backend
@@ -33,9 +34,6 @@ _CANDIDATES = 1000
 _REG_BINS = 8  # NanoDet-Plus: distances are means over 0..7 strides
 _NANODET_MEAN = (103.53, 116.28, 123.675)
 _NANODET_SCALE = (0.017429, 0.017507, 0.017125)
-
-Boxes = tuple[np.ndarray, np.ndarray, np.ndarray]
-"""boxes ``(D, 4)`` xyxy in frame pixels (a peer's corners are edges), scores ``(D,)``, labels ``(D,)``."""
 
 
 class _Peer(abc.ABC):
@@ -81,10 +79,7 @@ class _Peer(abc.ABC):
         )
         index = np.asarray(chosen, np.int64).reshape(-1)
         index = index[np.argsort(-best[keep][index], kind="stable")][: self._most]
-        frame_size = np.array([geometry.width_px, geometry.height_px] * 2, np.float32)
-        scale = np.array([geometry.scale_x, geometry.scale_y] * 2, np.float32)
-        in_frame = np.clip(corners[index] / scale, 0, frame_size)
-        return in_frame, best[keep][index], labels[keep][index]
+        return geometry.to_frame(Boxes(corners[index], best[keep][index], labels[keep][index], "edges"))
 
     @abc.abstractmethod
     def _decode(self, raw: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -33,6 +33,7 @@ from lsts_edge.export.join import JOINED_NAMES, join
 from lsts_edge.export.lsts_graph import LSTS_FORMS, lsts_graph, taps_within
 from lsts_edge.export.openvino_ir import FORMS_WITHOUT_IR, openvino_ir
 from lsts_edge.export.programs import programs_of
+from lsts_edge.model.boxes import CORNERS
 from lsts_edge.model.counts import multiply_adds, parameters, total_parameters
 from lsts_edge.model.lsts import LstsAlignment
 from lsts_edge.model.network import VideoNetwork
@@ -149,7 +150,7 @@ def export_model(
         joined=joined_steps,
         lsts=lsts,
         propagation=programs.propagation,
-        detection=DetectionInfo(head.score_floor, head.max_detections, head.nms_iou, corners="inclusive"),
+        detection=DetectionInfo(head.score_floor, head.max_detections, head.nms_iou, CORNERS),
         parity=None,
     )
     return ExportedModel(manifest, files)

@@ -8,12 +8,14 @@ from typing import Any
 
 import numpy as np
 
+from lsts_edge.boxes import Boxes
+from lsts_edge.errors import ShapeError
 from lsts_edge.runtime.pipeline import Kind
 
 __all__ = ["Detections"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Detections:
     """The boxes of one frame, best score first, and how they came about.
 
@@ -22,10 +24,9 @@ class Detections:
         time_s: its time stamp, None where the source gives none.
         kind: ``first``, ``keyframe`` or ``propagated``.
         feature_age: frames since the keyframe whose memory was used; 0 on a keyframe.
-        boxes_xyxy_px: ``(D, 4)`` float32, frame pixels, both corners inside the box.
-        scores: ``(D,)`` float32, 0 to 1.
-        labels: ``(D,)`` int64, index of the class.
+        boxes: the D boxes in frame pixels, corners as edges.
         label_names: the D class names.
+        moved: ``(D,)`` bool: True for a box that was carried here from an earlier frame, not detected in this one.
         reset_reason: why the memory was dropped before this frame, None where it was not.
         damaged: the decoder says that this picture may be wrong; it did not enter the memory.
         why: what made the frame a keyframe or not.
@@ -36,17 +37,43 @@ class Detections:
     time_s: float | None
     kind: Kind
     feature_age: int
-    boxes_xyxy_px: np.ndarray
-    scores: np.ndarray
-    labels: np.ndarray
+    boxes: Boxes
     label_names: tuple[str, ...]
     reset_reason: str | None = None
     damaged: bool = False
     why: str = ""
     timings_ms: Mapping[str, float] = field(default_factory=dict)
+    moved: np.ndarray = None  # type: ignore[assignment]  # all False, which needs D
+
+    def __post_init__(self) -> None:
+        if self.moved is None:
+            object.__setattr__(self, "moved", np.zeros(len(self.boxes), bool))
+        lengths = (len(self.boxes), len(self.label_names), *self.moved.shape)
+        if len(set(lengths)) != 1 or self.moved.ndim != 1:
+            raise ShapeError(
+                "detections",
+                got=f"{lengths[0]} boxes, {lengths[1]} label names, moved of shape {self.moved.shape}",
+                expected="as many of each",
+                fix="Give a name and a flag for each box.",
+            )
 
     def __len__(self) -> int:
-        return len(self.scores)
+        return len(self.boxes)
+
+    @property
+    def boxes_xyxy_px(self) -> np.ndarray:
+        """``(D, 4)`` float32, frame pixels, ``x2 = x1 + width``."""
+        return self.boxes.xyxy_px
+
+    @property
+    def scores(self) -> np.ndarray:
+        """``(D,)`` float32, 0 to 1."""
+        return self.boxes.scores
+
+    @property
+    def labels(self) -> np.ndarray:
+        """``(D,)`` int64, index of the class."""
+        return self.boxes.labels
 
     @property
     def total_ms(self) -> float:
@@ -54,7 +81,10 @@ class Detections:
         return sum(self.timings_ms.values())
 
     def to_row(self) -> dict[str, Any]:
-        """JSON-ready row: ``frame``, ``time_s``, ``kind``, ``feature_age``, ``detections``, and ``reset`` if any."""
+        """JSON-ready row: ``frame``, ``time_s``, ``kind``, ``feature_age``, ``detections``, and ``reset`` if any.
+
+        A detection has ``label``, ``score``, ``box_xyxy_px`` and, where it was not detected in this frame, ``moved``.
+        """
         row: dict[str, Any] = {
             "frame": self.frame,
             "time_s": None if self.time_s is None else round(self.time_s, 6),
@@ -62,8 +92,13 @@ class Detections:
             "feature_age": self.feature_age,
             "detections": [
                 {"label": label, "score": round(score, 5), "box_xyxy_px": [round(side, 2) for side in box]}
-                for label, score, box in zip(
-                    self.label_names, self.scores.tolist(), self.boxes_xyxy_px.tolist(), strict=True
+                | ({"moved": True} if moved else {})
+                for label, score, box, moved in zip(
+                    self.label_names,
+                    self.scores.tolist(),
+                    self.boxes_xyxy_px.tolist(),
+                    self.moved.tolist(),
+                    strict=True,
                 )
             ],
         }

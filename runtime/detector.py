@@ -15,12 +15,13 @@ from typing import Literal
 
 import numpy as np
 
+from lsts_edge.boxes import Boxes
 from lsts_edge.bundle import Bundle
 from lsts_edge.bundle.manifest import Manifest
 from lsts_edge.errors import OptionError, StateConcurrent
 from lsts_edge.runtime.detections import Detections
 from lsts_edge.runtime.pipeline import Kind, Pipeline
-from lsts_edge.runtime.preprocess import Geometry, Preprocessor
+from lsts_edge.runtime.preprocess import Preprocessor
 from lsts_edge.runtime.schedulers.fixed import FixedInterval
 from lsts_edge.runtime.schedulers.interface import FrameInfo, Scheduler
 from lsts_edge.runtime.sources.interface import Frame, Source
@@ -255,16 +256,15 @@ class Detector:
         clock.restart()
         stated = self._settle(kind, finite, damaged)
         stream = self._stream
-        boxes, scores, labels = self._boxes(slots, geometry)
+        boxes = geometry.to_frame(Boxes.of_slots(slots, self.manifest.detection.corners))
+        boxes = boxes.select(boxes.scores >= self.score_threshold)  # false for NaN too
         result = Detections(
             frame=stream.frame,
             time_s=time_s,
             kind=kind,
             feature_age=stream.feature_age,
-            boxes_xyxy_px=boxes,
-            scores=scores,
-            labels=labels,
-            label_names=tuple(self.manifest.classes[label] for label in labels.tolist()),
+            boxes=boxes,
+            label_names=tuple(self.manifest.classes[label] for label in boxes.labels.tolist()),
             reset_reason=stated,
             damaged=damaged,
             why=why,
@@ -313,13 +313,6 @@ class Detector:
             return None
         reason, stream.reset_reason = stream.reset_reason, None
         return reason
-
-    def _boxes(self, slots: dict[str, np.ndarray], geometry: Geometry) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        boxes, inside = geometry.boxes_to_frame(slots["boxes"])
-        scores = slots["scores"]
-        # A comparison with NaN is false, so what is not finite is left out here.
-        keep = inside & (scores >= self.score_threshold) & np.isfinite(boxes).all(axis=1)
-        return boxes[keep], scores[keep], slots["labels"][keep]
 
 
 class _StageClock:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from lsts_edge.boxes import Boxes
 from lsts_edge.bundle.manifest import InputInfo
 from lsts_edge.errors import ShapeError
 
@@ -32,22 +33,20 @@ class Geometry:
     top_px: int = 0
     left_px: int = 0
 
-    def boxes_to_frame(self, boxes_xyxy: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Scale boxes to frame pixels and clip them to the frame.
+    def to_frame(self, boxes: Boxes) -> Boxes:
+        """What a network found, as it leaves the detector: corners as edges, frame pixels, clipped to the frame.
 
         Args:
-            boxes_xyxy: ``(D, 4)`` float32 in network pixels.
+            boxes: in pixels of the network's image, with either corner rule.
         Returns:
-            ``(D, 4)`` float32 in frame pixels, and ``(D,)`` bool: False where a box lies wholly in the padding.
+            Those that reach into the frame; a box wholly in the padding, or with a NaN, does not.
         """
-        scale = np.array([self.scale_x, self.scale_y, self.scale_x, self.scale_y], np.float32)
-        last = np.array([self.width_px - 1, self.height_px - 1] * 2, np.float32)
+        scale = np.array([self.scale_x, self.scale_y] * 2, np.float32)
         start = np.array([self.left_px, self.top_px] * 2, np.float32)
-        boxes = (boxes_xyxy - start) / scale
-        inside = (boxes[:, 0] <= last[0]) & (boxes[:, 1] <= last[1])
-        if self.left_px or self.top_px:  # there is padding before the frame as well
-            inside &= (boxes[:, 2] >= 0) & (boxes[:, 3] >= 0)
-        return np.clip(boxes, 0, last), inside
+        size = np.array([self.width_px, self.height_px], np.float32)
+        sides = (boxes.as_edges().xyxy_px - start) / scale
+        inside = np.all((sides[:, :2] < size) & (sides[:, 2:] > 0), axis=1)
+        return Boxes(np.clip(sides, 0, np.tile(size, 2)), boxes.scores, boxes.labels).select(inside)
 
 
 class Preprocessor:

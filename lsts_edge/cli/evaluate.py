@@ -16,9 +16,9 @@ from lsts_edge.errors import OptionError
 from lsts_edge.progress import Progress, renamed
 
 if TYPE_CHECKING:
+    from lsts_edge.boxes import Boxes
     from lsts_edge.evaluation.annotations import AnnotationSet
     from lsts_edge.evaluation.coco import Accuracy
-    from lsts_edge.evaluation.metrics import ImageDetections
 
 __all__ = ["command"]
 
@@ -121,7 +121,7 @@ def _show(row: Mapping[str, Any], accuracy: Accuracy) -> None:
     )
 
 
-Measured = tuple[dict[str, Any], "dict[int, ImageDetections]", "AnnotationSet"]
+Measured = tuple[dict[str, Any], "dict[int, Boxes]", "AnnotationSet"]
 
 
 def _bundle(

@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from lsts_edge.evaluation.annotations import AnnotationSet, read_annotations
-from lsts_edge.evaluation.metrics import ImageDetections, average_precision
+from lsts_edge.evaluation.metrics import average_precision
 
-__all__ = ["AnnotationSet", "ImageDetections", "average_precision", "read_annotations"]
+__all__ = ["AnnotationSet", "average_precision", "read_annotations"]

@@ -5,13 +5,13 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
+from lsts_edge.boxes import Boxes
 from lsts_edge.bundle import Bundle
 from lsts_edge.errors import AnnotationError
 from lsts_edge.evaluation.annotations import AnnotationSet, ImageRecord
-from lsts_edge.evaluation.metrics import ImageDetections
 from lsts_edge.progress import Progress, silent
 
-__all__ = ["from_inclusive", "read_image", "run_bundle"]
+__all__ = ["read_image", "run_bundle"]
 
 
 def run_bundle(
@@ -25,8 +25,8 @@ def run_bundle(
     lsts_form: str | None = None,
     joined: bool | None = None,
     progress: Progress = silent,
-) -> dict[int, ImageDetections]:
-    """Detections of a bundle on every image, by image id.
+) -> dict[int, Boxes]:
+    """Boxes of a bundle on every image, by image id.
 
     Args:
         bundle: an open bundle.
@@ -41,7 +41,7 @@ def run_bundle(
     """
     from lsts_edge.runtime.detector import Detector
 
-    results: dict[int, ImageDetections] = {}
+    results: dict[int, Boxes] = {}
     with Detector(
         bundle,
         backend=backend,
@@ -58,7 +58,7 @@ def run_bundle(
                 if keyframe_interval is None:
                     detector.reset("requested")
                 found = detector.push(read_image(record))
-                results[record.image_id] = from_inclusive(found.boxes_xyxy_px, found.scores, found.labels)
+                results[record.image_id] = found.boxes
                 progress("frames", len(results), len(annotations.images))
     return results
 
@@ -73,9 +73,3 @@ def read_image(record: ImageRecord) -> np.ndarray:
     if image is None:
         raise AnnotationError(f"image {record.path}", got="no image", expected="a readable one", fix="Check the path.")
     return image
-
-
-def from_inclusive(boxes: np.ndarray, scores: np.ndarray, labels: np.ndarray) -> ImageDetections:
-    """Inclusive corners to edges, which is what COCO's widths mean."""
-    boxes = boxes.astype(np.float64) + np.array([0.0, 0.0, 1.0, 1.0])
-    return ImageDetections(boxes, scores.astype(np.float64), labels.astype(np.int64))

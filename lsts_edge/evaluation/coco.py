@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from lsts_edge.boxes import Boxes
 from lsts_edge.evaluation.annotations import AnnotationSet, ImageRecord
-from lsts_edge.evaluation.metrics import ImageDetections, as_one_class, bootstrap_interval, sequence_matches
+from lsts_edge.evaluation.metrics import as_one_class, bootstrap_interval, sequence_matches
 
 __all__ = ["Accuracy", "measure"]
 
@@ -47,7 +48,7 @@ class Accuracy:
 
 def measure(
     annotations: AnnotationSet,
-    detections: Mapping[int, ImageDetections],
+    detections: Mapping[int, Boxes],
     *,
     class_agnostic: bool = False,
     resamples: int = 1000,
@@ -100,7 +101,7 @@ def _one_class(annotations: AnnotationSet) -> AnnotationSet:
     return AnnotationSet(annotations.path, ("object",), images)
 
 
-def _coco_precision(annotations: AnnotationSet, detections: Mapping[int, ImageDetections]) -> np.ndarray:
+def _coco_precision(annotations: AnnotationSet, detections: Mapping[int, Boxes]) -> np.ndarray:
     """``(10 IoUs, 101 recalls, classes)``; -1 where a class does not occur."""
     from pycocotools.coco import COCO
     from pycocotools.cocoeval import COCOeval
@@ -113,8 +114,7 @@ def _coco_precision(annotations: AnnotationSet, detections: Mapping[int, ImageDe
             truth.append(_row(record.image_id, label, box) | {"id": len(truth) + 1, "iscrowd": int(ignore)})
         one = detections.get(record.image_id)
         if one is not None:
-            entries = zip(one.boxes_xyxy_px.astype(float), one.labels.tolist(), one.scores.tolist(), strict=True)
-            found.extend(_row(record.image_id, label, box) | {"score": score} for box, label, score in entries)
+            found.extend(one.to_coco(record.image_id, range(1, len(annotations.classes) + 1)))
     images = [{"id": r.image_id, "height": r.height_px, "width": r.width_px} for r in annotations.images]
     categories = [{"id": label + 1, "name": name} for label, name in enumerate(annotations.classes)]
     with contextlib.redirect_stdout(io.StringIO()):

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from lsts_edge.errors import OptionError, ShapeError
+from lsts_edge.boxes import Boxes
+from lsts_edge.errors import OptionError
 from lsts_edge.evaluation.annotations import AnnotationSet
 
 __all__ = [
     "AP_IOUS",
-    "ImageDetections",
     "Matches",
     "as_one_class",
     "average_precision",
@@ -26,31 +26,6 @@ __all__ = [
 AP_IOUS = tuple(round(0.5 + 0.05 * step, 2) for step in range(10))
 MAX_DETECTIONS = 100  # per image and class, as COCO has it
 _RECALLS = np.linspace(0.0, 1.0, 101)
-
-
-@dataclass(frozen=True)
-class ImageDetections:
-    """Detections of one image.
-
-    Attributes:
-        boxes_xyxy_px: ``(D, 4)``, corners as edges: ``x2 = x + w``.
-        scores: ``(D,)``.
-        labels: ``(D,)`` int, index into the classes.
-    """
-
-    boxes_xyxy_px: np.ndarray
-    scores: np.ndarray
-    labels: np.ndarray
-
-    def __post_init__(self) -> None:
-        count = len(self.scores)
-        if self.boxes_xyxy_px.shape != (count, 4) or self.labels.shape != (count,):
-            raise ShapeError(
-                "detections",
-                got=f"{self.boxes_xyxy_px.shape}, {self.scores.shape}, {self.labels.shape}",
-                expected="(D, 4), (D,), (D,)",
-                fix="Give as many boxes as scores and labels.",
-            )
 
 
 @dataclass(frozen=True)
@@ -135,22 +110,20 @@ def average_precision(matches: Matches) -> float:
     return float(np.where(position < len(envelope), envelope[np.minimum(position, len(envelope) - 1)], 0.0).mean())
 
 
-def as_one_class(detections: ImageDetections, iou: float = 0.5) -> ImageDetections:
+def as_one_class(detections: Boxes, iou: float = 0.5) -> Boxes:
     """All classes as one: of detections that overlap more than ``iou`` the best stays, and every label becomes 0."""
-    order = np.argsort(-detections.scores, kind="stable")
-    boxes = detections.boxes_xyxy_px[order]
-    inter = _intersection(boxes, boxes)
-    area = _area(boxes)
-    overlap = inter / np.maximum(area[:, None] + area[None, :] - inter, 1e-12)
+    ranked = detections.select(np.argsort(-detections.scores, kind="stable"))
+    overlap = ranked.iou(ranked)
     keep: list[int] = []
-    for index in range(len(boxes)):
+    for index in range(len(ranked)):
         if not keep or overlap[index, keep].max() <= iou:
             keep.append(index)
-    return ImageDetections(boxes[keep], detections.scores[order][keep], np.zeros(len(keep), np.int64))
+    best = ranked.select(np.array(keep, np.int64))
+    return replace(best, labels=np.zeros(len(best), np.int64))
 
 
 def sequence_matches(
-    annotations: AnnotationSet, detections: Mapping[int, ImageDetections], iou: float
+    annotations: AnnotationSet, detections: Mapping[int, Boxes], iou: float
 ) -> dict[str, list[Matches]]:
     """Matches of each sequence, one per class.
 
@@ -159,18 +132,17 @@ def sequence_matches(
         detections: by image id; a missing image has none.
         iou: overlap wanted.
     """
-    none = ImageDetections(np.zeros((0, 4)), np.zeros(0), np.zeros(0, np.int64))
     result: dict[str, list[Matches]] = {}
     for video, records in annotations.sequences().items():
         parts: list[list[Matches]] = [[] for _ in annotations.classes]
         for record in records:
-            found = detections.get(record.image_id, none)
+            found = detections.get(record.image_id, Boxes.empty()).as_edges()
             for label, part in enumerate(parts):
                 of_class, true = found.labels == label, record.labels == label
                 if of_class.any() or true.any():
                     part.append(
                         match_image(
-                            found.boxes_xyxy_px[of_class],
+                            found.xyxy_px[of_class],
                             found.scores[of_class],
                             record.boxes_xyxy_px[true],
                             record.ignore[true],
@@ -227,11 +199,13 @@ def paired_difference(
 
 
 def _area(boxes: np.ndarray) -> np.ndarray:
+    boxes = boxes.astype(np.float64)
     area: np.ndarray = np.clip(boxes[:, 2:] - boxes[:, :2], 0, None).prod(axis=1)
     return area
 
 
 def _intersection(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    a, b = a.astype(np.float64), b.astype(np.float64)
     low = np.maximum(a[:, None, :2], b[None, :, :2])
     high = np.minimum(a[:, None, 2:], b[None, :, 2:])
     inter: np.ndarray = np.clip(high - low, 0, None).prod(axis=2)

@@ -4,8 +4,22 @@ from __future__ import annotations
 
 import torch
 
-__all__ = ["anchor_boxes", "clip_boxes", "decode_boxes", "encode_boxes", "grid_anchors", "nms", "overlaps", "suppress"]
+from lsts_edge.boxes import Corners
 
+__all__ = [
+    "CORNERS",
+    "anchor_boxes",
+    "clip_boxes",
+    "decode_boxes",
+    "encode_boxes",
+    "grid_anchors",
+    "nms",
+    "overlaps",
+    "suppress",
+]
+
+CORNERS: Corners = "inclusive"
+"""Of every box in the model, those it gives included."""
 _NMS_BLOCK = 1024
 
 

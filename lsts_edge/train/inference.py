@@ -7,11 +7,12 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import torch
 
+from lsts_edge.boxes import Boxes
 from lsts_edge.bundle.manifest import InputInfo
 from lsts_edge.errors import OptionError
 from lsts_edge.evaluation.annotations import AnnotationSet, ImageRecord
-from lsts_edge.evaluation.bundles import from_inclusive, read_image
-from lsts_edge.evaluation.metrics import ImageDetections
+from lsts_edge.evaluation.bundles import read_image
+from lsts_edge.model.boxes import CORNERS
 from lsts_edge.model.network import Normalize, VideoNetwork
 from lsts_edge.model.video_loop import VideoLoop
 from lsts_edge.progress import Progress, silent
@@ -31,7 +32,7 @@ def run_checkpoint(
     batch: int = 8,
     threads: int | None = None,
     progress: Progress = silent,
-) -> dict[int, ImageDetections]:
+) -> dict[int, Boxes]:
     """Detections of a network on every image, by image id; ``batch`` frames or sequences at a time.
 
     The weights stay the same, the network is changed to a faster form in place.
@@ -62,7 +63,7 @@ def run_checkpoint(
     prepare = Preprocessor(
         InputInfo(height_px=rule.height_px, width_px=rule.width_px, resize=rule.resize, pad_value=rule.pad_value)
     )
-    results: dict[int, ImageDetections] = {}
+    results: dict[int, Boxes] = {}
 
     def load(records: list[ImageRecord]) -> torch.Tensor:
         frames = np.concatenate([prepare(read_image(record))[0].copy() for record in records])
@@ -72,8 +73,8 @@ def run_checkpoint(
     def keep(records: list[ImageRecord], tasks: torch.Tensor) -> None:
         for index, record in enumerate(records):
             boxes, scores, labels = (value.cpu().numpy() for value in network.detect(tasks[index : index + 1]))
-            boxes, inside = prepare.geometry(record.height_px, record.width_px).boxes_to_frame(boxes)
-            results[record.image_id] = from_inclusive(boxes[inside], scores[inside], labels[inside])
+            found = Boxes(boxes, scores, labels, CORNERS)
+            results[record.image_id] = prepare.geometry(record.height_px, record.width_px).to_frame(found)
         progress("frames", len(results), len(annotations.images))
 
     with torch.inference_mode():

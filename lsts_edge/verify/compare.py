@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from lsts_edge.boxes import Boxes
 from lsts_edge.bundle import Bundle, Model
 from lsts_edge.bundle.manifest import DETECTION_SLOTS, Manifest, ParityInfo
 from lsts_edge.errors import CheckFailed, OpLibraryError
@@ -16,7 +17,6 @@ from lsts_edge.verify.parity import (
     EXACT,
     LOWERED_OTHER_ENGINE,
     NEAR_FRACTION,
-    Boxes,
     Limits,
     ParityTotals,
     match_boxes,
@@ -138,7 +138,7 @@ def verify_bundle(
             for slot in sorted(written):
                 error = truth.tensors[torch_name(slot)].error_of(slots[slot])
                 parity.totals.add_tensor(slot, index, error)
-            found = Boxes(*(slots[name] for name in DETECTION_SLOTS))
+            found = Boxes.of_slots(slots, manifest.detection.corners)
             if limits.loose:
                 parity.totals.add_boxes(match_loosely(truth.boxes, found))
                 continue

@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from lsts_edge.boxes import Boxes, Corners
 from lsts_edge.errors import BundleError
-from lsts_edge.verify.parity import Boxes, Doubt, tensor_error
+from lsts_edge.verify.parity import Doubt, tensor_error
 
 __all__ = ["GOLDEN_FILE", "Golden", "GoldenRecorder", "TensorSample"]
 
@@ -104,9 +105,12 @@ class Golden:
         image_sha256: of each frame's network image.
     """
 
-    def __init__(self, content: bytes) -> None:
+    def __init__(self, content: bytes, corners: Corners) -> None:
         """Read ``golden.npz``.
 
+        Args:
+            content: the file.
+            corners: of the networks' boxes, as the manifest states it; the recording does not.
         Raises:
             BundleError: if it is no such file, or larger than it may be.
         """
@@ -118,6 +122,7 @@ class Golden:
                 raise ValueError("compressed or too large")
             with np.load(io.BytesIO(content), allow_pickle=False) as file:
                 self._arrays: dict[str, Array] = {name: file[name] for name in file.files}
+            self._corners: Corners = corners
             self.height_px, self.width_px, self.seed = (int(value) for value in self._arrays["clip"])
             self.kinds = [str(kind) for kind in self._arrays["kinds"]]
             self.image_sha256 = [str(digest) for digest in self._arrays["image_sha256"]]
@@ -151,13 +156,14 @@ class Golden:
         return [slice(int(a), int(b)) for a, b in zip((0, *ends[:-1]), ends, strict=True)]
 
     def _unpacked(self, prefix: str, part: slice) -> Boxes:
-        return Boxes(*(self._arrays[prefix + name][part] for name in ("boxes", "scores", "labels")))
+        boxes, scores, labels = (self._arrays[prefix + name][part] for name in ("boxes", "scores", "labels"))
+        return Boxes(boxes, scores, labels, self._corners)
 
 
 def _packed(prefix: str, frames: list[Boxes]) -> dict[str, Array]:
     return {
-        f"{prefix}counts": np.array([len(boxes.scores) for boxes in frames], np.int64),
-        f"{prefix}boxes": np.concatenate([boxes.xyxy for boxes in frames]).astype(np.float32),
-        f"{prefix}scores": np.concatenate([boxes.scores for boxes in frames]).astype(np.float32),
-        f"{prefix}labels": np.concatenate([boxes.labels for boxes in frames]).astype(np.int64),
+        f"{prefix}counts": np.array([len(boxes) for boxes in frames], np.int64),
+        f"{prefix}boxes": np.concatenate([boxes.xyxy_px for boxes in frames]),
+        f"{prefix}scores": np.concatenate([boxes.scores for boxes in frames]),
+        f"{prefix}labels": np.concatenate([boxes.labels for boxes in frames]),
     }

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from lsts_edge.boxes import Boxes
+
 __all__ = [
     "EXACT",
     "LOWERED",
@@ -17,7 +19,6 @@ __all__ = [
     "SCORE_FLOOR",
     "TENSOR_TOLERANCE",
     "BoxMatch",
-    "Boxes",
     "Doubt",
     "Limits",
     "ParityTotals",
@@ -65,15 +66,6 @@ boxes decide; a tensor that is off by as much as its largest value is wrong in a
 STRONG_SCORE = 0.3
 LOOSE_IOU = 0.5
 LOOSE_SCORE_TOLERANCE = 0.2
-
-
-@dataclass(frozen=True)
-class Boxes:
-    """Detections of one frame: ``xyxy (D, 4)`` in pixels of the network input, ``scores (D,)``, ``labels (D,)``."""
-
-    xyxy: npt.NDArray[Any]
-    scores: npt.NDArray[Any]
-    labels: npt.NDArray[Any]
 
 
 @dataclass(frozen=True)
@@ -178,7 +170,7 @@ def match_boxes(
             if score < SCORE_FLOOR:
                 continue
             same = other.labels == mine.labels[index]
-            limits = np.abs(_overlaps(mine.xyxy[index : index + 1], other.xyxy[same]) - limit)
+            limits = np.abs(mine.select(np.array([index])).iou(other.select(same)) - limit)
             is_near = score - SCORE_FLOOR <= SCORE_TOLERANCE
             is_near |= cut is not None and score - cut <= SCORE_TOLERANCE
             is_near |= bool((limits <= SCORE_TOLERANCE).any())
@@ -199,7 +191,7 @@ def match_loosely(wanted: Boxes, got: Boxes) -> BoxMatch:
         strong = np.flatnonzero(mine.scores >= STRONG_SCORE)
         close = np.abs(mine.scores[strong, None].astype(np.float64) - other.scores[None]) <= LOOSE_SCORE_TOLERANCE
         fits = close & (mine.labels[strong, None] == other.labels[None])
-        fits &= _overlaps(mine.xyxy[strong], other.xyxy) >= LOOSE_IOU
+        fits &= mine.select(strong).iou(other) >= LOOSE_IOU
         boxes += len(strong)
         unmatched += int((~fits.any(axis=1)).sum())
     return BoxMatch(boxes, unmatched, 0)
@@ -207,20 +199,19 @@ def match_loosely(wanted: Boxes, got: Boxes) -> BoxMatch:
 
 def doubt_of(boxes: Boxes, others: Iterable[Boxes]) -> Doubt:
     """What changes between the reference's boxes and those it gives for slightly other features."""
-    fragile = np.zeros(len(boxes.scores), bool)
-    extra = [Boxes(np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros(0, np.int64))]
+    fragile = np.zeros(len(boxes), bool)
+    extra = [Boxes.empty(boxes.corners)]
     for other in others:
         lost, new = _alone(boxes, other)
         fragile[lost] = True
-        extra.append(Boxes(other.xyxy[new], other.scores[new], other.labels[new]))
-    columns = zip(*((part.xyxy, part.scores, part.labels) for part in extra), strict=True)
-    return Doubt(fragile, Boxes(*(np.concatenate(column) for column in columns)))
+        extra.append(other.select(new))
+    return Doubt(fragile, Boxes.join(extra))
 
 
 def _alone(first: Boxes, second: Boxes) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """Indices of boxes without a partner in the other list, of those not clearly below the floor."""
     rows, columns = (np.flatnonzero(boxes.scores >= SCORE_FLOOR - SCORE_TOLERANCE) for boxes in (first, second))
-    overlap = _overlaps(first.xyxy[rows], second.xyxy[columns])
+    overlap = first.select(rows).iou(second.select(columns))
     close = np.abs(first.scores[rows, None].astype(np.float64) - second.scores[None, columns]) <= SCORE_TOLERANCE
     fits = (overlap >= MIN_IOU) & close & (first.labels[rows, None] == second.labels[None, columns])
     taken = np.zeros(len(columns), bool)
@@ -232,14 +223,3 @@ def _alone(first: Boxes, second: Boxes) -> tuple[npt.NDArray[np.int64], npt.NDAr
         else:
             alone.append(index)
     return rows[alone], columns[~taken]
-
-
-def _overlaps(a: npt.NDArray[Any], b: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
-    """IoU with inclusive widths, ``(len(a), len(b))``."""
-    a, b = a.astype(np.float64), b.astype(np.float64)
-    low = np.maximum(a[:, None, :2], b[None, :, :2])
-    high = np.minimum(a[:, None, 2:], b[None, :, 2:])
-    inter = np.clip(high - low + 1, 0, None).prod(axis=2)
-    area_a = (a[:, 2:] - a[:, :2] + 1).prod(axis=1)
-    area_b = (b[:, 2:] - b[:, :2] + 1).prod(axis=1)
-    return np.asarray(inter / (area_a[:, None] + area_b[None, :] - inter), np.float64)

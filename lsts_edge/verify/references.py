@@ -15,6 +15,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from lsts_edge.boxes import Boxes
 from lsts_edge.bundle import Bundle
 from lsts_edge.bundle.manifest import DETECTION_SLOTS, Manifest
 from lsts_edge.clips import moving_clip
@@ -23,7 +24,7 @@ from lsts_edge.runtime.engines.open import open_backend
 from lsts_edge.runtime.pipeline import Kind, Pipeline
 from lsts_edge.runtime.preprocess import Preprocessor
 from lsts_edge.verify.golden import GOLDEN_FILE, Golden, GoldenRecorder, TensorSample
-from lsts_edge.verify.parity import EXACT, LOWERED, Boxes, Doubt, Limits, doubt_of
+from lsts_edge.verify.parity import EXACT, LOWERED, Doubt, Limits, doubt_of
 
 __all__ = [
     "CLIP_FRAMES",
@@ -95,6 +96,7 @@ class EngineReference:
     ) -> None:
         self._pipeline = Pipeline(bundle, open_backend(custom_op=form == "custom"), lsts_form=form, joined=False)
         self._programs = bundle.manifest.programs
+        self._corners = bundle.manifest.detection.corners
         self._images = images
         self._interval = keyframe_interval
         self._recorder = recorder
@@ -108,7 +110,7 @@ class EngineReference:
         for index, image in enumerate(self._images):
             kind = pipeline.kind_at(index, self._interval)
             slots = pipeline.step(image, kind)
-            boxes = Boxes(*(slots[name] for name in DETECTION_SLOTS))
+            boxes = Boxes.of_slots(slots, self._corners)
             written = {slot for step in self._programs[kind] for slot in step.outputs.values()} - set(DETECTION_SLOTS)
             arrays = {torch_name(slot): slots[slot] for slot in sorted(written)}
             doubt = doubt_of(boxes, ())
@@ -135,7 +137,7 @@ class RecordedReference:
             raise BundleError(
                 f"bundle {bundle.path}", got="no recorded outputs", expected=GOLDEN_FILE, fix="Give --checkpoint FILE."
             )
-        self._golden = Golden(bundle.read(GOLDEN_FILE))
+        self._golden = Golden(bundle.read(GOLDEN_FILE), bundle.manifest.detection.corners)
         recorded = len(self._golden.kinds)
         if frames is not None and not 1 <= frames <= recorded:
             raise OptionError(

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from lsts_edge.bundle.manifest import DETECTION_SLOTS
+from lsts_edge.boxes import Boxes
 from lsts_edge.verify.golden import GoldenRecorder, TensorSample
-from lsts_edge.verify.parity import EXACT, Boxes, Doubt, doubt_of
+from lsts_edge.verify.parity import EXACT, Doubt, doubt_of
 from lsts_edge.verify.references import FrameTruth, image_digest
 
 if TYPE_CHECKING:
@@ -50,15 +50,17 @@ class TorchReference:
 
     def frames(self) -> Iterator[FrameTruth]:
         """Step through the clip; every entry of every tensor is compared."""
+        from lsts_edge.model.boxes import CORNERS
         from lsts_edge.model.reference import nearby_detections, reference_steps
 
         for image, kind, arrays in reference_steps(self._network, self._images, self._interval):
-            boxes = Boxes(*(arrays.pop(name) for name in DETECTION_SLOTS))
+            boxes = Boxes(arrays.pop("boxes"), arrays.pop("scores"), arrays.pop("labels"), CORNERS)
             task = arrays["task"]
 
             @functools.cache
             def doubt(boxes: Boxes = boxes, task: Array = task) -> Doubt:
-                return doubt_of(boxes, (Boxes(*found) for found in nearby_detections(self._network, task)))
+                nearby = nearby_detections(self._network, task)
+                return doubt_of(boxes, (Boxes(*found, corners=CORNERS) for found in nearby))
 
             if self._recorder is not None:
                 self._recorder.add(kind, image_digest(image), arrays, boxes, doubt())

@@ -105,8 +105,8 @@ class ContactSheetSink(Sink):
         height = max(1, round(picture.shape[0] * width / picture.shape[1]))
         tile = np.full((height + _CAPTION_PX, width, 3), _PAPER, np.uint8)
         small = cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA)
-        boxes = detections.boxes_xyxy_px * np.float32(width / picture.shape[1])
-        tile[:height] = annotate(small, dataclasses.replace(detections, boxes_xyxy_px=boxes), tag=False)
+        boxes = dataclasses.replace(detections.boxes, xyxy_px=detections.boxes_xyxy_px * (width / picture.shape[1]))
+        tile[:height] = annotate(small, dataclasses.replace(detections, boxes=boxes), tag=False)
         propagated = detections.kind == "propagated"
         kind = f"propagated +{detections.feature_age}" if propagated else detections.kind
         caption = f"{detections.frame}: {kind}, {detections.total_ms:.1f} ms"

@@ -34,7 +34,7 @@ def annotate(image: np.ndarray, detections: Detections, *, tag: bool = True) -> 
     shorter = min(height_px, width_px)
     line_px = max(2 if shorter >= 200 else 1, round(shorter / 240))
     scale = max(0.35, shorter / 900)
-    corners = np.round(detections.boxes_xyxy_px).astype(int).tolist()
+    corners = np.round(detections.boxes.with_corners("inclusive").xyxy_px).astype(int).tolist()
     colors = [_COLORS_BGR[int(label) % len(_COLORS_BGR)] for label in detections.labels]
     for (x1, y1, x2, y2), color in zip(corners, colors, strict=True):
         cv2.rectangle(canvas, (x1, y1), (x2, y2), color, line_px, cv2.LINE_AA)

@@ -131,7 +131,7 @@ def test_a_pickle_in_the_recorded_outputs(canary: Path, tmp_path: Path) -> None:
     np.savez(content, clip=np.array([Hostile()], object))
     bundle = Bundle.open(forge(tmp_path / "bundle", files={GOLDEN_FILE: content.getvalue()}))
     with pytest.raises(BundleError):
-        Golden(bundle.read(GOLDEN_FILE))
+        Golden(bundle.read(GOLDEN_FILE), "inclusive")
     assert not canary.exists()
     with np.load(io.BytesIO(content.getvalue()), allow_pickle=True) as file:
         file["clip"]

@@ -17,6 +17,7 @@ pytest.importorskip("onnx")
 from lsts_edge.benchmarks.accuracy import AccuracyMeter
 from lsts_edge.benchmarks.compare import Entry
 from lsts_edge.benchmarks.peers import COCO_LABELS
+from lsts_edge.boxes import Boxes
 from lsts_edge.errors import AnnotationError
 from lsts_edge.runtime.preprocess import Geometry
 
@@ -49,17 +50,17 @@ def annotations(tmp_path: Path) -> Path:
 
 
 class Oracle:
-    """Says the true box; ``edges`` as a peer does, else pixels as we do; on keyframes only if told so."""
+    """Says the true box, on keyframes only if told so; a peer's classes are COCO's."""
 
     graphs_ms: Mapping[str, float] = {}
 
-    def __init__(self, label: int, edges: bool = False, keyframes_only: bool = False) -> None:
+    def __init__(self, label: int, classes: tuple[str, ...] = GROUPS, keyframes_only: bool = False) -> None:
+        self.classes = classes
         self.propagates = True
         self._label = label
         self._keyframes_only = keyframes_only
         x, y, width, height = BOX
-        last = 0 if edges else 1
-        self._box = np.array([[x, y, x + width - last, y + height - last]], np.float32)
+        self._box = np.array([[x, y, x + width, y + height]], np.float32)
         self.keyframes: list[bool] = []
         self.starts = 0
 
@@ -73,9 +74,9 @@ class Oracle:
         self.keyframes.append(keyframe)
         return keyframe
 
-    def finish(self, raw: bool, geometry: Geometry) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def finish(self, raw: bool, geometry: Geometry) -> Boxes:
         count = 0 if self._keyframes_only and not raw else 1
-        return self._box[:count], np.ones(count, np.float32), np.full(count, self._label)
+        return Boxes(self._box[:count], np.ones(count, np.float32), np.full(count, self._label))
 
 
 def test_perfect_boxes_and_the_schedule(annotations: Path) -> None:
@@ -92,7 +93,7 @@ def test_perfect_boxes_and_the_schedule(annotations: Path) -> None:
 def test_peers_classes_are_mapped_and_others_left_out(annotations: Path) -> None:
     meter = AccuracyMeter(annotations, GROUPS, 4, resamples=20)
     for label, expected in (("bird", 1.0), ("truck", 1.0), ("chair", 0.0)):
-        peer = Oracle(COCO_LABELS.index(label), edges=True)
+        peer = Oracle(COCO_LABELS.index(label), COCO_LABELS)
         found = meter.measure(Entry(label, peer, {"method": "yolox-nano"}))
         assert found["ap50_class_agnostic"] == expected
         assert found["ap50_all_classes"] is None

@@ -20,6 +20,7 @@ from lsts_edge.benchmarks.contestants import METHODS, SharedSessions, bundle_con
 from lsts_edge.benchmarks.lineup import EngineChoice, LineupOptions, compare_bundle, line_up
 from lsts_edge.benchmarks.programs import ProgramRunner, prune
 from lsts_edge.benchmarks.timed_clip import Clip
+from lsts_edge.boxes import Boxes
 from lsts_edge.bundle import Bundle, write_bundle
 from lsts_edge.bundle.manifest import WeightsInfo
 from lsts_edge.clips import moving_clip
@@ -148,8 +149,8 @@ class Timed:
         self.seen.append(keyframe)
         self._clock.sleep(self._times[0 if keyframe or not self.propagates else 1] / 1e3)
 
-    def finish(self, raw: Any, geometry: Geometry) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        return np.zeros((2, 4)), np.zeros(2), np.zeros(2)
+    def finish(self, raw: Any, geometry: Geometry) -> Boxes:
+        return Boxes(np.zeros((2, 4)), np.zeros(2), np.zeros(2, np.int64))
 
 
 def test_known_times_give_the_known_ratio(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -55,8 +55,7 @@ def test_yolox_runs_at_another_size(yolox: YoloxNano) -> None:
     raw = yolox.infer(prepared)
     assert raw.shape == (12 * 20 + 6 * 10 + 3 * 5, 85)
     assert geometry.scale_x == 2.0
-    boxes, scores, labels = yolox.finish(raw, geometry)
-    assert len(boxes) == len(scores) == len(labels) == 0, "all scores are 0"
+    assert len(yolox.finish(raw, geometry)) == 0, "all scores are 0"
 
 
 def test_yolox_decodes_a_planted_box(yolox: YoloxNano) -> None:
@@ -69,12 +68,12 @@ def test_yolox_decodes_a_planted_box(yolox: YoloxNano) -> None:
     raw[cell + 1] = raw[cell]
     raw[cell + 1, 0] -= 1.0
     raw[cell + 1, 4] = 0.5
-    boxes, scores, labels = yolox.finish(raw, geometry)
+    found = yolox.finish(raw, geometry)
     width = np.exp(1.0) * 16
     expected = np.array([[56 - width / 2, 36 - 8, 56 + width / 2, 36 + 8]]) / 2
-    np.testing.assert_allclose(boxes, expected, atol=1e-3)
-    np.testing.assert_allclose(scores, [0.72], atol=1e-6)
-    assert [COCO_LABELS[label] for label in labels] == ["bird"], "the same box with a lower score is suppressed"
+    np.testing.assert_allclose(found.xyxy_px, expected, atol=1e-3)
+    np.testing.assert_allclose(found.scores, [0.72], atol=1e-6)
+    assert [COCO_LABELS[label] for label in found.labels] == ["bird"], "the same box with a lower score is suppressed"
 
 
 def test_nanodet_distances_are_means_over_bins() -> None:
@@ -86,10 +85,10 @@ def test_nanodet_distances_are_means_over_bins() -> None:
     cell = 8 * 16 + 1 * 8 + 3  # stride 16, cell (3, 1)
     raw[cell, COCO_LABELS.index("dog")] = 0.6
     raw[cell, 80:].reshape(4, 8)[:, 2] = 50.0  # all weight on the bin of two strides
-    boxes, scores, labels = peer.finish(raw, peer._preprocess.geometry(64, 128))
-    np.testing.assert_allclose(boxes, [[48 - 32, 0, 48 + 32, 16 + 32]], atol=1e-3)
-    np.testing.assert_allclose(scores, [0.6], atol=1e-6)
-    assert COCO_LABELS[labels[0]] == "dog"
+    found = peer.finish(raw, peer._preprocess.geometry(64, 128))
+    np.testing.assert_allclose(found.xyxy_px, [[48 - 32, 0, 48 + 32, 16 + 32]], atol=1e-3)
+    np.testing.assert_allclose(found.scores, [0.6], atol=1e-6)
+    assert COCO_LABELS[found.labels[0]] == "dog"
 
 
 def test_wrong_files_and_sizes(tmp_path: Path) -> None:

@@ -57,7 +57,7 @@ def toy(exported: ExportedModel, tmp_path_factory: pytest.TempPathFactory) -> Pa
     data = json.loads(path.read_text())
     data["ignore"], data["annotations"] = [], []
     for image, detections in found.items():
-        for box, label in list(zip(detections.boxes_xyxy_px.tolist(), detections.labels.tolist(), strict=True))[:2]:
+        for box, label in list(zip(detections.xyxy_px.tolist(), detections.labels.tolist(), strict=True))[:2]:
             x1, y1, x2, y2 = box
             row = {"image_id": image, "category_id": label + 1, "bbox": [x1, y1, x2 - x1, y2 - y1], "iscrowd": 0}
             data["annotations"].append(row)

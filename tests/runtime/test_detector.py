@@ -45,7 +45,7 @@ def test_kinds_and_ages_follow_the_interval(detector: Detector) -> None:
 def test_a_row_has_the_fields_that_were_promised(detector: Detector) -> None:
     row = detector.push(flat(100), 0.04).to_row()
     assert list(row) == ["frame", "time_s", "kind", "feature_age", "detections"]
-    assert row["detections"] == [{"label": "person", "score": 0.75, "box_xyxy_px": [9.0, 9.0, 41.0, 41.0]}]
+    assert row["detections"] == [{"label": "person", "score": 0.75, "box_xyxy_px": [9.0, 9.0, 42.0, 42.0]}]
     detector.push(flat(100), 0.08)
     detector.reset("somebody asked")
     assert detector.push(flat(100), 0.12).to_row()["reset"] == "somebody asked"

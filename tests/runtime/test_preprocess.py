@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
+from lsts_edge.boxes import Boxes, Corners
 from lsts_edge.bundle.manifest import InputInfo
 from lsts_edge.errors import ShapeError
 from lsts_edge.runtime.preprocess import Preprocessor
@@ -17,6 +18,11 @@ LETTERBOX = InputInfo(height_px=64, width_px=96, resize="letterbox", pad_value=1
 
 def picture(height_px: int, width_px: int, seed: int = 0) -> np.ndarray:
     return np.random.RandomState(seed).randint(0, 100, (height_px, width_px, 3)).astype(np.uint8)
+
+
+def boxes_of(rows: object, corners: Corners = "edges") -> Boxes:
+    sides = np.array(rows, np.float32)
+    return Boxes(sides, np.ones(len(sides), np.float32), np.arange(len(sides)), corners)
 
 
 @pytest.mark.parametrize("size", [(360, 640), (640, 360), (64, 96), (31, 47), (1, 1), (500, 3), (3, 500)])
@@ -51,9 +57,9 @@ def test_centred_letterbox_has_as_much_padding_on_both_sides(size: tuple[int, in
 def test_boxes_return_from_a_centred_letterbox() -> None:
     geometry = Preprocessor(dataclasses.replace(LETTERBOX, resize="letterbox-centred")).geometry(36, 96)
     network = np.array([[10, 14 + 3, 20, 14 + 30], [10, 2, 20, 13], [10, 51, 20, 60]], np.float32)
-    boxes, inside = geometry.boxes_to_frame(network)
-    np.testing.assert_array_equal(boxes[0], [10, 3, 20, 30])
-    assert inside.tolist() == [True, False, False]
+    found = geometry.to_frame(Boxes(network, np.ones(3, np.float32), np.arange(3), "edges"))
+    np.testing.assert_array_equal(found.xyxy_px, [[10, 3, 20, 30]])
+    assert found.labels.tolist() == [0]
 
 
 def test_the_padding_is_clean_after_a_change_of_size() -> None:
@@ -82,20 +88,33 @@ def test_shorter_side_follows_the_papers_rule() -> None:
 @pytest.mark.parametrize("size", [(360, 640), (97, 33), (2160, 3840)])
 def test_boxes_return_to_where_they_came_from(size: tuple[int, int]) -> None:
     geometry = Preprocessor(LETTERBOX).geometry(*size)
-    x2, y2 = size[1] - 1, size[0] - 1
+    x2, y2 = size[1], size[0]
     frame_boxes = np.array([[0, 0, x2, y2], [x2 / 4, y2 / 3, x2 / 2, y2 / 2]], np.float32)
-    boxes, inside = geometry.boxes_to_frame(frame_boxes * geometry.scale_x)
-    np.testing.assert_allclose(boxes, frame_boxes, atol=1e-3 * max(size))
-    assert inside.all()
+    for corners in ("edges", "inclusive"):
+        network = boxes_of(frame_boxes * geometry.scale_x).with_corners(corners)
+        found = geometry.to_frame(network)
+        assert (len(found), found.corners) == (2, "edges")
+        np.testing.assert_allclose(found.xyxy_px, frame_boxes, atol=1e-3 * max(size))
 
 
-def test_boxes_are_clipped_and_those_in_the_padding_are_told() -> None:
+def test_boxes_are_clipped_to_the_frame_s_edges_and_those_outside_left_out() -> None:
     geometry = Preprocessor(LETTERBOX).geometry(36, 96)
-    network = np.array([[-5, -5, 200, 200], [10, 40, 20, 60], [10, 30, 20, 60]], np.float32)
-    boxes, inside = geometry.boxes_to_frame(network)
-    np.testing.assert_array_equal(boxes[0], [0, 0, 95, 35])
-    np.testing.assert_array_equal(boxes[2], [10, 30, 20, 35])
-    assert inside.tolist() == [True, False, True]
+    network = boxes_of(
+        [[-5, -5, 200, 200], [10, 40, 20, 60], [10, 30, 20, 60], [-9, 0, -1, 9], [95, 35, 96, 36], [10, 36, 20, 40]]
+    )
+    found = geometry.to_frame(network)
+    assert found.xyxy_px.tolist() == [[0, 0, 96, 36], [10, 30, 20, 36], [95, 35, 96, 36]]
+    assert found.labels.tolist() == [0, 2, 4]
+    inclusive = boxes_of([[95, 35, 95, 35], [-9, 0, -1, 9]], "inclusive")
+    assert geometry.to_frame(inclusive).xyxy_px.tolist() == [[95, 35, 96, 36]], "the last pixel is a box of one pixel"
+
+
+def test_a_box_with_nan_is_left_out_and_one_without_end_is_clipped() -> None:
+    geometry = Preprocessor(LETTERBOX).geometry(64, 96)
+    rows = np.tile(np.array([[1.0, 2.0, 30.0, 40.0]]), (5, 1))
+    rows[range(4), range(4)] = np.nan
+    rows[4, 2] = np.inf
+    assert geometry.to_frame(boxes_of(rows)).xyxy_px.tolist() == [[1, 2, 96, 40]]
 
 
 @pytest.mark.parametrize(

@@ -112,7 +112,7 @@ def test_side_by_side_sequences_equal_the_reference_loop(toy: Path, tmp_path: Pa
             for found in (together[record.image_id], alone[record.image_id]):
                 np.testing.assert_allclose(found.scores, wanted["scores"].numpy(), atol=1e-5)
                 expected = wanted["boxes"].numpy() + np.array([0, 0, 1, 1])
-                np.testing.assert_allclose(found.boxes_xyxy_px, expected, atol=1e-2)
+                np.testing.assert_allclose(found.xyxy_px, expected, atol=1e-2)
     assert boxes > 20
 
 

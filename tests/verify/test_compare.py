@@ -49,7 +49,7 @@ def test_a_published_bundle_says_what_was_measured(bundle: Bundle) -> None:
     assert 0 < parity.max_tensor_error < 1e-5
     assert parity.boxes > 100
     assert bundle.manifest.weights.description == "random weights"
-    kinds = Golden(bundle.read(GOLDEN_FILE)).kinds
+    kinds = Golden(bundle.read(GOLDEN_FILE), "inclusive").kinds
     assert [index for index, kind in enumerate(kinds) if kind == "keyframe"] == [10, 20]
 
 
@@ -301,7 +301,7 @@ def test_another_opencv_is_told_apart_from_a_wrong_bundle(bundle: Bundle, monkey
 def test_recordings_are_read_with_care(bundle: Bundle) -> None:
     for content in (b"", b"PK\x05\x06" + bytes(18), bundle.read(GOLDEN_FILE)[:-100]):
         with pytest.raises(BundleError, match=GOLDEN_FILE):
-            Golden(content)
+            Golden(content, "inclusive")
     with pytest.raises(OptionError, match="frames to verify"):
         RecordedReference(bundle, 31)
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from lsts_edge.verify.parity import Boxes, ParityTotals, doubt_of, match_boxes, tensor_error
+from lsts_edge.boxes import Boxes
+from lsts_edge.verify.parity import ParityTotals, doubt_of, match_boxes, tensor_error
 
 
 def _boxes(*rows: tuple[float, float, float, float, float, int]) -> Boxes:
     table = np.array(rows, np.float32).reshape(-1, 6)
-    return Boxes(table[:, :4], table[:, 4], table[:, 5].astype(np.int64))
+    return Boxes(table[:, :4], table[:, 4], table[:, 5].astype(np.int64), "inclusive")
 
 
 A = (10, 10, 50, 60, 0.9, 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import subprocess
@@ -12,7 +13,8 @@ import av
 import numpy as np
 import pytest
 
-from lsts_edge.errors import FileUnwritable, OptionError
+from lsts_edge.boxes import Boxes
+from lsts_edge.errors import FileUnwritable, OptionError, ShapeError
 from lsts_edge.runtime import Detections, Frame
 from lsts_edge.runtime.sinks.drawing import annotate
 from lsts_edge.runtime.sinks.interface import Sink
@@ -28,9 +30,11 @@ def result(index: int = 0, boxes: list[list[float]] | None = None, kind: str = "
         index / 25,
         kind,  # type: ignore[arg-type]
         0 if kind != "propagated" else 3,
-        np.array(boxes, np.float32).reshape(-1, 4),
-        np.linspace(0.9, 0.5, len(boxes)).astype(np.float32),
-        np.arange(len(boxes)),
+        Boxes(
+            np.array(boxes, np.float32).reshape(-1, 4),
+            np.linspace(0.9, 0.5, len(boxes)).astype(np.float32),
+            np.arange(len(boxes)),
+        ),
         tuple(f"class{i}" for i in range(len(boxes))),
     )
 
@@ -114,6 +118,7 @@ from pathlib import Path
 import numpy as np
 sys.path.insert(0, sys.argv[2])
 from test_sinks import result
+from lsts_edge.boxes import Boxes
 from lsts_edge.errors import FileUnwritable
 from lsts_edge.runtime import Frame
 from lsts_edge.runtime.sinks import JsonLinesSink, VideoSink
@@ -169,3 +174,13 @@ def test_in_a_crowd_the_best_labels_stay_readable() -> None:
     alone = annotate(picture, result(0, [[60, 80, 200, 180]]), tag=False)
     np.testing.assert_array_equal(crowd[50:78, 60:140], alone[50:78, 60:140])
     assert (alone[50:78, 60:140] != 90).any()
+
+
+def test_a_row_says_which_boxes_were_carried_here() -> None:
+    found = result(0, [[1, 2, 3, 4], [5, 6, 7, 8]])
+    assert found.moved.tolist() == [False, False]
+    rows = dataclasses.replace(found, moved=np.array([False, True])).to_row()["detections"]
+    assert [row.get("moved") for row in rows] == [None, True]
+    for wrong in (np.zeros(3, bool), np.zeros((2, 1), bool)):
+        with pytest.raises(ShapeError, match="detections"):
+            dataclasses.replace(found, moved=wrong)
