@@ -213,7 +213,7 @@ def _open(engine: EngineChoice, threads: int, custom_op: bool = False) -> Backen
 
 
 def _peer_size(bundle: Bundle) -> tuple[int, int]:
-    """The bundle's input size where the peer can take it, so that both see the same pixels; else its own 416 x 416."""
+    """The bundle's input size where the peer can take it, so that both see the same pixels; else its own 416x416."""
     height, width = bundle.manifest.input.height_px, bundle.manifest.input.width_px
     return (height, width) if height % 32 == 0 and width % 32 == 0 else _PEER_PX
 

@@ -97,7 +97,7 @@ class SizeReport:
             for graph in self.parameters
         ]
         paths = [(path, "", f"{self.path_multiply_adds(path):,}", "") for path in self.paths]
-        lines = [f"{self.name}, network input {self.width_px} x {self.height_px} px, one frame", ""]
+        lines = [f"{self.name}, network input {self.width_px}x{self.height_px} px, one frame", ""]
         lines.append(text_table(("subgraph", "parameters", "multiply-adds", "runs in"), [*graphs, *paths]))
         lines.append("")
         if self.total_parameters is None:

@@ -42,13 +42,13 @@ class _Peer(abc.ABC):
     strides: tuple[int, ...] = ()
 
     def __init__(self, height_px: int, width_px: int, score_floor: float, max_detections: int) -> None:
-        multiple = 32  # NanoDet's fourth stride, 64, is rounded up, as its own 416 x 416 shows
+        multiple = 32  # NanoDet's fourth stride, 64, is rounded up, as its own 416x416 shows
         if height_px % multiple or width_px % multiple:
             raise OptionError(
                 f"input of {type(self).__name__}",
-                got=f"{height_px} x {width_px}",
+                got=f"{width_px}x{height_px}",
                 expected=f"multiples of {multiple}",
-                fix="Use the model's own 416 x 416.",
+                fix="Use the model's own 416x416.",
             )
         self.input_px = (height_px, width_px)
         self._preprocess = Preprocessor(InputInfo(height_px, width_px, "letterbox", 114))

@@ -12,7 +12,7 @@ from lsts_edge.benchmarks.machine import device_name
 from lsts_edge.benchmarks.report_tables import latency_label
 from lsts_edge.benchmarks.results import require_one_device
 from lsts_edge.benchmarks.tables import markdown_table, number
-from lsts_edge.benchmarks.targets import TARGETS_BEGIN, TARGETS_END, targets_block
+from lsts_edge.benchmarks.targets import TARGETS_BEGIN, TARGETS_END, check_targets, targets_block
 from lsts_edge.errors import BenchmarkResult, FileUnwritable
 
 __all__ = ["BEGIN", "END", "readme_block", "replace_between", "update_readme", "update_targets"]
@@ -26,7 +26,7 @@ def readme_block(results: Sequence[Mapping[str, Any]], plot: str = PLOT) -> str:
     """The text between the marks: one table per comparison, each line from a result.
 
     Args:
-        results: of one device; kinds other than ``compare`` and ``latency`` are left to the report.
+        results: of one device; the tables show kinds ``compare`` and ``latency``, the rest is left to the report.
         plot: path of the plot, relative to the README.
 
     Raises:
@@ -46,6 +46,7 @@ def readme_block(results: Sequence[Mapping[str, Any]], plot: str = PLOT) -> str:
     latencies = [result for result in results if result["kind"] == "latency"]
     if latencies:
         lines += [markdown_table(*_latency_table(latencies)), ""]
+    lines += [_verdicts(results), ""]
     return "\n".join([*lines, f"![Accuracy and time of each method]({plot})", ""])
 
 
@@ -124,6 +125,22 @@ def _plot(results: Sequence[Mapping[str, Any]]) -> str:
     return plots.comparison_plot(comparisons[0])
 
 
+def _verdicts(results: Sequence[Mapping[str, Any]]) -> str:
+    """How many targets are met, and each one that is not."""
+    rows = check_targets(results)
+    missed = [row for row in rows if row.verdict.startswith("missed")]
+    unknown = sum(row.share is None for row in rows)
+    counts = {"met": len(rows) - len(missed) - unknown, "not measured": unknown, "missed": len(missed)}
+    told = ", ".join(f"{count} {verdict}" for verdict, count in counts.items() if count)
+    text = f"`docs/benchmarks.md` holds {len(rows)} targets against these files: {told}{':' if missed else '.'}\n"
+    return "\n".join([text, *(f"- {row.what}: {_plain(row.measured)}; wanted {_plain(row.wanted)}" for row in missed)])
+
+
+def _plain(text: str) -> str:
+    """Without what stands in brackets."""
+    return re.sub(r" \([^)]*\)", "", text)
+
+
 def _sentence(result: Mapping[str, Any]) -> str:
     bundle, settings = result["bundle"], result["settings"]
     height, width = bundle["input_px"]
@@ -134,7 +151,7 @@ def _sentence(result: Mapping[str, Any]) -> str:
         else ""
     )
     return (
-        f"`{bundle['name']}`, {width} x {height}, keyframe interval {settings['keyframe_interval']}, "
+        f"`{bundle['name']}`, {width}x{height}, keyframe interval {settings['keyframe_interval']}, "
         f"{settings['threads']} threads, one run, paired segments; times of the sessions alone.{weights}{accuracy}"
     )
 

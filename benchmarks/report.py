@@ -189,7 +189,7 @@ def _title(result: Mapping[str, Any], what: str) -> str:
     bundle, settings = result["bundle"], result["settings"]
     height, width = bundle["input_px"]
     clip = str(settings["clip"]).partition(",")[0]
-    return f"{what}: {bundle['name']} at {width} x {height}, {clip}"
+    return f"{what}: {bundle['name']} at {width}x{height}, {clip}"
 
 
 def _compare_section(result: Mapping[str, Any]) -> _Section:
@@ -258,7 +258,7 @@ def _op_section(result: Mapping[str, Any]) -> _Section:
     for size, found in result["data"]["sizes"].items():
         shape = (
             f"Size {size}: K {found['locations']}, {found['taps']} taps, E {found['embedding_channels']}, "
-            f"C {found['feature_channels']}, {found['height_cells']} x {found['width_cells']} cells"
+            f"C {found['feature_channels']}, {found['width_cells']}x{found['height_cells']} cells"
         )
         parts.append((shape, op_table(result, size)))
         parts.append(_Figure(_ABOUT_ROOFLINE, functools.partial(plots.roofline_plot, result, size)))

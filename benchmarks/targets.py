@@ -48,7 +48,7 @@ def check_targets(results: Sequence[Result]) -> list[TargetRow]:
     """Every target of ``docs/benchmarks.md`` against results of one device; what no result tells is said to be so.
 
     Args:
-        results: of kinds ``compare`` and ``latency``; others are ignored.
+        results: of kinds ``compare``, ``latency`` and ``op``; others are ignored.
     """
     compares = [result for result in results if result["kind"] == "compare"]
     latencies = [
@@ -59,7 +59,8 @@ def check_targets(results: Sequence[Result]) -> list[TargetRow]:
         *_best_precision(compares),
         *_end_to_end(latencies, compares),
         *_runtime(latencies),
-        _peer(compares),
+        *_peer(compares),
+        *_op([result for result in results if result["kind"] == "op"]),
     ]
 
 
@@ -76,7 +77,7 @@ def targets_block(results: Sequence[Result]) -> str:
     """
     rows = check_targets(results)
     if all(row.share is None for row in rows):
-        got, fix = "no result that tells about one", "Give results of bench compare and bench latency."
+        got, fix = "no result that tells about one", "Give results of bench compare, latency or op."
         raise BenchmarkResult("table of targets", got=got, expected="at least one", fix=fix)
     return markdown_table(*target_table(rows))
 
@@ -202,28 +203,90 @@ def _runtime(latencies: Sequence[Result]) -> list[TargetRow]:
     return rows
 
 
-def _peer(compares: Sequence[Result]) -> TargetRow:
-    """The fastest of ours that is more accurate than YOLOX-Nano on the same engine; else the most accurate."""
-    what = "lsts-lite against YOLOX-Nano, same engine and input"
-    wanted = "faster and more accurate (class-agnostic AP50) at once"
-    peers = {row["engine"]: row for row in _rows(compares, "lsts-lite", _is_yolox)}
-    ours = _rows(compares, "lsts-lite", lambda row: row["method"] == "lsts" and "accuracy" in row)
-    pairs = [(row, peers[row["engine"]]) for row in ours if row["engine"] in peers]
-    if not pairs:
-        return TargetRow(what, wanted, "-", None)
+_PEER = "lsts-lite against YOLOX-Nano, same input"
+_PEER_WANTED = "faster (paired) and more accurate (class-agnostic AP50) at once"
 
-    def reached(pair: tuple[Row, Row]) -> float:
-        mine, theirs = pair
-        faster = theirs["frame_to_boxes"]["all"]["mean_ms"] / mine["frame_to_boxes"]["all"]["mean_ms"]
-        return float(min(faster, mine["accuracy"][_AP] / theirs["accuracy"][_AP]))
 
-    mine, theirs = max(pairs, key=reached)
-    text = " against ".join(
-        f"{number(row['frame_to_boxes']['all']['mean_ms'])} ms, {row['accuracy'][_AP]:.3f}{_by_class(row)}"
-        for row in (mine, theirs)
-    )
-    interval = mine["accuracy"]["keyframe_interval"]
-    return TargetRow(what, wanted, f"{text} ({mine['name']}, interval {interval})", reached((mine, theirs)))
+@dataclass(frozen=True)
+class _Meeting:
+    """An entry of ours and YOLOX-Nano's, on one engine in one run."""
+
+    mine: Row
+    theirs: Row
+
+    @property
+    def faster(self) -> float:
+        """Frame to boxes, by segments: both were paired with the same per-frame entry."""
+        mine, theirs = (row["frame_to_boxes"]["ratio_fastest_fp32"]["median"] for row in (self.mine, self.theirs))
+        return float(mine / theirs)
+
+    @property
+    def more_accurate(self) -> float:
+        return float(self.mine["accuracy"][_AP] / self.theirs["accuracy"][_AP])
+
+    @property
+    def share(self) -> float:
+        return min(self.faster, self.more_accurate)
+
+    def row(self, engine: str) -> TargetRow:
+        percent = 100 * (1 / self.faster - 1)
+        time = f"{abs(percent):.0f} % {'more' if percent > 0 else 'less'} time"
+        accuracy = " against ".join(f"{row['accuracy'][_AP]:.3f}{_by_class(row)}" for row in (self.mine, self.theirs))
+        which = f"({self.mine['name']}, interval {self.mine['accuracy']['keyframe_interval']})"
+        return TargetRow(f"{_PEER}, {engine}", _PEER_WANTED, f"{time}, {accuracy} {which}", self.share)
+
+
+def _peer(compares: Sequence[Result]) -> list[TargetRow]:
+    """On each engine, at float32 and at bf16 apart: of ours, the fastest that is more accurate, else the closest."""
+    meetings: dict[str, list[_Meeting]] = {}
+    for result in compares:
+        rows = result["data"]["rows"] if result["bundle"]["name"] == "lsts-lite" else ()
+        rows = [row for row in rows if "accuracy" in row and "ratio_fastest_fp32" in row["frame_to_boxes"]]
+        for theirs in (row for row in rows if row["method"] == "yolox-nano"):
+            ours = [row for row in rows if row["method"] == "lsts" and _engine(row) == _engine(theirs)]
+            meetings.setdefault(_engine(theirs), []).extend(_Meeting(mine, theirs) for mine in ours)
+    best = {
+        engine: max(met, key=lambda one: (one.more_accurate >= 1, one.share)) for engine, met in meetings.items() if met
+    }
+    return [best[engine].row(engine) for engine in sorted(best)] or [TargetRow(_PEER, _PEER_WANTED, "-", None)]
+
+
+def _engine(row: Row) -> str:
+    """The engine and what it computes in: int8 graphs are ours to choose, bf16 is the engine's."""
+    return str(row["engine"]) + (" in bf16" if "bf16" in row["precision"].split("+") else "")
+
+
+_OP_TARGETS = {
+    "taps_onnxruntime": "LSTS op: times faster than the taps graph in ONNX Runtime",
+    "fastest_other": "LSTS op: times faster than the fastest other form on any engine",
+    "floor": "LSTS op: times the processor's own floor",
+}
+
+
+def _op(results: Sequence[Result]) -> list[TargetRow]:
+    """Each of the op's targets at the size that comes least close to it; the other sizes stand beside."""
+    sizes = {name: size for result in results for name, size in result["data"]["sizes"].items()}
+    found = []
+    for name, what in _OP_TARGETS.items():
+        told = {size: data["targets"][name] for size, data in sizes.items() if name in data["targets"]}
+        bound = "at most" if name == "floor" else "at least"
+        if not told:
+            found.append(TargetRow(what, bound, "-", None))
+            continue
+        values = {size: _value(target["got"]) for size, target in told.items()}
+        shares = [
+            told[size]["wanted"] / value if name == "floor" else value / told[size]["wanted"]
+            for size, value in values.items()
+        ]
+        wanted = f"{bound} {next(iter(told.values()))['wanted']:g} x"
+        text = ", ".join(f"{value:.1f} x at {size}'s size" for size, value in values.items())
+        found.append(TargetRow(what, wanted, text, min(shares)))
+    return found
+
+
+def _value(got: Any) -> float:
+    """A paired ratio's median, or a plain number."""
+    return float(got["median"] if isinstance(got, Mapping) else got)
 
 
 def _by_class(row: Row) -> str:
@@ -240,7 +303,3 @@ def _is_gated(row: Row) -> bool:
     """LSTS in a precision that ``export --precision`` can choose: its gate sees no engine's bf16."""
     lowered = row["precision"].split("+")
     return row["method"] == "lsts" and "int8" in lowered and "bf16" not in lowered
-
-
-def _is_yolox(row: Row) -> bool:
-    return row["method"] == "yolox-nano" and row["precision"] == "fp32" and "accuracy" in row

@@ -30,7 +30,7 @@ class Clip:
     ``decodes`` says.
 
     Args:
-        source: a video file; None makes the procedural clip of 640 x 360 pixels.
+        source: a video file; None makes the procedural clip of 640x360 pixels.
         procedural_frames: length of the procedural clip.
 
     Attributes:

@@ -58,7 +58,7 @@ def lsts_graph(
             raise ExportError(
                 "LSTS offsets",
                 got="no sampling location that reaches the map",
-                expected=f"offsets within {width} x {height} cells",
+                expected=f"offsets within {width}x{height} cells",
                 fix="Train the offsets again or export at a larger input size.",
             )
         aligned = _taps(graph, plan, memory, memory_embedding, current_embedding, memory_shape, normalization)

@@ -191,7 +191,7 @@ def export_lines(published: Published) -> Iterator[str]:
     bundle = published.bundle
     manifest = bundle.manifest
     size = manifest.input
-    yield f"{manifest.name}, {size.width_px} x {size.height_px} px, {manifest.weights.description}"
+    yield f"{manifest.name}, {size.width_px}x{size.height_px} px, {manifest.weights.description}"
     yield f"licence of the weights: {manifest.weights.licence}"
     if manifest.lsts is not None:
         lsts = manifest.lsts

@@ -58,7 +58,7 @@ def _description(manifest: Manifest) -> Iterator[str]:
     seed = "" if weights.seed is None else f", seed {weights.seed}"
     yield f"weights     {weights.description} ({weights.source}{seed}{', ' + weights.file if weights.file else ''})"
     yield f"licence     {weights.licence}"
-    size = f"{image.width_px} x {image.height_px} px"
+    size = f"{image.width_px}x{image.height_px} px"
     yield f"input       {size}, {image.resize}, pad {image.pad_value}, {image.color_order}"
     if lsts is None:
         yield "lsts        none"

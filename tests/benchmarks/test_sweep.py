@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -41,3 +43,29 @@ def test_command(hand_made_bundle: Path, lsts_edge_command: Callable[..., Any]) 
     assert json.loads(done.stdout)["kind"] == "sweep"
     failed = lsts_edge_command(*words, "--intervals", "one")
     assert failed.returncode == 2
+
+
+BARE = """
+import sys
+sys.modules.update(dict.fromkeys(("torch", "onnx", "onnx_graphsurgeon", "pycocotools", "matplotlib", "safetensors")))
+from lsts_edge.cli import main
+main()
+"""
+
+
+@pytest.mark.parametrize(
+    ("words", "missing"),
+    [
+        ("latency {} --frames 4 --warmup-frames 1 --cold-starts 0", None),
+        ("sweep {} --intervals 2,3 --rounds 1", None),
+        ("sweep {} --intervals 2,3 --rounds 1 --annotations none.json", "[export]"),
+    ],
+)
+def test_what_runs_on_a_device(words: str, missing: str | None, hand_made_bundle: Path) -> None:
+    """As ``docs/benchmarks.md`` says; None in ``sys.modules`` is what an import finds where nothing is installed."""
+    command = [sys.executable, "-c", BARE, "bench", *words.format(hand_made_bundle).split()]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if missing is None:
+        assert done.returncode == 0, done.stderr
+    else:
+        assert done.stderr.splitlines()[-1].startswith("error[package-missing]") and missing in done.stderr

@@ -9,6 +9,9 @@ from pathlib import Path
 import click
 import pytest
 
+from lsts_edge.benchmarks.readme import BEGIN, END, readme_block
+from lsts_edge.benchmarks.results import read_result
+from lsts_edge.benchmarks.targets import TARGETS_BEGIN, TARGETS_END, targets_block
 from lsts_edge.cli import command_line
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -67,7 +70,28 @@ def test_readme_leads_with_its_two_commands() -> None:
     assert "make test" in (ROOT / ".ci" / "run").read_text(encoding="utf-8")
 
 
+_SPACED = re.compile(r"\b\d{2,} x \d{2,}\b")
+_TALL = re.compile(r"\b(?:600x1000|256x448|64x96|360x640|720x1280|1080x1920)\b")
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_sizes_are_width_x_height(path: Path) -> None:
+    """One way to write a size: ``1280x720``."""
+    text = path.read_text(encoding="utf-8")
+    assert _SPACED.findall(text) + _TALL.findall(text) == []
+
+
+def test_tables_are_what_the_results_say() -> None:
+    """The committed tables, line by line; the README shows some of the comparisons, in an order of its own."""
+    results = [read_result(path) for path in sorted((ROOT / "benchmarks" / "results").glob("*.json"))]
+    readme, targets = (ROOT / "README.md").read_text("utf-8"), (ROOT / "docs" / "benchmarks.md").read_text("utf-8")
+    shown = readme.partition(BEGIN)[2].partition(END)[0].splitlines()
+    assert len(shown) > 40 and set(shown) - set(readme_block(results).splitlines()) == set()
+    assert targets_block(results).strip() in targets.partition(TARGETS_BEGIN)[2].partition(TARGETS_END)[0]
+
+
 def test_planted_faults_are_seen() -> None:
+    assert _SPACED.findall("at 448 x 256 px") and _TALL.findall("at 600x1000") and not _TALL.findall("at 1000x600")
     assert _links('see [this](docs/none.md), <img src="x.png">') == ["docs/none.md", "x.png"]
     assert _commands("```sh\n$ lsts-edge run a \\\n  --fast  # quick\n```") == ["lsts-edge run a    --fast"]
     with pytest.raises(AssertionError, match="no --fast"):

@@ -46,7 +46,7 @@ def _transform_parameters(name: str) -> int:
 
 
 def test_multiply_adds_of_the_paper_s_network_by_hand() -> None:
-    """At 600 x 1000: low part 32.4 G, the rest 131.7 G, Transform 7.7 G, maps 2.3 G, embeddings 1.3 G, LSTS 0.1 G."""
+    """At 1000x600: low part 32.4 G, the rest 131.7 G, Transform 7.7 G, maps 2.3 G, embeddings 1.3 G, LSTS 0.1 G."""
     preset = get_preset("lsts-r101")
     counted = multiply_adds(preset)
     cells = 38 * 63

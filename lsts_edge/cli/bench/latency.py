@@ -163,9 +163,7 @@ def _conditions(conditions: Mapping[str, Any]) -> str:
 
 def _last_line(result: Mapping[str, Any]) -> str:
     kinds, whole = result["data"]["by_kind"], result["data"]["all"]
-    key = kinds.get("keyframe") or kinds["first"]
-    parts = [f"keyframe p50 {key['model']['p50_ms']:.2f} ms"]
-    if "propagated" in kinds:
-        parts.append(f"propagated p50 {kinds['propagated']['model']['p50_ms']:.2f} ms")
+    timed = {"keyframe": kinds.get("keyframe") or kinds.get("first"), "propagated": kinds.get("propagated")}
+    parts = [f"{kind} p50 {found['model']['p50_ms']:.2f} ms" for kind, found in timed.items() if found]
     rates = f"{whole['model']['fps']:.1f} fps model-only, {whole['end_to_end']['fps']:.1f} fps end to end"
     return f"result      {', '.join(parts)}; {rates}"

@@ -71,7 +71,7 @@ def _lines(result: Mapping[str, Any]) -> Iterator[str]:
         yield ""
         yield (
             f"{size}: K {found['locations']}, {found['taps']} taps, E {found['embedding_channels']}, "
-            f"C {found['feature_channels']}, {found['height_cells']} x {found['width_cells']} cells"
+            f"C {found['feature_channels']}, {found['width_cells']}x{found['height_cells']} cells"
         )
         rows = [
             (
