@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
+from detector_graphs import CLASSES, GRAPHS, SIZE, boxes_and_chances, detr_final, picodet, suppressed_tensorflow, yolox
 from export_engines import Run, run_onnxruntime
 
-from detector_graphs import CLASSES, GRAPHS, SIZE, boxes_and_chances, detr_final, picodet, suppressed_tensorflow, yolox
 from lsts_edge.errors import DetectorSize, DetectorSpecError, OptionError
 from lsts_edge.export.detectors import DetectorSpec, read_detector, recognise, resized, wrap_detector
 from lsts_edge.export.detectors.reference import reference_detections, reference_feeds
