@@ -177,8 +177,10 @@ def _corners(nodes: Nodes, reading: Reading, numbers: Any, order: Any) -> Any:
             scaled = nodes.op("Mul", nodes.slice(numbers, 0, 2, 1), stride)
             half = nodes.op("Mul", nodes.op("Exp", nodes.slice(numbers, 2, 4, 1)), nodes.op("Mul", stride, 0.5))
             return _around(nodes, nodes.op("Add", scaled, points), half)
-        chances = nodes.op("Softmax", nodes.reshape(numbers, -1, 4, spec.bins), axis=2)
-        mean = nodes.op("MatMul", chances, nodes.constant(np.arange(spec.bins)))  # (K, 4)
+        # Rows of bins under each other: a product of two plain matrices, which engines have a fast kernel for.
+        chances = nodes.op("Softmax", nodes.reshape(numbers, -1, spec.bins), axis=1)
+        mean = nodes.op("MatMul", chances, nodes.constant(np.arange(spec.bins)[:, None]))
+        mean = nodes.reshape(mean, -1, 4)
         sides = nodes.op("Mul", mean, stride)
         low = nodes.op("Sub", points, nodes.slice(sides, 0, 2, 1))
         return nodes.op("Concat", low, nodes.op("Add", points, nodes.slice(sides, 2, 4, 1)), axis=1)

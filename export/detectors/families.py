@@ -154,6 +154,8 @@ def _detr(view: View, _: bool) -> Match | None:
     if pair is None or (pair[0].axes[0] or 0) >= _MANY or "Softmax" in pair[1].made_by:
         return None
     boxes, scores = pair
+    if boxes.axes[0] != scores.axes[0]:
+        return None
     form, why = _form(scores)
     lines = [f"family: detr (boxes and class scores of {boxes.axes[0]} queries)", why, "box_unit: normalised"]
     fields = {"outputs": {"boxes": (boxes.name,), "scores": (scores.name,)}, "score_form": form}
@@ -171,16 +173,17 @@ def _suppressed(view: View, asked: bool) -> Match | None:
     rows = [output for output in view.outputs if output not in counts]
     if len(rows) != 1 or len(counts) > 1 or len(rows[0].axes) != 2 or rows[0].axes[1] not in (6, 7):
         return None
-    if (rows[0].axes[0] or 0) > _MANY:
-        return None
+    if (rows[0].axes[0] or 0) > _MANY or (rows[0].axes[1] == 7 and rows[0].batched):
+        return None  # seven columns count the picture, which is why they need no axis for it
     outputs = {"rows": (rows[0].name,), **({"count": (counts[0].name,)} if counts else {})}
     columns: tuple[Column, ...] = ("box", "score", "label")
+    fed: Mapping[str, Any] = {}
     if rows[0].axes[1] == 7:
         columns = ("batch", "box", "label", "score")
     elif "ones" in view.size_inputs.values():  # PaddleDetection's own post-processing
-        columns = ("label", "score", "box")
+        columns, fed = ("label", "score", "box"), {**_IMAGENET, "resize": "stretch"}
     lines = ["family: suppressed (one output of final boxes)", f"columns: {', '.join(columns)}", "box_unit: pixels"]
-    return {"outputs": outputs, "columns": columns}, lines
+    return {"outputs": outputs, "columns": columns, **fed}, lines
 
 
 def _ssd(view: View, _: bool) -> Match | None:
@@ -236,7 +239,8 @@ def _triple(view: View) -> Match | None:
     outputs = {"boxes": (boxes[0].name,), **{role: (output.name,) for role, output in found.items()}}
     if boxes[0].name.lower().startswith("detection_boxes"):
         lines = ["box_form: yxyx (TensorFlow's names)", "box_unit: normalised", "label_base: 1"]
-        return {"outputs": outputs, "box_form": "yxyx", "box_unit": "normalised", "label_base": 1}, lines
+        fields = {"box_form": "yxyx", "box_unit": "normalised", "label_base": 1, "resize": "stretch"}
+        return {"outputs": outputs, **fields}, lines
     return {"outputs": outputs}, ["box_form: xyxy", "box_unit: pixels"]
 
 

@@ -58,7 +58,7 @@ def recognise(
         )
     spec = overridden(_matched(view, family, given), given)
     spec = _checked(spec, view)
-    return _with_sizes(spec, proto)
+    return _with_sizes(spec, proto, view, "sizes" in given)
 
 
 def _matched(view: View, family: str, given: Mapping[str, object]) -> DetectorSpec:
@@ -92,13 +92,13 @@ def _matched(view: View, family: str, given: Mapping[str, object]) -> DetectorSp
 def _feeding(spec: DetectorSpec) -> list[str]:
     """What no file tells: how the family's own project prepares its pictures."""
     of = f"(as {spec.family} has it)"
-    lines = [
-        f"color_order: {spec.color_order} {of}",
-        f"scale: {spec.scale:.6g} {of}",
-        f"mean: {', '.join(f'{value:g}' for value in spec.mean)} {of}",
-        f"std: {', '.join(f'{value:g}' for value in spec.std)} {of}",
-        f"resize: {spec.resize} {of}",
-    ]
+    lines = [f"color_order: {spec.color_order} {of}"]
+    if spec.dtype == "uint8":
+        lines.append("dtype: uint8 (the picture as it is, no scale)")
+    else:
+        lines.append(f"scale: {spec.scale:.6g} {of}")
+        lines += [f"{name}: {', '.join(f'{v:g}' for v in getattr(spec, name))} {of}" for name in ("mean", "std")]
+    lines.append(f"resize: {spec.resize} {of}")
     if spec.resize != "stretch":
         lines.append(f"pad_value: {spec.pad_value} {of}")
     if spec.strides:
@@ -191,16 +191,33 @@ def _two_axes(output: Output, transposed: bool) -> tuple[int | None, int | None]
     return (output.axes[1], output.axes[0]) if transposed else (output.axes[0], output.axes[1])
 
 
-def _with_sizes(spec: DetectorSpec, model: onnx.ModelProto) -> DetectorSpec:
+def _with_sizes(spec: DetectorSpec, model: onnx.ModelProto, view: View, given: bool) -> DetectorSpec:
+    """``spec`` with the sizes that it can run at.
+
+    A file made for one size runs at others only if it decodes nothing itself: a size or grid in its own decoding need
+    not be seen in any shape.
+
+    Raises:
+        DetectorSize: if ``free`` was given and is not so.
+    """
+    if given and spec.sizes == "fixed":
+        return spec
     height, width = spec.height_px + _TRIAL_PX[0], spec.width_px + _TRIAL_PX[1]
     trial = dataclasses.replace(spec, sizes="free")
     try:
         resized(model, trial, height, width)
     except DetectorSize as error:
+        if given:
+            raise
         line = f"sizes: only {spec.height_px}x{spec.width_px} ({error.got})"
         return dataclasses.replace(spec, sizes="fixed", assumed=(*spec.assumed, line))
-    line = f"sizes: every multiple of {spec.size_multiple_px}"
-    return dataclasses.replace(trial, assumed=(*spec.assumed, line))
+    if not (given or view.free_axes or spec.box_form in ("cells", "distances")):
+        line = (
+            f"sizes: only {spec.height_px}x{spec.width_px} (it was exported for this size and decodes its boxes itself)"
+        )
+        return dataclasses.replace(spec, sizes="fixed", assumed=(*spec.assumed, line))
+    told = () if given else (f"sizes: every multiple of {spec.size_multiple_px}",)
+    return dataclasses.replace(trial, assumed=(*spec.assumed, *told))
 
 
 def _unfit(what: str, got: object, expected: object) -> DetectorSpecError:

@@ -78,7 +78,7 @@ def _read(spec: DetectorSpec, outputs: Arrays, class_count: int) -> tuple[np.nda
         else:
             columns["classes"] = np.concatenate([_rows(outputs[n], spec.transposed) for n in spec.outputs["scores"]])
     if "classes" not in columns:
-        count = outputs[spec.outputs["count"][0]].item() if spec.outputs.get("count") else len(columns["box"])
+        count = int(outputs[spec.outputs["count"][0]].item()) if spec.outputs.get("count") else len(columns["box"])
         score = _chances(spec, columns["score"][:count, 0].astype(np.float64))
         return columns["box"][:count], score, columns["label"][:count, 0].astype(np.int64) - spec.label_base
     chances = _chances(spec, columns["classes"].astype(np.float64))

@@ -138,7 +138,7 @@ class DetectorSpec:
 GIVEN = tuple(
     item.name
     for item in dataclasses.fields(DetectorSpec)
-    if item.name not in ("family", "height_px", "width_px", "sizes", "assumed")
+    if item.name not in ("family", "height_px", "width_px", "assumed")
 )
 
 

@@ -29,6 +29,7 @@ class Output:
 
     name: str
     axes: tuple[int | None, ...]
+    batched: bool
     whole: bool
     made_by: frozenset[str]
 
@@ -46,6 +47,7 @@ class View:
     image: dict[str, Any]
     height_px: int
     width_px: int
+    free_axes: bool
     size_inputs: Mapping[str, str]
     outputs: tuple[Output, ...]
     kinds: frozenset[str]
@@ -96,7 +98,7 @@ def view_of(model: onnx.ModelProto, size_px: tuple[int, int] | None, given: Mapp
     outputs = tuple(_output(info, shapes, producers) for info in model.graph.output)
     metadata = {entry.key: entry.value for entry in model.metadata_props}
     kinds = frozenset(node.op_type for node in model.graph.node)
-    return View(model, image, height, width, rules, outputs, kinds, shapes, metadata)
+    return View(model, image, height, width, None in sides, rules, outputs, kinds, shapes, metadata)
 
 
 def input_values(
@@ -173,8 +175,10 @@ def _output(info: Any, shapes: Shapes, producers: Mapping[str, onnx.NodeProto]) 
     shape = shapes.partial(info.name)
     if shape is None:
         shape = tuple(axis.dim_value or None for axis in info.type.tensor_type.shape.dim)
-    axes = shape[1:] if len(shape) > 1 and shape[0] == 1 else shape
-    return Output(info.name, axes, info.type.tensor_type.elem_type in _WHOLE, _made_by(info.name, producers))
+    batched = len(shape) > 1 and shape[0] == 1
+    return Output(
+        info.name, shape[batched:], batched, info.type.tensor_type.elem_type in _WHOLE, _made_by(info.name, producers)
+    )
 
 
 def _made_by(name: str, producers: Mapping[str, onnx.NodeProto]) -> frozenset[str]:

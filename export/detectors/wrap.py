@@ -105,6 +105,8 @@ def _add_picture(nodes: Nodes, graph: gs.Graph, spec: DetectorSpec, height_px: i
     axis = 3
     if spec.layout == "nchw":  # while a pixel is one byte
         value, axis = nodes.op("Transpose", value, perm=[0, 3, 1, 2]), 1
+    # OpenVINO 2026.4 folds a Gather of channels into the convolution behind it by the permutation where its inverse is
+    # due; this one is its own inverse.
     if spec.color_order == "rgb":
         value = nodes.op("Gather", value, nodes.ints(2, 1, 0), axis=axis)
     if spec.dtype == "uint8":
