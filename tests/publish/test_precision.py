@@ -248,6 +248,20 @@ def test_planted_fault_what_fails_only_in_the_joined_graphs_is_not_chosen(toy: P
         choose_precision(exported, _plan(toy), forms=("taps",), threads=1, told=lambda step: None)
 
 
+def test_the_ir_is_judged_in_its_own_engine(toy: Path, exported: ExportedModel) -> None:
+    pytest.importorskip("openvino")
+    told: list[str] = []
+    plan = _auto(toy, graphs=["embed_memory"])
+    written, info = choose_precision(exported, plan, forms=("taps",), threads=1, finish=with_ir, told=told.append)
+    assert "embed_memory.xml" in {Path(name).name for name in written.files}
+    measured = [line for line in told if line.startswith("AP50 of float32")]
+    assert [line.split("(")[1].split(")")[0] for line in measured] == [
+        str(which) for which in program_sets(written.manifest, ("taps",))
+    ]
+    assert len(measured) == 4 and _refused_by_the_gate(plan, with_ir(exported), written) == [False] * 4
+    assert info.chosen.lowered == {} or set(info.chosen.lowered) == {"embed_memory"}
+
+
 def test_auto_steps_back_to_the_last_choice_that_is_proven(toy: Path, exported: ExportedModel) -> None:
     proven: list[int] = []
 
