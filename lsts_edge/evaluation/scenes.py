@@ -45,10 +45,10 @@ class SceneOptions:
 def find_shots(frames_hwc_bgr_u8: Iterable[np.ndarray], options: SceneOptions | None = None) -> list[range]:
     """Cut a sequence of frames into shots.
 
-    A cut is where colours (histogram of hue, saturation and value) and picture (thumbnails) both change, by more than
-    around it, and where *no* frame just before looks like *any* just after: after a flash the picture is what it was.
-    A camera that moves fast changes the picture at every frame, so that no change stands out. Only thumbnails are
-    kept, so a clip of any length may be given frame by frame.
+    A cut is where colours (histogram of hue, saturation and value) and picture (thumbnails) both change, one of them
+    by far more than around it, and where *no* frame just before has the colours of *any* just after: after a flash
+    they are what they were. A camera that moves fast changes the picture at every frame, so that no change stands
+    out. Only thumbnails are kept, so a clip of any length may be given frame by frame.
 
     Args:
         frames_hwc_bgr_u8: ``(H, W, 3)`` uint8 BGR each; a change of size is a cut.
@@ -92,18 +92,21 @@ def _cuts(pictures: np.ndarray, colours: np.ndarray, options: SceneOptions) -> l
     cuts: list[int] = []
     candidates = np.flatnonzero((colour >= options.histogram_change) & (picture >= options.picture_change)) + 1
     for index in candidates.tolist():
-        reach = options.shortest_frames
-        around = np.r_[picture[max(0, index - 1 - reach) : index - 1], picture[index : index + reach]]
-        if len(around) and picture[index - 1] < options.stands_out * np.median(around):
+        if not any(_stands_out(change, index - 1, options) for change in (colour, picture)):
             continue
         before = np.arange(max(0, index - 3), index)
         after = np.arange(index, min(count, index + 3))
         pairs = np.stack(np.meshgrid(before, after), axis=-1).reshape(-1, 2)
         alike = _colour_change(colours[pairs[:, 0]], colours[pairs[:, 1]]) < options.histogram_change
-        alike |= np.abs(pictures[pairs[:, 0]] - pictures[pairs[:, 1]]).mean(axis=(1, 2)) < options.picture_change
         if not alike.any():
             cuts.append(index)
     return cuts
+
+
+def _stands_out(change: np.ndarray, at: int, options: SceneOptions) -> bool:
+    reach = options.shortest_frames
+    around = np.concatenate((change[max(0, at - reach) : at], change[at + 1 : at + 1 + reach]))
+    return not len(around) or bool(change[at] >= options.stands_out * np.median(around))
 
 
 def _colour_change(first: np.ndarray, second: np.ndarray) -> np.ndarray:
