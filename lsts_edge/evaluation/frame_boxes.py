@@ -1,0 +1,106 @@
+"""The boxes of many frames in flat arrays, and every pair of same-class boxes that share a frame, at once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from lsts_edge.errors import ShapeError
+
+__all__ = ["FrameBoxes", "same_class_pairs"]
+
+
+@dataclass(frozen=True)
+class FrameBoxes:
+    """Boxes of ``frames`` frames, one row a box.
+
+    Attributes:
+        frame: ``(N,)`` int64, index of the box's frame.
+        boxes_xyxy_px: ``(N, 4)`` float32, corners as edges.
+        scores: ``(N,)`` float32.
+        labels: ``(N,)`` int64.
+        frames: how many frames there are, those without a box included.
+    """
+
+    frame: np.ndarray
+    boxes_xyxy_px: np.ndarray
+    scores: np.ndarray
+    labels: np.ndarray
+    frames: int
+
+    def __post_init__(self) -> None:
+        count = len(self.frame)
+        shapes = (self.boxes_xyxy_px.shape, self.scores.shape, self.labels.shape)
+        if shapes != ((count, 4), (count,), (count,)) or (
+            count and not 0 <= self.frame.min() <= self.frame.max() < self.frames
+        ):
+            raise ShapeError(
+                "boxes of frames",
+                got=f"{shapes} of {self.frames} frames",
+                expected=f"({count}, 4), ({count},), ({count},), every box in one of the frames",
+                fix="Give as many boxes as scores, labels and frame indices.",
+            )
+
+    @classmethod
+    def join(cls, rows: Sequence[tuple[np.ndarray, np.ndarray, np.ndarray]]) -> FrameBoxes:
+        """One ``(boxes_xyxy_px, scores, labels)`` a frame, in order."""
+        counts = np.array([len(row[1]) for row in rows], np.int64)
+        if not counts.sum():
+            empty = np.zeros(0, np.int64)
+            return cls(empty, np.zeros((0, 4), np.float32), np.zeros(0, np.float32), empty, len(rows))
+        return cls(
+            np.repeat(np.arange(len(rows)), counts),
+            np.concatenate([row[0] for row in rows]).astype(np.float32, copy=False),
+            np.concatenate([row[1] for row in rows]).astype(np.float32, copy=False),
+            np.concatenate([row[2] for row in rows]).astype(np.int64, copy=False),
+            len(rows),
+        )
+
+    def where(self, kept: np.ndarray) -> FrameBoxes:
+        """The boxes that a mask or an index keeps, of the same frames."""
+        return FrameBoxes(self.frame[kept], self.boxes_xyxy_px[kept], self.scores[kept], self.labels[kept], self.frames)
+
+    def __len__(self) -> int:
+        return len(self.frame)
+
+
+def same_class_pairs(
+    first_group: np.ndarray,
+    first: FrameBoxes,
+    second_group: np.ndarray,
+    second: FrameBoxes,
+    least_iou: float,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Pairs of boxes of one group and one class that overlap.
+
+    Args:
+        first_group: ``(N,)`` int, of the first boxes: their frame, say.
+        first: N boxes.
+        second_group: ``(M,)`` int, of the second.
+        second: M boxes.
+        least_iou: pairs that overlap less are left out.
+    Returns:
+        index into the first ``(P,)``, index into the second ``(P,)``, IoU ``(P,)`` float64; sorted by the first.
+    """
+    classes = 1 + max(int(first.labels.max(initial=0)), int(second.labels.max(initial=0)))
+    key = second_group * classes + second.labels
+    order = np.argsort(key, kind="stable")
+    wanted = first_group * classes + first.labels
+    start = np.searchsorted(key[order], wanted, side="left")
+    counts = np.searchsorted(key[order], wanted, side="right") - start
+    left = np.repeat(np.arange(len(first)), counts)
+    # Position of each pair among the pairs of its own first box.
+    within = np.arange(len(left)) - np.repeat(np.cumsum(counts) - counts, counts)
+    right = order[np.repeat(start, counts) + within]
+    iou = _iou(first.boxes_xyxy_px[left].astype(np.float64), second.boxes_xyxy_px[right].astype(np.float64))
+    kept = iou >= min(least_iou, 1 - 1e-10)
+    return left[kept], right[kept], iou[kept]
+
+
+def _iou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    sides = np.clip(np.minimum(a[:, 2:], b[:, 2:]) - np.maximum(a[:, :2], b[:, :2]), 0, None)
+    shared = sides[:, 0] * sides[:, 1]
+    areas = [np.clip(box[:, 2:] - box[:, :2], 0, None).prod(axis=1) for box in (a, b)]
+    return np.asarray(shared / np.maximum(areas[0] + areas[1] - shared, 1e-12))

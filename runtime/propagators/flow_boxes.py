@@ -1,0 +1,150 @@
+"""The keyframe's boxes moved by optical flow, from frame to frame."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+import cv2
+import numpy as np
+
+from lsts_edge.errors import OptionError
+from lsts_edge.runtime.propagators.flow import DenseFlow, PointFlow, PointTracker
+from lsts_edge.runtime.propagators.hold import require_keyframe
+from lsts_edge.runtime.propagators.interface import (
+    PropagatedBoxes,
+    check_fraction,
+    check_luma,
+    check_whole,
+)
+from lsts_edge.runtime.propagators.motion import move_boxes, sample_points
+
+__all__ = ["FlowBoxes", "FlowBoxesOptions"]
+
+_FLOWS: dict[str, type[DenseFlow] | type[PointFlow]] = {"dis": DenseFlow, "lk": PointFlow}
+_LEAST_SIDE_PX = 16  # of the picture flow is computed on; DIS needs 12
+_BORDER_PX = 2.0  # a side this near the frame's border is cut off by it
+
+
+@dataclass(frozen=True)
+class FlowBoxesOptions:
+    """How boxes are moved.
+
+    Attributes:
+        flow: ``dis``, dense and the same time for any number of boxes, or ``lk``, points.
+        reduce: flow is computed on the picture this many times smaller.
+        grid: points along a box's side.
+        most_boxes: the best of the keyframe, more are not moved.
+        least_score: boxes below are not moved.
+        least_visible: a box of which less than this share is left in the frame is dropped.
+        score_decay: scores are multiplied by it at every frame.
+        error_weight: scores are divided by ``1 + error_weight * error`` at every frame, with the error of
+            ``move_boxes``: a box whose picture moves in no simple way is doubtful; 0 keeps them.
+    """
+
+    flow: str = "dis"
+    reduce: int = 2
+    grid: int = 5
+    most_boxes: int = 50
+    least_score: float = 0.05
+    least_visible: float = 0.25
+    score_decay: float = 1.0
+    error_weight: float = 5.0
+
+    def __post_init__(self) -> None:
+        if self.flow not in _FLOWS:
+            expected = ", ".join(_FLOWS)
+            raise OptionError("propagator option flow", got=repr(self.flow), expected=expected, fix="Choose one.")
+        check_whole(self, "reduce", 1, 16)
+        check_whole(self, "grid", 2, 32)
+        check_whole(self, "most_boxes", 1, 1000)
+        check_fraction(self, "least_score", "least_visible", "score_decay")
+        check_fraction(self, "error_weight", most=100.0)
+
+
+@dataclass(frozen=True)
+class _State:
+    """Boxes, unclipped, where they were in the last picture, and which of their sides the frame cuts off."""
+
+    picture: np.ndarray
+    size: tuple[int, ...]
+    boxes: PropagatedBoxes
+    cut: np.ndarray
+
+
+class FlowBoxes:
+    """Moves and stretches boxes as the picture inside them moves; see ``BoxPropagator``.
+
+    A side that lies on the frame's border in the keyframe is where the frame ends, not the object: when the box
+    moves inwards, that side stays on the border.
+    """
+
+    name: ClassVar[str] = "flow-boxes"
+    needs_luma: ClassVar[bool] = True
+    needs_detections: ClassVar[bool] = False
+
+    def __init__(self, options: FlowBoxesOptions | None = None) -> None:
+        """Keep the options; there is no keyframe yet."""
+        self.options = options or FlowBoxesOptions()
+        self._flow: PointTracker = _FLOWS[self.options.flow]()
+        self._state: _State | None = None
+
+    def keyframe(self, luma: np.ndarray | None, detected: PropagatedBoxes) -> None:
+        """Remember the picture and the boxes that are worth moving."""
+        picture = check_luma(luma)
+        boxes = _worth_moving(detected, self.options)
+        height, width = picture.shape
+        borders = np.array([_BORDER_PX, _BORDER_PX, width - _BORDER_PX, height - _BORDER_PX], np.float32)
+        cut = (boxes.boxes_xyxy_px >= borders) ^ np.array([True, True, False, False])
+        self._state = _State(self._reduced(picture), picture.shape, boxes, cut)
+
+    def propagate(self, luma: np.ndarray | None, detected: PropagatedBoxes | None = None) -> PropagatedBoxes:
+        """The boxes where they are now; those that left the frame are dropped."""
+        state = require_keyframe(self._state)
+        picture = self._reduced(check_luma(luma, state.size))
+        self._state, shown = self._moved(state, picture)
+        return shown
+
+    def reset(self) -> None:
+        """Forget picture and boxes."""
+        self._state = None
+
+    def _reduced(self, luma: np.ndarray) -> np.ndarray:
+        height, width = luma.shape
+        divisor = max(1, min(self.options.reduce, min(height, width) // _LEAST_SIDE_PX))
+        size = (max(_LEAST_SIDE_PX, round(width / divisor)), max(_LEAST_SIDE_PX, round(height / divisor)))
+        # Always a new array: the caller may use the picture's memory again.
+        return cv2.resize(luma, size, interpolation=cv2.INTER_AREA) if size != (width, height) else luma.copy()
+
+    def _moved(self, state: _State, picture: np.ndarray) -> tuple[_State, PropagatedBoxes]:
+        height, width = state.size
+        boxes = state.boxes
+        if not len(boxes):
+            return replace(state, picture=picture), boxes
+        scale = np.array([picture.shape[1] / width, picture.shape[0] / height] * 2, np.float32)
+        before = boxes.boxes_xyxy_px * scale
+        points = sample_points(before, picture.shape[0], picture.shape[1], self.options.grid)
+        corners, error = move_boxes(before, points, self._flow.shifts(state.picture, picture, points))
+        corners = corners / scale
+        frame = np.array([width, height] * 2, np.float32)
+        outwards = np.concatenate((np.minimum(corners[:, :2], 0), np.maximum(corners[:, 2:], frame[2:])), axis=1)
+        corners = np.where(state.cut, outwards, corners)
+        shown = np.clip(corners, 0, frame)
+        kept = _area(shown) >= np.maximum(self.options.least_visible * _area(corners), 1e-6)
+        scores = (
+            boxes.scores * np.float32(self.options.score_decay) / (1 + np.float32(self.options.error_weight) * error)
+        )
+        moved = PropagatedBoxes(corners, scores, boxes.labels, boxes.moved).where(kept)
+        answer = PropagatedBoxes(shown[kept], moved.scores, moved.labels, moved.moved)
+        return _State(picture, state.size, moved, state.cut[kept]), answer
+
+
+def _worth_moving(detected: PropagatedBoxes, options: FlowBoxesOptions) -> PropagatedBoxes:
+    good = np.flatnonzero((detected.scores >= options.least_score) & np.isfinite(detected.boxes_xyxy_px).all(axis=1))
+    best = good[np.argsort(-detected.scores[good], kind="stable")[: options.most_boxes]]
+    boxes = detected.where(best)
+    return PropagatedBoxes(boxes.boxes_xyxy_px, boxes.scores, boxes.labels, np.ones(len(boxes), bool))
+
+
+def _area(boxes_xyxy_px: np.ndarray) -> np.ndarray:
+    return np.asarray(np.clip(boxes_xyxy_px[:, 2:] - boxes_xyxy_px[:, :2], 0, None).prod(axis=1))
