@@ -17,14 +17,14 @@ import numpy as np
 
 from lsts_edge.errors import OpLibraryError, OpLibraryProvider
 
-__all__ = ["AbiHost", "AbiKernel", "TensorView"]
+__all__ = ["AbiHost", "AbiKernel", "ShapeTold", "TensorView"]
 
 _P, _SIZE, _I64, _INT = ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int64, ctypes.c_int
 _SLOTS = 512
 _API_VERSION = 17
 _ELEMENT_TYPES = {"float32": 1, "float16": 10}
 _OP_FIELDS = 24  # of OrtCustomOp at version 17, the version number included
-_GET_NAME, _GET_PROVIDER, _GET_INPUT_TYPE, _KERNEL_DESTROY, _CREATE_KERNEL, _COMPUTE = 2, 3, 4, 9, 17, 18
+_GET_NAME, _GET_PROVIDER, _GET_INPUT_TYPE, _KERNEL_DESTROY, _CREATE_KERNEL, _COMPUTE, _INFER = 2, 3, 4, 9, 17, 18, 19
 _OFFSETS_INPUT = 3
 
 
@@ -42,6 +42,24 @@ class TensorView:
         if isinstance(array, np.ndarray):
             return cls(array.ctypes.data, array.shape, array.dtype.name)
         return cls(array.data_ptr(), tuple(array.shape), str(array.dtype).removeprefix("torch."))
+
+
+@dataclass
+class ShapeTold:
+    """A tensor before it exists: NumPy type name, sizes (-1 where open) and the sizes' names (``""`` without one)."""
+
+    dtype: str = "float32"
+    shape: tuple[int, ...] = ()
+    names: tuple[str, ...] = ()
+
+
+@dataclass
+class _Inferring:
+    """A node while its shapes are inferred: ``told`` has one entry for each of its outputs."""
+
+    inputs: Sequence[ShapeTold]
+    told: list[ShapeTold | None]
+    past_the_end: list[int]
 
 
 @dataclass
@@ -67,11 +85,13 @@ class AbiHost:
     def __init__(self, path: Path) -> None:
         self._kept: list[Any] = []
         self._statuses: list[str] = []
-        self._values: list[TensorView] = []
+        self._values: list[TensorView | ShapeTold] = []
         self._ops: list[int] = []
         self._running = _Running({}, (), ())
+        self._inferring = _Inferring((), [], [])
         self._table = (_P * _SLOTS)()
         self._fill_table()
+        self._fill_shape_inference()
         get_api = ctypes.CFUNCTYPE(_P, ctypes.c_uint32)(
             lambda version: ctypes.addressof(self._table) if version <= _API_VERSION else None
         )
@@ -132,6 +152,33 @@ class AbiHost:
         self._check(create(op, ctypes.addressof(self._table), 1, ctypes.byref(handle)))
         return AbiKernel(self, op, int(handle.value or 0), TensorView.of(offsets))
 
+    def infer_shapes(
+        self, inputs: Sequence[ShapeTold], *, outputs: int, provider: str = "CPUExecutionProvider"
+    ) -> tuple[ShapeTold | None, ...]:
+        """What ``LSTS`` says about its outputs before it runs; None for an output that it leaves open.
+
+        Args:
+            inputs: the node's inputs; no sizes stand for an unknown rank.
+            outputs: how many the node has.
+            provider: ONNX Runtime's name of the provider.
+
+        Raises:
+            OpLibraryError: if the library refuses, or names an output that the node has not: an ONNX Runtime older
+                than 1.28 does not check that index, and the process ends.
+        """
+        op = next(op for op, told in zip(self._ops, self.ops, strict=True) if told[:2] == ("LSTS", provider))
+        self._values.clear()
+        self._inferring = _Inferring(inputs, [None] * outputs, [])
+        self._check(self._field(op, _INFER, _P, _P, _P)(op, 1))
+        if self._inferring.past_the_end:
+            raise OpLibraryError(
+                "shape inference of LSTS",
+                got=f"a shape for output {self._inferring.past_the_end[0]}",
+                expected=f"shapes for the node's {outputs} outputs alone",
+                fix="Set the shapes of required outputs only.",
+            )
+        return tuple(self._inferring.told)
+
     def _compute(self, op: int, handle: int, running: _Running) -> None:
         self._running = running
         self._values.clear()
@@ -154,22 +201,67 @@ class AbiHost:
         self._statuses.append(text)
         return len(self._statuses)
 
-    def _value(self, tensor: TensorView) -> int:
+    def _value(self, tensor: TensorView | ShapeTold) -> int:
         self._values.append(tensor)
         return len(self._values)
 
+    def _slot(self, index: int, result: Any, *arguments: Any) -> Callable[[Callable[..., Any]], None]:
+        """Put a Python function into the table."""
+
+        def put(function: Callable[..., Any]) -> None:
+            made = ctypes.CFUNCTYPE(result, *arguments)(function)
+            self._kept.append(made)
+            self._table[index] = ctypes.cast(made, _P).value
+
+        return put
+
+    def _fill_shape_inference(self) -> None:
+        slot, names_of = self._slot, ctypes.POINTER(ctypes.c_char_p)
+
+        def told(handle: int) -> ShapeTold:
+            value = self._values[handle - 1]
+            assert isinstance(value, ShapeTold)
+            return value
+
+        @slot(57, _P, ctypes.POINTER(_P))
+        def create(out: Any) -> None:
+            out[0] = self._value(ShapeTold())
+
+        @slot(58, _P, _P, _INT)
+        def set_type(value: int, element: int) -> None:
+            told(value).dtype = {number: dtype for dtype, number in _ELEMENT_TYPES.items()}[element]
+
+        @slot(59, _P, _P, ctypes.POINTER(_I64), _SIZE)
+        def set_sizes(value: int, sizes: Any, rank: int) -> None:
+            told(value).shape = tuple(sizes[:rank])
+
+        @slot(63, _P, _P, names_of, _SIZE)
+        def get_names(value: int, out: Any, rank: int) -> None:
+            kept = [name.encode() for name in told(value).names] or [b""] * rank
+            self._kept.append(kept)
+            for axis in range(rank):
+                out[axis] = kept[axis]
+
+        @slot(268, _P, _P, _SIZE, ctypes.POINTER(_P))
+        def get_input(_: int, index: int, out: Any) -> None:
+            out[0] = self._value(self._inferring.inputs[index])
+
+        @slot(270, _P, _P, _SIZE, _P)
+        def set_output(_: int, index: int, value: int) -> None:
+            if index < len(self._inferring.told):
+                self._inferring.told[index] = told(value)
+            else:
+                self._inferring.past_the_end.append(index)
+
+        @slot(271, _P, _P, names_of, _SIZE)
+        def set_names(value: int, names: Any, rank: int) -> None:
+            told(value).names = tuple(name.decode() for name in names[:rank])
+
     def _fill_table(self) -> None:
         """Every slot the library uses; any other one stops the process with a clear text instead of a crash."""
+        slot = self._slot
 
-        def slot(index: int, result: Any, *arguments: Any) -> Callable[[Callable[..., Any]], None]:
-            def put(function: Callable[..., Any]) -> None:
-                made = ctypes.CFUNCTYPE(result, *arguments)(function)
-                self._kept.append(made)
-                self._table[index] = ctypes.cast(made, _P).value
-
-            return put
-
-        def tensor(handle: int) -> TensorView:
+        def tensor(handle: int) -> Any:
             return self._values[handle - 1]
 
         def set_to(pointer: Any, value: int) -> None:

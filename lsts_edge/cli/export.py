@@ -75,6 +75,15 @@ ALL_FORMS = ("taps", "custom", "gridsample")
 @click.option("--gate", type=click.Path(path_type=Path), help="Annotations to measure AP50 on [default: --calibrate].")
 @click.option("--gate-sequences", default="", metavar="NAMES", help="Only these [default: the checkpoint's held out].")
 @click.option("--max-ap-drop", type=float, help="Largest drop in AP50 points [default: 0.5].")
+@click.option("--precision-from", type=click.Path(), metavar="BUNDLE", help="Take the lowered graphs of this bundle.")
+@click.option(
+    "--record-video",
+    "record_videos",
+    multiple=True,
+    metavar="FILE[@SECONDS]",
+    help="Record frames of this video, from there on, in place of the built-in clip. May be repeated.",
+)
+@click.option("--record-licence", default="", metavar="TEXT", help="Of those frames, which the bundle then holds.")
 @json_option
 def command(
     checkpoint: str,
@@ -96,6 +105,9 @@ def command(
     gate: Path | None,
     gate_sequences: str,
     max_ap_drop: float | None,
+    precision_from: str | None,
+    record_videos: tuple[str, ...],
+    record_licence: str,
     as_json: bool,
 ) -> None:
     """Export a checkpoint, compare every program with torch over video, and write the bundle if all agree.
@@ -103,6 +115,8 @@ def command(
     Prints K offsets and U taps, and parameters, multiply-adds and size of each graph. An export that fails or is
     interrupted leaves nothing behind.
     """
+    from lsts_edge.bundle import Bundle
+    from lsts_edge.publish.filming import FilmPlan
     from lsts_edge.publish.network import load_network
     from lsts_edge.publish.publish import publish
 
@@ -113,6 +127,11 @@ def command(
 
     if not 0 <= seed < 2**31:
         raise OptionError("--seed", got=seed, expected="0..2147483647", fix="Give a number in this range.")
+    if precision != "fp32" and precision_from is not None:
+        fix = "Leave one out."
+        raise OptionError("options", got="--precision and --precision-from", expected="one of them", fix=fix)
+    film = FilmPlan.of(record_videos, record_licence) if record_videos else None
+    taken = None if precision_from is None else Bundle.open(precision_from)
     progress(f"loading {checkpoint}")
     network, weights = load_network(checkpoint, preset=preset, seed=seed, height_px=height, width_px=width)
     plan = _plan(
@@ -129,7 +148,8 @@ def command(
         overwrite=overwrite,
         frames=verify_frames,
         video=verify_video,
-        precision=plan,
+        precision=plan if taken is None else taken,
+        film=film,
         progress=progress,
     )
     if as_json:
@@ -138,6 +158,7 @@ def command(
             "bundle": str(bundle.path),
             "bundle_digest": f"sha256:{bundle.digest}",
             "seconds": dict(published.seconds),
+            "weak_recording": published.weakness,
             "parity": [report.to_dict() for report in published.reports],
             "manifest": bundle.manifest.to_dict(),
         }
@@ -217,6 +238,8 @@ def export_lines(published: Published) -> Iterator[str]:
         yield ""
     seconds = ", ".join(f"{name} {value:.1f} s" for name, value in published.seconds.items())
     yield f"time: {seconds}"
+    if published.weakness:
+        yield f"{published.weakness}: add --record-video FILE of what the model detects"
     total = sum(info.bytes for info in manifest.files.values())
     yield f"wrote {bundle.path}: {len(manifest.files)} files, {_megabytes(total)}, sha256:{bundle.digest}"
 

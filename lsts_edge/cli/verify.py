@@ -63,6 +63,7 @@ def command(
     that torch gave at export are used, which needs no torch. The output says which.
     """
     from lsts_edge.verify.compare import check_parity, comparable_forms, verify_bundle
+    from lsts_edge.verify.references import RecordedReference
 
     opened = Bundle.open(bundle, expect_digest=expect_digest)
     chosen = forms or comparable_forms(opened.manifest, lambda note: click.echo(note, err=True))
@@ -81,13 +82,17 @@ def command(
             forms=chosen,
             joined=None if joined is None else (joined,),
         )
+    weakness = reference.weakness if isinstance(reference, RecordedReference) else ""
     if as_json:
-        click.echo(json.dumps({"bundle_digest": f"sha256:{opened.digest}", **report.to_dict()}, indent=2))
+        facts = {"bundle_digest": f"sha256:{opened.digest}", "weak_recording": weakness}
+        click.echo(json.dumps({**facts, **report.to_dict()}, indent=2))
     else:
         for line in _lines(report):
             click.echo(line)
     check_parity(report)
     if not as_json:
+        if weakness:
+            click.echo(weakness)
         click.echo(f"the bundle matches {report.against}")
 
 

@@ -21,7 +21,7 @@ _FEW_PARAMETERS = 1_000_000
 
 
 def reference_steps(
-    network: VideoNetwork, images: Iterable[np.ndarray], keyframe_interval: int
+    network: VideoNetwork, images: Iterable[np.ndarray], keyframe_interval: int, scene_frames: int | None = None
 ) -> Iterator[tuple[np.ndarray, Kind, dict[str, np.ndarray]]]:
     """Run the video loop, state carried from frame to frame.
 
@@ -29,6 +29,7 @@ def reference_steps(
         network: in evaluation mode, on the CPU.
         images: network images, ``(1, H, W, 3)`` uint8 BGR each.
         keyframe_interval: frames from one keyframe to the next.
+        scene_frames: the memory is dropped after so many frames; None keeps it to the end.
 
     Yields:
         The image, its kind, and the loop's slots as arrays.
@@ -36,7 +37,10 @@ def reference_steps(
     few = sum(parameter.numel() for parameter in network.parameters()) < _FEW_PARAMETERS
     loop = VideoLoop(network)
     normalize = Normalize(network.preset.input)
-    for index, image in enumerate(images):
+    for number, image in enumerate(images):
+        index = number % scene_frames if scene_frames else number
+        if index == 0:
+            loop.reset()
         kind: Kind = "first"
         if index and network.lsts is not None:
             kind = "propagated" if index % keyframe_interval else "keyframe"

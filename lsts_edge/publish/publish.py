@@ -5,18 +5,23 @@ from __future__ import annotations
 import dataclasses
 import importlib.util
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import numpy.typing as npt
 
 from lsts_edge.bundle import Bundle, write_bundle
 from lsts_edge.bundle.draft import DraftBundle
-from lsts_edge.bundle.manifest import WeightsInfo
+from lsts_edge.bundle.manifest import InputInfo, Manifest, WeightsInfo
 from lsts_edge.errors import CheckFailed, FileUnwritable, OptionError
 from lsts_edge.progress import Progress, silent
+from lsts_edge.publish.filming import FILM_NOTE, FilmPlan
+from lsts_edge.publish.reuse import reuse_precision
 from lsts_edge.runtime.engines.open import open_backend
 from lsts_edge.verify.compare import ParityReport, check_parity, comparable_forms, parity_interval, verify_bundle
+from lsts_edge.verify.film import decode_film
 from lsts_edge.verify.golden import GOLDEN_FILE, GoldenRecorder
 from lsts_edge.verify.references import (
     CLIP_FRAMES,
@@ -38,11 +43,12 @@ __all__ = ["Published", "publish"]
 
 @dataclass(frozen=True)
 class Published:
-    """A bundle on disk, how it compared, and what each stage took in seconds."""
+    """A bundle on disk, how it compared, what each stage took in seconds, and why its recording is weak, if it is."""
 
     bundle: Bundle
     reports: tuple[ParityReport, ...]
     seconds: Mapping[str, float]
+    weakness: str = ""
 
 
 def publish(
@@ -56,7 +62,8 @@ def publish(
     overwrite: bool = False,
     frames: int = CLIP_FRAMES,
     video: str | Path | None = None,
-    precision: PrecisionPlan | None = None,
+    precision: PrecisionPlan | Bundle | None = None,
+    film: FilmPlan | None = None,
     progress: Progress = silent,
 ) -> Published:
     """Export a network, compare every program with torch, and write the bundle if all agree.
@@ -74,7 +81,9 @@ def publish(
         overwrite: replace a bundle that is there.
         frames: length of the comparison, at least 1.
         video: compare on the first frames of this video too; the built-in clip is always compared and recorded.
-        precision: calibration and gate of lower precisions; None keeps float32.
+        precision: calibration and gate of lower precisions, or a bundle of these weights to take the lowered graphs
+            from; None keeps float32.
+        film: record ``frames`` frames of each of these scenes in place of the built-in clip.
         progress: told of each step as it starts.
 
     Raises:
@@ -105,16 +114,16 @@ def publish(
     manifest = exported.manifest
     draft = DraftBundle.of(root, manifest, exported.files)
     checked = comparable_forms(manifest, progress)
-    size = manifest.input
-    recorder = GoldenRecorder(size.height_px, size.width_px, CLIP_SEED)
-    interval = parity_interval(manifest, frames)
-    clips = (None,) if video is None else (None, Path(video))
+    clip = _Clip.of(manifest, frames, film)
+    recorder = clip.recorder()
     reports: list[ParityReport] = []
-    for clip in clips:
-        progress(f"comparing {frames} frames{f' of {clip.name}' if clip else ''} with torch")
-        with images_of(clip, manifest, frames) as images:
-            truth = TorchReference(network, images, interval, None if clip else recorder)
-            reports.append(verify_bundle(draft, truth, forms=checked))
+    progress(f"comparing {len(clip.images)} frames with torch")
+    reports.append(verify_bundle(draft, clip.torch(network, recorder), forms=checked))
+    check_parity(reports[-1])
+    if video is not None:
+        progress(f"comparing {frames} frames of {Path(video).name} with torch")
+        with images_of(video, manifest, frames) as images:
+            reports.append(verify_bundle(draft, TorchReference(network, images, clip.interval), forms=checked))
         check_parity(reports[-1])
     seconds["verify"] = time.perf_counter() - begin
 
@@ -130,10 +139,17 @@ def publish(
         proofs: list[_Proof] = []  # the last is that of the choice
 
         def prove(lowered: ExportedModel) -> None:
-            progress(f"recording {frames} frames of the lowered graphs, and comparing engines and torch")
-            proofs.append(_prove_lowered(network, lowered, root, frames, checked))
+            progress(f"recording {len(clip.images)} frames of the lowered graphs, and comparing engines and torch")
+            proofs.append(_prove_lowered(network, lowered, root, clip, checked))
 
-        exported, info = choose_precision(exported, precision, forms=checked, finish=finish, prove=prove, told=progress)
+        if isinstance(precision, Bundle):
+            exported, info = reuse_precision(exported, precision)
+            exported = finish(exported)
+            prove(exported)
+        else:
+            exported, info = choose_precision(
+                exported, precision, forms=checked, finish=finish, prove=prove, told=progress
+            )
         if info.chosen.lowered:
             reports, recorder = proofs[-1].reports, proofs[-1].recorder
             info = dataclasses.replace(info, torch_tensor_error=proofs[-1].torch_tensor_error)
@@ -145,10 +161,13 @@ def publish(
     if openvino and not (manifest.precision is not None and manifest.precision.chosen.lowered):
         draft = DraftBundle.of(root, manifest, exported.files)
         ir_forms = tuple(form for form in checked or () if form != "custom") or None
-        for clip in clips:
-            progress(f"comparing {frames} frames of {clip.name if clip else 'the IR'} with torch, in OpenVINO")
-            with images_of(clip, manifest, frames) as images:
-                truth = TorchReference(network, images, interval)
+        progress(f"comparing {len(clip.images)} frames of the IR with torch, in OpenVINO")
+        ir_reports.append(verify_bundle(draft, clip.torch(network), backend="openvino", forms=ir_forms))
+        check_parity(ir_reports[-1])
+        if video is not None:
+            progress(f"comparing {frames} frames of {Path(video).name} with torch, in OpenVINO")
+            with images_of(video, manifest, frames) as images:
+                truth = TorchReference(network, images, clip.interval)
                 ir_reports.append(verify_bundle(draft, truth, backend="openvino", forms=ir_forms))
             check_parity(ir_reports[-1])
     if precision is not None or openvino:
@@ -169,9 +188,44 @@ def publish(
         backend=", ".join(dict.fromkeys(info.backend for info in (*infos, *ir_infos))),
     )
     files: dict[str, bytes | Path] = {**exported.files, GOLDEN_FILE: recorder.to_bytes()}
+    if film is not None:
+        files[FILM_NOTE] = film.note.encode()
+    weakness = ""
+    if weights.source != "random":  # their boxes mean nothing
+        weakness = recorder.weakness(reports[0].limits.score_floor, len(manifest.classes))
     bundle = write_bundle(root, dataclasses.replace(manifest, parity=parity), files, overwrite=overwrite)
     seconds["write"] = time.perf_counter() - begin
-    return Published(bundle, (*reports, *ir_reports), seconds)
+    return Published(bundle, (*reports, *ir_reports), seconds, weakness)
+
+
+@dataclass(frozen=True)
+class _Clip:
+    """What a bundle is recorded on: the film's images, else those of the built-in clip."""
+
+    images: Sequence[npt.NDArray[Any]]
+    film: bytes
+    size: InputInfo
+    interval: int
+    scene_frames: int | None
+
+    @classmethod
+    def of(cls, manifest: Manifest, frames: int, plan: FilmPlan | None) -> _Clip:
+        size = manifest.input
+        film = b"" if plan is None else plan.shoot(size, frames)
+        images: Iterable[npt.NDArray[Any]] = clip_images(frames, size.height_px, size.width_px)
+        if plan is not None:
+            images = decode_film(film, size.height_px, size.width_px)
+        # Another scene is another video: the memory is dropped.
+        return cls(list(images), film, size, parity_interval(manifest, frames), None if plan is None else frames)
+
+    def recorder(self) -> GoldenRecorder:
+        return GoldenRecorder(self.size.height_px, self.size.width_px, CLIP_SEED, self.film)
+
+    def torch(self, network: VideoNetwork, recorder: GoldenRecorder | None = None) -> TorchReference:
+        return TorchReference(network, self.images, self.interval, recorder, self.scene_frames)
+
+    def engine(self, draft: Bundle, form: str | None, recorder: GoldenRecorder | None = None) -> EngineReference:
+        return EngineReference(draft, self.images, self.interval, form, recorder, self.scene_frames)
 
 
 @dataclass(frozen=True)
@@ -184,24 +238,23 @@ class _Proof:
 
 
 def _prove_lowered(
-    network: VideoNetwork, exported: ExportedModel, root: Path, frames: int, forms: tuple[str, ...] | None
+    network: VideoNetwork, exported: ExportedModel, root: Path, clip: _Clip, forms: tuple[str, ...] | None
 ) -> _Proof:
     """Record the lowered programs, compare every engine here with them, and measure how far they are from torch."""
     manifest = exported.manifest
     draft = DraftBundle.of(root, manifest, exported.files)
-    size, interval = manifest.input, parity_interval(manifest, frames)
-    recorder = GoldenRecorder(size.height_px, size.width_px, CLIP_SEED)
-    images = list(clip_images(frames, size.height_px, size.width_px))
+    recorder = clip.recorder()
     form = None if forms is None else forms[0]
-    reports = [verify_bundle(draft, EngineReference(draft, images, interval, form, recorder), forms=forms)]
+    reports = [verify_bundle(draft, clip.engine(draft, form, recorder), forms=forms)]
     # On another engine boxes decide, and those of random weights mean nothing: every score is near every other.
     if manifest.weights.source != "random" and importlib.util.find_spec("openvino") is not None:
-        again = EngineReference(draft, images, interval, form)
-        reports.append(verify_bundle(draft, again, backend="openvino", forms=None if form is None else (form,)))
+        reports.append(
+            verify_bundle(draft, clip.engine(draft, form), backend="openvino", forms=None if form is None else (form,))
+        )
     for report in reports:
         check_parity(report)
     first = None if form is None else (form,)
-    live = verify_bundle(draft, TorchReference(network, images, interval), forms=first, joined=(False,))
+    live = verify_bundle(draft, clip.torch(network), forms=first, joined=(False,))
     error = live.programs[0].totals.max_tensor_error
     if not error < 1e6:
         raise CheckFailed(

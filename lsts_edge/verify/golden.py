@@ -18,7 +18,8 @@ from lsts_edge.verify.parity import Doubt, tensor_error
 __all__ = ["GOLDEN_FILE", "Golden", "GoldenRecorder", "TensorSample"]
 
 GOLDEN_FILE = "golden/golden.npz"
-SAMPLES = 512
+SAMPLES = 256
+MIN_BOXES, MIN_CLASSES = 100, 3  # a recording with fewer proves little about the head and the memory
 MAX_BYTES = 64 << 20
 
 Array = npt.NDArray[Any]
@@ -47,11 +48,13 @@ class GoldenRecorder:
     Args:
         height_px: of the clip's frames.
         width_px: of the clip's frames.
-        seed: of the clip.
+        seed: of the procedural clip.
+        film: the frames themselves, where they are not that clip's.
     """
 
-    def __init__(self, height_px: int, width_px: int, seed: int) -> None:
+    def __init__(self, height_px: int, width_px: int, seed: int, film: bytes = b"") -> None:
         self._clip = (height_px, width_px, seed)
+        self._film = film
         self._kinds: list[str] = []
         self._images: list[str] = []
         self._boxes: list[Boxes] = []
@@ -74,6 +77,10 @@ class GoldenRecorder:
             scale = float(np.abs(flat).max(initial=0.0))
             self._rows.setdefault(name, []).append((frame, scale, flat[self._index[name]]))
 
+    def weakness(self, score_floor: float, classes: int) -> str:
+        """As of ``Golden``."""
+        return _weakness(self._kinds, self._boxes, score_floor, classes)
+
     def to_bytes(self) -> bytes:
         """The ``.npz`` file, the same bytes for the same content."""
         arrays: dict[str, Array] = {
@@ -84,6 +91,8 @@ class GoldenRecorder:
             "fragile": np.concatenate([doubt.fragile for doubt in self._doubts]),
             **_packed("extra_", [doubt.extra for doubt in self._doubts]),
         }
+        if self._film:
+            arrays["film"] = np.frombuffer(self._film, np.uint8)
         for name, rows in self._rows.items():
             arrays[f"index.{name}"] = self._index[name]
             arrays[f"frames.{name}"] = np.array([frame for frame, _, _ in rows], np.int64)
@@ -100,7 +109,8 @@ class Golden:
     Attributes:
         height_px: of the clip's frames.
         width_px: of the clip's frames.
-        seed: of the clip.
+        seed: of the procedural clip.
+        film: the frames themselves, compressed; empty where they are the procedural clip's.
         kinds: of each frame.
         image_sha256: of each frame's network image.
     """
@@ -124,6 +134,7 @@ class Golden:
                 self._arrays: dict[str, Array] = {name: file[name] for name in file.files}
             self._corners: Corners = corners
             self.height_px, self.width_px, self.seed = (int(value) for value in self._arrays["clip"])
+            self.film = self._arrays.pop("film", np.zeros(0, np.uint8)).tobytes()
             self.kinds = [str(kind) for kind in self._arrays["kinds"]]
             self.image_sha256 = [str(digest) for digest in self._arrays["image_sha256"]]
             self._parts, self._extra_parts = (self._slices(name) for name in ("counts", "extra_counts"))
@@ -136,6 +147,16 @@ class Golden:
     def boxes(self, frame: int) -> Boxes:
         """The reference's detections of a frame."""
         return self._unpacked("", self._parts[frame])
+
+    def weakness(self, score_floor: float, classes: int) -> str:
+        """Why this recording proves little; empty if it holds enough boxes.
+
+        Args:
+            score_floor: of the boxes that are compared.
+            classes: of the model.
+        """
+        boxes = [self.boxes(frame) for frame in range(len(self.kinds))]
+        return _weakness(self.kinds, boxes, score_floor, classes)
 
     def doubt(self, frame: int) -> Doubt:
         """Where the reference's answer for a frame hung on a rounding."""
@@ -158,6 +179,24 @@ class Golden:
     def _unpacked(self, prefix: str, part: slice) -> Boxes:
         boxes, scores, labels = (self._arrays[prefix + name][part] for name in ("boxes", "scores", "labels"))
         return Boxes(boxes, scores, labels, self._corners)
+
+
+def _weakness(kinds: list[str], frames: list[Boxes], score_floor: float, classes: int) -> str:
+    counts: dict[str, int] = dict.fromkeys(("keyframes", "propagated frames"), 0)
+    labels: set[int] = set()
+    for kind, boxes in zip(kinds, frames, strict=True):
+        strong = boxes.scores >= score_floor
+        counts["propagated frames" if kind == "propagated" else "keyframes"] += int(strong.sum())
+        labels |= {int(label) for label in boxes.labels[strong]}
+    empty = not counts["keyframes"] or ("propagated" in kinds and not counts["propagated frames"])
+    wanted = min(MIN_CLASSES, classes)
+    if sum(counts.values()) >= MIN_BOXES and len(labels) >= wanted and not empty:
+        return ""
+    found = ", ".join(f"{count} in {kind}" for kind, count in counts.items())
+    return (
+        f"the recording proves little: boxes that score {score_floor} or more are {found}, of {len(labels)} classes; "
+        f"{MIN_BOXES} of {wanted} classes, some in each kind of frame, would be enough"
+    )
 
 
 def _packed(prefix: str, frames: list[Boxes]) -> dict[str, Array]:

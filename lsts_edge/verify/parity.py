@@ -52,6 +52,11 @@ class Limits:
     unmatched_fraction: float = 0.0
     loose: bool = False
 
+    @property
+    def score_floor(self) -> float:
+        """Boxes that score less are not compared."""
+        return STRONG_SCORE if self.loose else SCORE_FLOOR
+
 
 EXACT = Limits()
 """Between float32 graphs and torch."""

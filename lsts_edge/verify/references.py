@@ -84,6 +84,7 @@ class EngineReference:
         keyframe_interval: frames from one keyframe to the next.
         form: LSTS form to run; None takes the bundle's default.
         recorder: told of every frame, to write the bundle's recording.
+        scene_frames: the memory is dropped after so many frames; None keeps it to the end.
     """
 
     def __init__(
@@ -93,6 +94,7 @@ class EngineReference:
         keyframe_interval: int,
         form: str | None = None,
         recorder: GoldenRecorder | None = None,
+        scene_frames: int | None = None,
     ) -> None:
         self._pipeline = Pipeline(bundle, open_backend(custom_op=form == "custom"), lsts_form=form, joined=False)
         self._programs = bundle.manifest.programs
@@ -100,6 +102,7 @@ class EngineReference:
         self._images = images
         self._interval = keyframe_interval
         self._recorder = recorder
+        self._scene_frames = scene_frames
         backend = self._pipeline.backend
         self.description = f"its own split graphs on {backend.name} {backend.version}"
         self.limits = LOWERED
@@ -108,7 +111,7 @@ class EngineReference:
         """Step through the clip; every entry of every tensor is compared."""
         pipeline = self._pipeline
         for index, image in enumerate(self._images):
-            kind = pipeline.kind_at(index, self._interval)
+            kind = pipeline.kind_at(index % self._scene_frames if self._scene_frames else index, self._interval)
             slots = pipeline.step(image, kind)
             boxes = Boxes.of_slots(slots, self._corners)
             written = {slot for step in self._programs[kind] for slot in step.outputs.values()} - set(DETECTION_SLOTS)
@@ -126,6 +129,9 @@ class RecordedReference:
     Args:
         bundle: an open bundle.
         frames: how many of the recorded frames; None takes all.
+
+    Attributes:
+        weakness: why the recording proves little; empty where it holds enough boxes, and for random weights.
 
     Raises:
         BundleError: if the bundle has no recording.
@@ -151,25 +157,49 @@ class RecordedReference:
             self.description = f"outputs of its own graphs on {parity.backend} recorded at export"
             self.limits = dataclasses.replace(LOWERED, tensor_error=parity.tensor_tolerance)
 
+        weights = bundle.manifest.weights
+        self.weakness = ""
+        if weights.source != "random":
+            self.weakness = self._golden.weakness(self.limits.score_floor, len(bundle.manifest.classes))
+
     def frames(self) -> Iterator[FrameTruth]:
-        """Draw the clip again and pair each frame with its recording.
+        """Decode the film, or draw the procedural clip again, and pair each frame with its recording.
 
         Raises:
+            BundleError: if the film is damaged or short.
             CheckFailed: if this machine draws the clip differently, so that nothing could be compared.
         """
         golden = self._golden
-        images = clip_images(self._frames, golden.height_px, golden.width_px, golden.seed)
-        for index, image in enumerate(images):
+        for index, image in enumerate(_images_again(golden, self._frames)):
             if image_digest(image) != golden.image_sha256[index]:
+                drawn, fix = "the built-in clip", "Use the OpenCV that the bundle was exported with"
+                if golden.film:
+                    drawn, fix = "the recorded film", "Use another FFmpeg (av)"
                 raise CheckFailed(
-                    f"frame {index} of the built-in clip",
-                    got="other pixels than at export (another OpenCV draws it differently)",
+                    f"frame {index} of {drawn}",
+                    got="other pixels than at export (another library draws or decodes it differently)",
                     expected=f"sha256 {golden.image_sha256[index][:16]}...",
-                    fix="Use the OpenCV that the bundle was exported with, or verify with --checkpoint.",
+                    fix=f"{fix}, or verify with --checkpoint.",
                 )
             kind: Kind = golden.kinds[index]  # type: ignore[assignment]
             doubt = functools.partial(golden.doubt, index)
             yield FrameTruth(image, kind, golden.tensors(index), golden.boxes(index), doubt)
+
+
+def _images_again(golden: Golden, frames: int) -> Iterator[Array]:
+    if not golden.film:
+        yield from clip_images(frames, golden.height_px, golden.width_px, golden.seed)
+        return
+    from lsts_edge.verify.film import decode_film
+
+    shown = 0
+    for image in itertools.islice(decode_film(golden.film, golden.height_px, golden.width_px), frames):
+        shown += 1
+        yield image
+    if shown < frames:
+        raise BundleError(
+            f"film in {GOLDEN_FILE}", got=f"{shown} frames", expected=f"{frames}", fix="Export the bundle again."
+        )
 
 
 def clip_images(frames: int, height_px: int, width_px: int, seed: int = CLIP_SEED) -> Iterator[Array]:

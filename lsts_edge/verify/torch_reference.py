@@ -30,6 +30,7 @@ class TorchReference:
         images: ``(1, H, W, 3)`` uint8 BGR each; at least one.
         keyframe_interval: frames from one keyframe to the next.
         recorder: told of every frame, to write the bundle's recording.
+        scene_frames: the memory is dropped after so many frames; None keeps it to the end.
     """
 
     def __init__(
@@ -38,6 +39,7 @@ class TorchReference:
         images: Iterable[Array],
         keyframe_interval: int,
         recorder: GoldenRecorder | None = None,
+        scene_frames: int | None = None,
     ) -> None:
         from lsts_edge.model.reference import torch_version
 
@@ -45,6 +47,7 @@ class TorchReference:
         self._images = images
         self._interval = keyframe_interval
         self._recorder = recorder
+        self._scene_frames = scene_frames
         self.description = f"torch {torch_version()}, live"
         self.limits = EXACT
 
@@ -53,7 +56,8 @@ class TorchReference:
         from lsts_edge.model.boxes import CORNERS
         from lsts_edge.model.reference import nearby_detections, reference_steps
 
-        for image, kind, arrays in reference_steps(self._network, self._images, self._interval):
+        steps = reference_steps(self._network, self._images, self._interval, self._scene_frames)
+        for image, kind, arrays in steps:
             boxes = Boxes(arrays.pop("boxes"), arrays.pop("scores"), arrays.pop("labels"), CORNERS)
             task = arrays["task"]
 

@@ -136,17 +136,17 @@ def test_threads_of_the_session_do_not_change_a_bit(case: OpCase) -> None:
 
 
 def test_open_sizes_are_passed_on_by_name(case: OpCase) -> None:
-    """Shape inference keeps names; a size without a name stays open, and nothing warns at run time."""
+    """Names are kept, a size without a name stays open, the second output's shape is left to the run; nothing warns."""
     named = [("N", 9, "H", "W"), ("N", 9, "H", "W"), ("N", 20, "H", "W")]
     session = session_of(model_of(case, shapes=named))
-    assert [list(out.shape) for out in session.get_outputs()] == [["N", 20, "H", "W"], ["N", 1, "H", "W"]]
+    assert [list(out.shape) for out in session.get_outputs()] == [["N", 20, "H", "W"], []]
     assert case.failure(*session.run(None, feeds_of(case))) is None
     larger = make_case("larger", (1, 9, 20, 17, 5), case.offsets)
     assert larger.failure(*session.run(None, feeds_of(larger))) is None
     unnamed = session_of(model_of(case, shapes=[(None, 9, None, None), (None, 9, None, None), (None, 20, None, None)]))
     assert case.failure(*unnamed.run(None, feeds_of(case))) is None
     fixed = session_of(model_of(case))
-    assert [list(out.shape) for out in fixed.get_outputs()] == [[2, 20, 13, 11], [2, 1, 13, 11]]
+    assert [list(out.shape) for out in fixed.get_outputs()] == [[2, 20, 13, 11], []]
 
 
 def test_empty_batch(case: OpCase) -> None:
@@ -290,31 +290,3 @@ def test_a_kernel_can_be_chosen_and_nothing_warns(case: OpCase, tmp_path: Path, 
 def test_an_unknown_kernel_is_refused(case: OpCase, tmp_path: Path) -> None:
     told, _ = probe(sys.executable, case, tmp_path, model_of(case), LSTS_OPS_KERNEL="sse9")
     assert "LSTS_OPS_KERNEL: got sse9, expected a kernel of this CPU" in told["error"]
-
-
-@pytest.mark.parametrize("version", ["1.17.3", "1.20.1", "1.23.2"])
-def test_one_library_runs_on_older_engines(root: Path, case: OpCase, tmp_path: Path, version: str) -> None:
-    """In a virtual environment of its own, made by ``make test-slow`` and kept in ``.cache``."""
-    python = root / ".cache" / "onnxruntime" / version / "bin" / "python"
-    if not (python.parent.parent / "ready").exists():
-        pytest.skip(f"no environment with onnxruntime {version}: make test-slow makes it")
-    model = onnx.load_model_from_string(model_of(case))
-    model.ir_version = 9  # the newest that 1.17 reads; the op is the same
-    told, warnings = probe(python, case, tmp_path, model.SerializeToString())
-    assert told.get("version") == version, told
-    assert told["error_max"] <= case.allowed.max()
-    assert warnings == ""
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(1800)
-@pytest.mark.parametrize("version", ["1.17.3", "1.20.1", "1.23.2"])
-def test_environments_of_older_engines(root: Path, case: OpCase, tmp_path: Path, version: str) -> None:
-    folder = root / ".cache" / "onnxruntime" / version
-    if not (folder / "ready").exists():
-        numpy = "numpy<2" if version.startswith("1.17") else "numpy"
-        subprocess.run([sys.executable, "-m", "venv", "--clear", str(folder)], check=True)
-        words = [str(folder / "bin" / "python"), "-m", "pip", "install", "-q", f"onnxruntime=={version}", numpy]
-        subprocess.run(words, check=True)
-        (folder / "ready").touch()
-    test_one_library_runs_on_older_engines(root, case, tmp_path, version)
