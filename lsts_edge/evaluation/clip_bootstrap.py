@@ -6,7 +6,7 @@ import numpy as np
 
 __all__ = ["drawn_counts", "drawn_precision"]
 
-_MOST_BINS = 2048
+_MOST_BINS = 1024
 _RECALLS = np.linspace(0.0, 1.0, 101)
 
 
@@ -22,7 +22,7 @@ def drawn_precision(
 ) -> np.ndarray:
     """Average precision of each drawing; NaN where a drawing holds nothing to find.
 
-    Boxes are put in at most 2048 bins of neighbouring scores, so that a drawing is a product with the clips' counts
+    Boxes are put in at most 1024 bins of neighbouring scores, so that a drawing is a product with the clips' counts
     in each bin. With fewer boxes than bins the figure is that of ``metrics.average_precision``.
 
     Args:
@@ -40,9 +40,9 @@ def drawn_precision(
     cell = clip[order] * bins + bin_of
     hits = np.bincount(cell, weights=correct[order], minlength=clips * bins).reshape(clips, bins)
     boxes = np.bincount(cell, minlength=clips * bins).reshape(clips, bins)
-    hits = np.cumsum(counts @ hits, axis=1)
-    boxes = np.cumsum(counts @ boxes, axis=1)
-    precision = hits / np.maximum(boxes, 1)
+    # Summed up a clip first: the sums of a drawing are the drawn sums.
+    hits = counts @ np.cumsum(hits, axis=1)
+    precision = hits / np.maximum(counts @ np.cumsum(boxes, axis=1).astype(np.float64), 1)
     envelope = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
     # All rows are searched at once: each is lifted above the one before, in whole numbers of hits, so exactly.
     lift = np.arange(len(counts))[:, None] * (total.max(initial=0) + 1)

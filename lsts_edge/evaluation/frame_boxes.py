@@ -94,13 +94,16 @@ def same_class_pairs(
     # Position of each pair among the pairs of its own first box.
     within = np.arange(len(left)) - np.repeat(np.cumsum(counts) - counts, counts)
     right = order[np.repeat(start, counts) + within]
-    iou = _iou(first.boxes_xyxy_px[left].astype(np.float64), second.boxes_xyxy_px[right].astype(np.float64))
+    iou = _iou(first.boxes_xyxy_px.astype(np.float64)[left], second.boxes_xyxy_px.astype(np.float64)[right])
     kept = iou >= min(least_iou, 1 - 1e-10)
     return left[kept], right[kept], iou[kept]
 
 
 def _iou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    sides = np.clip(np.minimum(a[:, 2:], b[:, 2:]) - np.maximum(a[:, :2], b[:, :2]), 0, None)
-    shared = sides[:, 0] * sides[:, 1]
-    areas = [np.clip(box[:, 2:] - box[:, :2], 0, None).prod(axis=1) for box in (a, b)]
+    """Of rows, column by column: tens of millions of pairs are usual."""
+    a, b = a.T, b.T
+    width = np.minimum(a[2], b[2]) - np.maximum(a[0], b[0])
+    height = np.minimum(a[3], b[3]) - np.maximum(a[1], b[1])
+    shared = np.clip(width, 0, None) * np.clip(height, 0, None)
+    areas = [np.clip(box[2] - box[0], 0, None) * np.clip(box[3] - box[1], 0, None) for box in (a, b)]
     return np.asarray(shared / np.maximum(areas[0] + areas[1] - shared, 1e-12))

@@ -23,13 +23,13 @@ class SceneOptions:
     Attributes:
         histogram_change: share of the pixels that must change colour.
         picture_change: mean difference of brightness, of 255, that two shots show at the same place.
-        stands_out: how many times larger than the changes around it the change at a cut is.
+        stands_out: how many times larger than around it the product of both changes is at a cut.
         shortest_frames: a shot is not shorter; a flash or a blink of another picture is no shot.
     """
 
-    histogram_change: float = 0.25
+    histogram_change: float = 0.3
     picture_change: float = 10.0
-    stands_out: float = 2.0
+    stands_out: float = 8.0
     shortest_frames: int = 5
 
     def __post_init__(self) -> None:
@@ -45,8 +45,8 @@ class SceneOptions:
 def find_shots(frames_hwc_bgr_u8: Iterable[np.ndarray], options: SceneOptions | None = None) -> list[range]:
     """Cut a sequence of frames into shots.
 
-    A cut is where colours (histogram of hue, saturation and value) and picture (thumbnails) both change, one of them
-    by far more than around it, and where *no* frame just before has the colours of *any* just after: after a flash
+    A cut is where colours (histogram of hue, saturation and value) and picture (thumbnails) both change, by far
+    more than around it, and where *no* frame just before has the colours of *any* just after: after a flash
     they are what they were. A camera that moves fast changes the picture at every frame, so that no change stands
     out. Only thumbnails are kept, so a clip of any length may be given frame by frame.
 
@@ -90,9 +90,13 @@ def _cuts(pictures: np.ndarray, colours: np.ndarray, options: SceneOptions) -> l
     colour = _colour_change(colours[:-1], colours[1:])
     picture = np.abs(pictures[1:] - pictures[:-1]).mean(axis=(1, 2))
     cuts: list[int] = []
+    # Both at once: colours stay when the camera turns, and a fade changes both, but over many frames.
+    strength = colour * picture
+    reach = options.shortest_frames
     candidates = np.flatnonzero((colour >= options.histogram_change) & (picture >= options.picture_change)) + 1
     for index in candidates.tolist():
-        if not any(_stands_out(change, index - 1, options) for change in (colour, picture)):
+        around = np.r_[strength[max(0, index - 1 - reach) : index - 1], strength[index : index + reach]]
+        if len(around) and strength[index - 1] < options.stands_out * np.median(around):
             continue
         before = np.arange(max(0, index - 3), index)
         after = np.arange(index, min(count, index + 3))
@@ -101,12 +105,6 @@ def _cuts(pictures: np.ndarray, colours: np.ndarray, options: SceneOptions) -> l
         if not alike.any():
             cuts.append(index)
     return cuts
-
-
-def _stands_out(change: np.ndarray, at: int, options: SceneOptions) -> bool:
-    reach = options.shortest_frames
-    around = np.concatenate((change[max(0, at - reach) : at], change[at + 1 : at + 1 + reach]))
-    return not len(around) or bool(change[at] >= options.stands_out * np.median(around))
 
 
 def _colour_change(first: np.ndarray, second: np.ndarray) -> np.ndarray:

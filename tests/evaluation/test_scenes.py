@@ -48,6 +48,12 @@ def test_fast_camera_is_no_cut():
     assert starts(pan(0, 30, step_px=40)) == [0]
 
 
+def test_fade_is_no_cut():
+    still = [pan(0, 1)[0]] * 12
+    dark = [cv2.convertScaleAbs(still[0], alpha=1 - step / 12) for step in range(12)]
+    assert starts(still + dark + dark[::-1] + still) == [0]
+
+
 def test_cut_inside_a_fast_camera_is_one():
     assert starts(pan(0, 15, step_px=15) + pan(3, 15, step_px=15)) == [0, 15]
 
