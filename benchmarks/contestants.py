@@ -8,11 +8,12 @@ from typing import Any, Protocol
 import numpy as np
 
 from lsts_edge.benchmarks.alignments import DenseFlow, match_trans_graph, non_local_graph, warp_graph
-from lsts_edge.benchmarks.peers import COCO_LABELS, NanoDetPlus, YoloxNano
+from lsts_edge.benchmarks.peers import NanoDetPlus, YoloxNano
 from lsts_edge.benchmarks.programs import ProgramRunner, Run
 from lsts_edge.boxes import Boxes
 from lsts_edge.bundle import Bundle, Model
 from lsts_edge.bundle.manifest import TensorInfo
+from lsts_edge.coco import COCO_CLASSES
 from lsts_edge.errors import OptionError
 from lsts_edge.runtime import Pipeline
 from lsts_edge.runtime.engines.interface import Backend, Session, model_digest
@@ -145,7 +146,7 @@ class PeerContestant:
         peer: YOLOX-Nano or NanoDet-Plus.
     """
 
-    classes = COCO_LABELS
+    classes = COCO_CLASSES
     propagates = False
     graphs_ms: Mapping[str, float] = {}
 

@@ -13,22 +13,13 @@ import numpy as np
 
 from lsts_edge.boxes import Boxes
 from lsts_edge.bundle.manifest import InputInfo
+from lsts_edge.coco import COCO_CLASSES
 from lsts_edge.errors import OptionError, PackageMissing
 from lsts_edge.runtime.engines.interface import Backend
 from lsts_edge.runtime.preprocess import Geometry, Preprocessor
 
-__all__ = ["COCO_LABELS", "NanoDetPlus", "YoloxNano", "coco_to_groups"]
+__all__ = ["NanoDetPlus", "YoloxNano", "coco_to_groups"]
 
-COCO_LABELS = (
-    "person", "bicycle", "car", "motorcycle", "airplane", "bus", "train", "truck", "boat", "traffic light",
-    "fire hydrant", "stop sign", "parking meter", "bench", "bird", "cat", "dog", "horse", "sheep", "cow", "elephant",
-    "bear", "zebra", "giraffe", "backpack", "umbrella", "handbag", "tie", "suitcase", "frisbee", "skis", "snowboard",
-    "sports ball", "kite", "baseball bat", "baseball glove", "skateboard", "surfboard", "tennis racket", "bottle",
-    "wine glass", "cup", "fork", "knife", "spoon", "bowl", "banana", "apple", "sandwich", "orange", "broccoli",
-    "carrot", "hot dog", "pizza", "donut", "cake", "chair", "couch", "potted plant", "bed", "dining table", "toilet",
-    "tv", "laptop", "mouse", "remote", "keyboard", "cell phone", "microwave", "oven", "toaster", "sink",
-    "refrigerator", "book", "clock", "vase", "scissors", "teddy bear", "hair drier", "toothbrush",
-)  # fmt: skip
 _NMS_IOU = 0.6  # both projects' own test setting is 0.65 (YOLOX) and 0.6 (NanoDet); one value for both
 _CANDIDATES = 1000
 _REG_BINS = 8  # NanoDet-Plus: distances are means over 0..7 strides
@@ -193,7 +184,7 @@ class NanoDetPlus(_Peer):
             return np.array(output)
 
     def _decode(self, raw: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        return raw[:, len(COCO_LABELS) :], raw[:, : len(COCO_LABELS)]
+        return raw[:, len(COCO_CLASSES) :], raw[:, : len(COCO_CLASSES)]
 
     def _corners(self, boxes: np.ndarray, raw: np.ndarray, keep: np.ndarray) -> np.ndarray:
         powers = np.exp(boxes[keep].reshape(-1, 4, _REG_BINS))
@@ -206,11 +197,11 @@ def coco_to_groups(labels: np.ndarray, groups: tuple[str, ...], mapping: Mapping
     """Index of each COCO label's group; -1 where it belongs to none.
 
     Args:
-        labels: ``(D,)`` indices into ``COCO_LABELS``.
+        labels: ``(D,)`` indices into ``COCO_CLASSES``.
         groups: the group names.
         mapping: COCO name -> group name.
     """
-    table = np.array([groups.index(mapping[name]) if name in mapping else -1 for name in COCO_LABELS])
+    table = np.array([groups.index(mapping[name]) if name in mapping else -1 for name in COCO_CLASSES])
     return np.asarray(table[labels.astype(np.int64)])
 
 
@@ -239,7 +230,7 @@ def _resized_onnx(path: Path, height_px: int, width_px: int) -> bytes:
         message = re.sub(r"\s+", " ", str(error))[:200]
         raise _not_a_peer(path, "a YOLOX ONNX file with a raw head", message) from error
     found = [dim.dim_value for dim in inferred.graph.output[0].type.tensor_type.shape.dim]
-    if found != [1, cells, 5 + len(COCO_LABELS)]:
+    if found != [1, cells, 5 + len(COCO_CLASSES)]:
         raise _not_a_peer(path, f"an output of shape [1, {cells}, 85]", str(found))
     return bytes(model.SerializeToString())
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lsts_edge.export.detectors.names import COCO_CLASSES, class_names
+from lsts_edge.export.detectors.names import class_names
 from lsts_edge.export.detectors.read import read_detector
 from lsts_edge.export.detectors.recognise import recognise
 from lsts_edge.export.detectors.resize import resized
@@ -10,7 +10,6 @@ from lsts_edge.export.detectors.spec import DetectorSpec, read_spec_file
 from lsts_edge.export.detectors.wrap import wrap_detector
 
 __all__ = [
-    "COCO_CLASSES",
     "DetectorSpec",
     "class_names",
     "read_detector",

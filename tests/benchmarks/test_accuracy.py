@@ -16,8 +16,8 @@ pytest.importorskip("onnx")
 
 from lsts_edge.benchmarks.accuracy import AccuracyMeter
 from lsts_edge.benchmarks.compare import Entry
-from lsts_edge.benchmarks.peers import COCO_LABELS
 from lsts_edge.boxes import Boxes
+from lsts_edge.coco import COCO_CLASSES
 from lsts_edge.errors import AnnotationError
 from lsts_edge.runtime.preprocess import Geometry
 
@@ -93,7 +93,7 @@ def test_perfect_boxes_and_the_schedule(annotations: Path) -> None:
 def test_peers_classes_are_mapped_and_others_left_out(annotations: Path) -> None:
     meter = AccuracyMeter(annotations, GROUPS, 4, resamples=20)
     for label, expected in (("bird", 1.0), ("truck", 1.0), ("chair", 0.0)):
-        peer = Oracle(COCO_LABELS.index(label), COCO_LABELS)
+        peer = Oracle(COCO_CLASSES.index(label), COCO_CLASSES)
         found = meter.measure(Entry(label, peer, {"method": "yolox-nano"}))
         assert found["ap50_class_agnostic"] == expected
         assert found["ap50_all_classes"] is None

@@ -10,7 +10,8 @@ import pytest
 pytest.importorskip("onnx")
 
 from lsts_edge.benchmarks.accuracy import paired_difference
-from lsts_edge.benchmarks.peers import COCO_LABELS, NanoDetPlus, YoloxNano, coco_to_groups
+from lsts_edge.benchmarks.peers import NanoDetPlus, YoloxNano, coco_to_groups
+from lsts_edge.coco import COCO_CLASSES
 from lsts_edge.errors import OptionError, PackageMissing
 from lsts_edge.evaluation.annotations import COCO_GROUPS
 from lsts_edge.evaluation.metrics import Matches
@@ -64,7 +65,7 @@ def test_yolox_decodes_a_planted_box(yolox: YoloxNano) -> None:
     raw = np.zeros((315, 85), np.float32)
     cell = 240 + 2 * 10 + 3
     raw[cell, :5] = (0.5, 0.25, 1.0, 0.0, 0.9)
-    raw[cell, 5 + COCO_LABELS.index("bird")] = 0.8
+    raw[cell, 5 + COCO_CLASSES.index("bird")] = 0.8
     raw[cell + 1] = raw[cell]
     raw[cell + 1, 0] -= 1.0
     raw[cell + 1, 4] = 0.5
@@ -73,7 +74,7 @@ def test_yolox_decodes_a_planted_box(yolox: YoloxNano) -> None:
     expected = np.array([[56 - width / 2, 36 - 8, 56 + width / 2, 36 + 8]]) / 2
     np.testing.assert_allclose(found.xyxy_px, expected, atol=1e-3)
     np.testing.assert_allclose(found.scores, [0.72], atol=1e-6)
-    assert [COCO_LABELS[label] for label in found.labels] == ["bird"], "the same box with a lower score is suppressed"
+    assert [COCO_CLASSES[label] for label in found.labels] == ["bird"], "the same box with a lower score is suppressed"
 
 
 def test_nanodet_distances_are_means_over_bins() -> None:
@@ -83,12 +84,12 @@ def test_nanodet_distances_are_means_over_bins() -> None:
     peer._bins = np.arange(8, dtype=np.float32)
     raw = np.zeros((8 * 16 + 4 * 8 + 2 * 4 + 1 * 2, 112), np.float32)
     cell = 8 * 16 + 1 * 8 + 3  # stride 16, cell (3, 1)
-    raw[cell, COCO_LABELS.index("dog")] = 0.6
+    raw[cell, COCO_CLASSES.index("dog")] = 0.6
     raw[cell, 80:].reshape(4, 8)[:, 2] = 50.0  # all weight on the bin of two strides
     found = peer.finish(raw, peer._preprocess.geometry(64, 128))
     np.testing.assert_allclose(found.xyxy_px, [[48 - 32, 0, 48 + 32, 16 + 32]], atol=1e-3)
     np.testing.assert_allclose(found.scores, [0.6], atol=1e-6)
-    assert COCO_LABELS[found.labels[0]] == "dog"
+    assert COCO_CLASSES[found.labels[0]] == "dog"
 
 
 def test_wrong_files_and_sizes(tmp_path: Path) -> None:
@@ -105,10 +106,10 @@ def test_wrong_files_and_sizes(tmp_path: Path) -> None:
 
 def test_groups() -> None:
     groups = ("person", "rider", "vehicle", "bird", "quadruped")
-    labels = np.array([COCO_LABELS.index(name) for name in ("person", "truck", "bird", "zebra", "chair")])
+    labels = np.array([COCO_CLASSES.index(name) for name in ("person", "truck", "bird", "zebra", "chair")])
     assert coco_to_groups(labels, groups, COCO_GROUPS).tolist() == [0, 2, 3, 4, -1]
-    assert len(COCO_LABELS) == len(set(COCO_LABELS)) == 80
-    assert set(COCO_GROUPS) <= set(COCO_LABELS)
+    assert len(COCO_CLASSES) == len(set(COCO_CLASSES)) == 80
+    assert set(COCO_GROUPS) <= set(COCO_CLASSES)
 
 
 def test_paired_difference_sees_a_difference_and_none() -> None:

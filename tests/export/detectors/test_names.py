@@ -9,8 +9,9 @@ import onnx
 import pytest
 from detector_graphs import suppressed, yolov5, yolox
 
+from lsts_edge.coco import COCO_CLASSES
 from lsts_edge.errors import DetectorSpecError
-from lsts_edge.export.detectors import COCO_CLASSES, class_names, read_detector, recognise
+from lsts_edge.export.detectors import class_names, read_detector, recognise
 
 
 def with_names(text: str | None) -> onnx.ModelProto:

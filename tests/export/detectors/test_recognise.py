@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx
 import pytest
 from detector_graphs import (
@@ -14,14 +15,18 @@ from detector_graphs import (
     SIZE,
     Sketch,
     renamed,
+    suppressed,
     suppressed_rows,
     suppressed_tensorflow,
     yolov8,
     yolox,
 )
+from export_engines import run_onnxruntime
+from onnx import TensorProto, helper
 
 from lsts_edge.errors import DetectorError, DetectorSize, DetectorSpecError, DetectorUnknown
-from lsts_edge.export.detectors import DetectorSpec, read_detector, read_spec_file, recognise
+from lsts_edge.export.detectors import DetectorSpec, read_detector, read_spec_file, recognise, wrap_detector
+from lsts_edge.export.detectors.spec import FAMILIES, GIVEN
 
 
 def read(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -205,6 +210,32 @@ def free_axes() -> onnx.ModelProto:
     return model
 
 
+def test_control_flow_in_the_graph() -> None:
+    """Shapes behind an If are not followed, and need not be."""
+    model = suppressed()
+    graph = model.graph
+    branches = [
+        helper.make_graph(
+            [helper.make_node("Identity", ["conf"], [name])], name, [], [helper.make_tensor_value_info(name, 1, None)]
+        )
+        for name in ("yes", "no")
+    ]
+    graph.initializer.append(helper.make_tensor("always", TensorProto.BOOL, (), [True]))
+    graph.node.append(helper.make_node("If", ["always"], ["sure"], then_branch=branches[0], else_branch=branches[1]))
+    graph.output[1].name = "sure_conf"
+    graph.node.append(helper.make_node("Identity", ["sure"], ["sure_conf"]))
+    spec = recognise(read(model))
+    assert spec.family == "suppressed"
+    wrapped = wrap_detector(read(model), spec, height_px=64, width_px=96, classes=("ant", "bee", "cat"))
+    plain = wrap_detector(
+        read(suppressed()), recognise(read(suppressed())), height_px=64, width_px=96, classes=("ant", "bee", "cat")
+    )
+    image = np.random.RandomState(0).randint(0, 256, (1, 64, 96, 3)).astype(np.uint8)
+    found, wanted = (run_onnxruntime(graph, {"image": image}) for graph in (wrapped, plain))
+    assert len(wanted["scores"]) > 0
+    np.testing.assert_array_equal(found["boxes"], wanted["boxes"])
+
+
 def test_free_axes_need_a_size() -> None:
     with pytest.raises(DetectorSize, match="--size") as caught:
         recognise(read(free_axes()))
@@ -223,3 +254,11 @@ def test_a_size_that_is_given_as_free_must_be_so() -> None:
     with pytest.raises(DetectorError) as caught:
         recognise(read(GRAPHS["yolov5"][0]()), overrides={"sizes": "free"})
     assert isinstance(caught.value, DetectorSize)
+
+
+def test_the_guide_lists_every_family_and_every_field() -> None:
+    text = (Path(__file__).resolve().parents[3] / "docs/your-detector.md").read_text(encoding="utf-8")
+    rows = [line.split("|")[1] for line in text.splitlines() if line.startswith("| `")]
+    told = {word for row in rows for word in row.split("`")[1::2]}
+    assert {family for family in FAMILIES if family != "custom"} <= told
+    assert set(GIVEN) <= told
