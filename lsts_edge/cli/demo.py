@@ -189,7 +189,7 @@ def _bundle(path: Path, checkpoint: str | None, preset: str | None) -> Bundle:
     from lsts_edge.publish.network import load_network
     from lsts_edge.publish.publish import publish
 
-    network, weights = load_network(str(file or "random"), preset=None if file else name)
+    network, weights, _ = load_network(str(file or "random"), preset=None if file else name)
     published = publish(network, weights, path, overwrite=True, progress=echo_progress)
     return published.bundle
 

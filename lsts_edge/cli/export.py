@@ -133,10 +133,8 @@ def command(
     film = FilmPlan.of(record_videos, record_licence) if record_videos else None
     taken = None if precision_from is None else Bundle.open(precision_from)
     progress(f"loading {checkpoint}")
-    network, weights = load_network(checkpoint, preset=preset, seed=seed, height_px=height, width_px=width)
-    plan = _plan(
-        checkpoint, network, precision, lower, calibrate, calibrate_sequences, gate, gate_sequences, max_ap_drop
-    )
+    network, weights, held_out = load_network(checkpoint, preset=preset, seed=seed, height_px=height, width_px=width)
+    plan = _plan(held_out, network, precision, lower, calibrate, calibrate_sequences, gate, gate_sequences, max_ap_drop)
     chosen = ALL_FORMS if "all" in forms else forms or ALL_FORMS[:1]
     published = publish(
         network,
@@ -169,7 +167,7 @@ def command(
 
 
 def _plan(
-    checkpoint: str,
+    held_out: tuple[str, ...],
     network: VideoNetwork,
     mode: Literal["fp32", "fp16", "int8", "auto"],
     lower: str,
@@ -186,7 +184,6 @@ def _plan(
                 "options", got="graphs to lower, a calibration or a gate for fp32", expected="none", fix=fix
             )
         return None
-    from lsts_edge.model.checkpoint import held_out_sequences
     from lsts_edge.publish.gate import MAX_DROP_POINTS
     from lsts_edge.publish.precision import plan_precision
 
@@ -197,7 +194,7 @@ def _plan(
         calibrate_sequences=_names(calibrate_sequences),
         gate=gate,
         gate_sequences=_names(gate_sequences),
-        held_out=held_out_sequences(checkpoint),
+        held_out=held_out,
         max_drop_points=MAX_DROP_POINTS if max_ap_drop is None else max_ap_drop,
         graphs=_names(lower),
     )

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import itertools
 import json
 import os
 import pickle
-import shlex
 import tempfile
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -29,7 +27,6 @@ from lsts_edge.presets import ModelPreset, get_preset, preset_from_dict
 
 __all__ = [
     "CheckpointInfo",
-    "held_out_sequences",
     "load_checkpoint",
     "load_state",
     "read_torch_file",
@@ -51,6 +48,7 @@ class CheckpointInfo:
         preset: what the network was built from.
         licence: as the file states it, or "not stated".
         description: one line, or empty.
+        held_out: sequences that no stage of the training saw, as the file states it; empty where it states none.
         metadata: everything else the file states.
     """
 
@@ -59,32 +57,8 @@ class CheckpointInfo:
     preset: ModelPreset
     licence: str = "not stated"
     description: str = ""
+    held_out: tuple[str, ...] = ()
     metadata: Mapping[str, str] = field(default_factory=dict)
-
-
-def held_out_sequences(path: str | os.PathLike[str]) -> tuple[str, ...]:
-    """Sequences that a checkpoint of ours states it was never trained on: held out in every stage of its training.
-
-    Empty for other files, and where a stage does not state its command.
-    """
-    path = Path(path)
-    if path.suffix != ".safetensors" or not path.is_file():
-        return ()
-    metadata: object = _read_safetensors(path)[1]
-    common: set[str] | None = None
-    for _ in range(16):  # stages; a file could state itself without end
-        if not isinstance(metadata, dict) or not metadata.get("command"):
-            break
-        try:
-            words = shlex.split(str(metadata["command"]))
-            metadata = json.loads(str(metadata.get("earlier") or "{}"))
-        except ValueError:
-            return ()
-        values = [word.partition("=")[2] for word in words if word.startswith("--hold-out=")]
-        values += [after for word, after in itertools.pairwise(words) if word == "--hold-out"]
-        names = {name for value in values for name in value.split(",") if name}
-        common = names if common is None else common & names
-    return tuple(sorted(common or ()))
 
 
 def load_checkpoint(
@@ -135,13 +109,19 @@ def load_checkpoint(
         preset=chosen,
         licence=metadata.pop("licence", "not stated"),
         description=metadata.pop("description", ""),
+        held_out=_held_out(path, metadata),
         metadata=metadata,
     )
     return network.eval(), info
 
 
 def save_checkpoint(
-    network: VideoNetwork, path: str | os.PathLike[str], metadata: Mapping[str, str], *, half: bool = False
+    network: VideoNetwork,
+    path: str | os.PathLike[str],
+    metadata: Mapping[str, str],
+    *,
+    held_out: Iterable[str] = (),
+    half: bool = False,
 ) -> None:
     """Write a network as safetensors, whole or not at all.
 
@@ -149,6 +129,7 @@ def save_checkpoint(
         network: on any device.
         path: where; an older file is replaced.
         metadata: at least ``licence`` and ``description``; the preset and the format are added.
+        held_out: names of the sequences that no stage of the training saw.
         half: store convolution weights in float16; offsets, biases and batch norm stay float32.
 
     Raises:
@@ -170,7 +151,8 @@ def save_checkpoint(
         shrink = half and tensor.ndim == 4
         tensors[name] = tensor.detach().to("cpu", torch.float16 if shrink else torch.float32).contiguous()
     preset = json.dumps(network.preset.to_dict(), sort_keys=True)
-    payload = safetensors.torch.save(tensors, {**metadata, "preset": preset, "format": FORMAT})
+    names = json.dumps(sorted(held_out))
+    payload = safetensors.torch.save(tensors, {**metadata, "held_out": names, "preset": preset, "format": FORMAT})
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
@@ -299,6 +281,22 @@ def _choose_preset(path: Path, preset: ModelPreset | str | None, metadata: dict[
     raise CheckpointError(
         f"checkpoint {path.name} states no preset", got="none", expected="a preset's name", fix="Name one (--preset)."
     )
+
+
+def _held_out(path: Path, metadata: dict[str, str]) -> tuple[str, ...]:
+    stated = metadata.pop("held_out", "[]")
+    try:
+        names = json.loads(stated)
+    except (ValueError, RecursionError):
+        names = None
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise CheckpointError(
+            f"checkpoint {path.name}: its held_out",
+            got=ascii(stated)[:80],
+            expected="names as a JSON list",
+            fix=_GET_ANOTHER,
+        )
+    return tuple(names)
 
 
 def _sha256(path: Path) -> str:

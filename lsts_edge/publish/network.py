@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from lsts_edge.bundle.manifest import WeightsInfo
 from lsts_edge.errors import OptionError
@@ -12,10 +12,18 @@ from lsts_edge.presets import get_preset
 if TYPE_CHECKING:
     from lsts_edge.model.network import VideoNetwork
 
-__all__ = ["RANDOM", "load_network"]
+__all__ = ["RANDOM", "LoadedNetwork", "load_network"]
 
 RANDOM = "random"
 """In place of a checkpoint: random weights, for structure and latency."""
+
+
+class LoadedNetwork(NamedTuple):
+    """A network, what the manifest says of its weights, and the sequences that its training never saw."""
+
+    network: VideoNetwork
+    weights: WeightsInfo
+    held_out: tuple[str, ...] = ()
 
 
 def load_network(
@@ -25,7 +33,7 @@ def load_network(
     seed: int = 0,
     height_px: int | None = None,
     width_px: int | None = None,
-) -> tuple[VideoNetwork, WeightsInfo]:
+) -> LoadedNetwork:
     """The network of a checkpoint, or a random one, at an input size.
 
     Args:
@@ -48,10 +56,10 @@ def load_network(
 
         chosen = get_preset(preset).resized(height_px, width_px)
         weights = WeightsInfo("random", "none: random numbers", "random weights", seed=seed)
-        return random_network(chosen, seed), weights
+        return LoadedNetwork(random_network(chosen, seed), weights)
     from lsts_edge.model import load_checkpoint
 
     network, info = load_checkpoint(checkpoint, preset)
     network.preset = network.preset.resized(height_px, width_px)
     weights = WeightsInfo("file", info.licence, info.description or "not described", file=info.file, sha256=info.sha256)
-    return network, weights
+    return LoadedNetwork(network, weights, info.held_out)

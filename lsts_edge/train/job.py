@@ -17,7 +17,7 @@ import lsts_edge
 from lsts_edge.errors import FileUnwritable, OptionError
 from lsts_edge.evaluation.annotations import AnnotationSet, read_annotations
 from lsts_edge.model import VideoNetwork, build_network
-from lsts_edge.model.checkpoint import load_checkpoint, save_checkpoint
+from lsts_edge.model.checkpoint import CheckpointInfo, load_checkpoint, save_checkpoint
 from lsts_edge.model.imagenet import load_imagenet_backbone
 from lsts_edge.presets import ModelPreset, get_preset
 from lsts_edge.progress import Progress, silent
@@ -85,7 +85,7 @@ def run_job(job: TrainJob, progress: Progress = silent) -> Path:
     )
     progress(f"{len(store)} images of {len(store.names)} sequences, {preset.name} on {device}")
     network = build_network(preset, seed=options.seed)
-    start, earlier = _start(network, job.init)
+    start, before = _start(network, job.init)
     progress(f"start: {start}")
     resume_file = output.with_name(output.name + ".resume")
     trainer = Trainer(network, store, options, device, progress=progress, resume_file=resume_file)
@@ -98,12 +98,13 @@ def run_job(job: TrainJob, progress: Progress = silent) -> Path:
         "command": _command_line(job),
         "data": "; ".join(_describe(annotations) for annotations in sets),
         "start": start,
-        "earlier": earlier,
+        "earlier": json.dumps(dict(before.metadata), sort_keys=True) if before else "",
         "code_sha256": code,
         "lsts_edge": lsts_edge.__version__,
         "torch": torch.__version__,
     }
-    save_checkpoint(trained, output, metadata, half=True)
+    held_out = set(job.hold_out) if before is None else set(job.hold_out) & set(before.held_out)
+    save_checkpoint(trained, output, metadata, held_out=held_out, half=True)
     resume_file.unlink(missing_ok=True)
     return output
 
@@ -143,27 +144,27 @@ def _device(name: str) -> torch.device:
     return device
 
 
-def _start(network: VideoNetwork, init: str | None) -> tuple[str, str]:
+def _start(network: VideoNetwork, init: str | None) -> tuple[str, CheckpointInfo | None]:
     """Fill the network as asked; ``None`` means ImageNet for EfficientNet-Lite and nothing for the others.
 
     Returns:
-        One line about the start, and what an earlier checkpoint says of its own training (JSON).
+        One line about the start, and what an earlier checkpoint of ours says of its own training.
     """
     lite = network.preset.backbone.name.startswith("efficientnet-lite")
     if init is None:
         init = "imagenet" if lite else "none"
     if init == "none":
-        return "untrained", ""
+        return "untrained", None
     if init == "imagenet":
         load_imagenet_backbone(network)
-        return f"ImageNet {network.preset.backbone.name}", ""
+        return f"ImageNet {network.preset.backbone.name}", None
     path = Path(init)
     if path.suffix == ".safetensors":
         loaded, info = load_checkpoint(path, network.preset)
         network.load_state_dict(loaded.state_dict())
-        return f"checkpoint {info.file} sha256 {info.sha256}", json.dumps(dict(info.metadata), sort_keys=True)
+        return f"checkpoint {info.file} sha256 {info.sha256}", info
     load_imagenet_backbone(network, path)
-    return f"backbone file {path.name}", ""
+    return f"backbone file {path.name}", None
 
 
 def _command_line(job: TrainJob) -> str:

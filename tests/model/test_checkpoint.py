@@ -44,6 +44,23 @@ def test_round_trip(saved: Path) -> None:
     assert info.file == "tiny.safetensors"
 
 
+def test_what_was_held_out_is_stated_as_names(tmp_path: Path, saved: Path) -> None:
+    assert load_checkpoint(saved)[1].held_out == ()
+    path = tmp_path / "held.safetensors"
+    save_checkpoint(random_network(TINY, 3), path, ABOUT, held_out={"tennis, again", "mallard"})
+    info = load_checkpoint(path)[1]
+    assert info.held_out == ("mallard", "tennis, again") and "held_out" not in info.metadata
+
+
+@pytest.mark.parametrize("stated", ["mallard,tennis", "3", "[3]", '{"a": 1}', "[" * 5000])
+def test_names_that_are_no_list_are_refused(tmp_path: Path, saved: Path, stated: str) -> None:
+    path = tmp_path / "forged.safetensors"
+    metadata = {**ABOUT, "held_out": stated, "preset": json.dumps(TINY.to_dict())}
+    safetensors.torch.save_file(random_network(TINY, 3).state_dict(), path, metadata)
+    with pytest.raises(CheckpointError, match="held_out"):
+        load_checkpoint(path)
+
+
 def test_half_storage_halves_the_file_and_comes_back_as_float32(tmp_path: Path, saved: Path) -> None:
     network = random_network(TINY, 3)
     save_checkpoint(network, tmp_path / "half.safetensors", ABOUT, half=True)

@@ -25,9 +25,7 @@ from lsts_edge.evaluation.metrics import paired_difference, sequence_matches
 from lsts_edge.export import exporter, quantize
 from lsts_edge.export.exporter import ExportedModel, export_model, with_ir
 from lsts_edge.export.half import halved
-from lsts_edge.model import random_network, save_checkpoint
-from lsts_edge.model.checkpoint import held_out_sequences
-from lsts_edge.presets import FIVE_GROUPS, get_preset
+from lsts_edge.presets import FIVE_GROUPS
 from lsts_edge.publish import publish as publishing
 from lsts_edge.publish.calibration import CalibrationClips, record_feeds
 from lsts_edge.publish.gate import ProgramSet, program_sets
@@ -44,7 +42,7 @@ FRAMES = 13  # a keyframe after the first, at 10
 
 @pytest.fixture(scope="module")
 def exported() -> ExportedModel:
-    network, weights = load_network("random", preset="lsts-tiny")
+    network, weights, _ = load_network("random", preset="lsts-tiny")
     return export_model(network, weights)
 
 
@@ -75,7 +73,7 @@ def _plan(
 
 @pytest.fixture(scope="module")
 def bundle(toy: Path, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    network, weights = load_network("random", preset="lsts-tiny")
+    network, weights, _ = load_network("random", preset="lsts-tiny")
     plan = _plan(toy, gated=False)
     target = tmp_path_factory.mktemp("int8") / "bundle"
     return publish(network, weights, target, forms=("taps", "gridsample"), frames=12, precision=plan).bundle
@@ -286,7 +284,7 @@ def test_float32_is_the_last_step_back_and_is_published(
         raise CheckFailed("planted", got="a fault", expected="none", fix="Step back.")
 
     monkeypatch.setattr(publishing, "_prove_lowered", planted)
-    network, weights = load_network("random", preset="lsts-tiny")
+    network, weights, _ = load_network("random", preset="lsts-tiny")
     bundle = publish(network, weights, tmp_path / "b", frames=3, precision=_auto(toy)).bundle
     info = Bundle.open(bundle.path).manifest.precision
     assert info is not None and info.chosen.lowered == {}
@@ -299,7 +297,7 @@ def test_float32_is_the_last_step_back_and_is_published(
 
 
 def test_half_precision_needs_no_calibration_and_is_close(tmp_path: Path) -> None:
-    network, weights = load_network("random", preset="lsts-tiny")
+    network, weights, _ = load_network("random", preset="lsts-tiny")
     plan = plan_precision("fp16", FIVE_GROUPS, calibrate=None)
     bundle = publish(network, weights, tmp_path / "b", frames=12, precision=plan).bundle
     manifest = Bundle.open(bundle.path).manifest
@@ -356,7 +354,7 @@ def _bad_quantisation(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("_bad_quantisation")
 def test_planted_fault_a_bad_quantisation_is_not_published(toy: Path, tmp_path: Path) -> None:
-    network, weights = load_network("random", preset="lsts-tiny")
+    network, weights, _ = load_network("random", preset="lsts-tiny")
     with pytest.raises(CheckFailed, match="AP50 of the int8 graphs"):
         publish(network, weights, tmp_path / "b", frames=2, precision=_plan(toy))
     assert list(tmp_path.iterdir()) == []
@@ -413,21 +411,6 @@ def test_a_gate_that_shows_nothing_is_refused(toy: Path, exported: ExportedModel
     empty.write_text(json.dumps(data))
     with pytest.raises(OptionError, match="of the float32 network"):
         choose_precision(exported, _plan(empty), forms=("taps",), threads=1, told=lambda step: None)
-
-
-def test_a_checkpoint_states_what_was_held_out(tmp_path: Path) -> None:
-    network = random_network(get_preset("lsts-tiny"), 0)
-
-    def stated(**metadata: str) -> tuple[str, ...]:
-        path = tmp_path / "a.safetensors"
-        save_checkpoint(network, path, {"licence": "none", "description": "toy", **metadata})
-        return held_out_sequences(path)
-
-    command = "lsts-edge train --data train.json --hold-out"
-    assert stated(command=f"{command} a,b") == ("a", "b")
-    assert stated(command=f"{command}=a,b", earlier=json.dumps({"command": f"{command} b,c"})) == ("b",)
-    assert stated(command=f"{command} a", earlier=json.dumps({"command": "lsts-edge train"})) == ()
-    assert stated() == () and held_out_sequences("random") == ()
 
 
 def test_the_command_exports_and_shows(toy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -15,7 +15,7 @@ def tiny_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from lsts_edge.export.exporter import export_model
     from lsts_edge.publish.network import load_network
 
-    network, weights = load_network("random", preset="lsts-tiny")
+    network, weights, _ = load_network("random", preset="lsts-tiny")
     exported = export_model(network, weights, forms=("taps", "custom", "gridsample"), joined=True)
     path = tmp_path_factory.mktemp("tiny") / "bundle"
     write_bundle(path, exported.manifest, exported.files)

@@ -20,6 +20,7 @@ from lsts_edge.model.checkpoint import load_checkpoint, save_checkpoint
 from lsts_edge.model.network import Normalize
 from lsts_edge.presets import FIVE_GROUPS, get_preset
 from lsts_edge.train.inference import run_checkpoint
+from lsts_edge.train.job import TrainJob, run_job
 
 
 @pytest.fixture(scope="module")
@@ -59,6 +60,21 @@ def test_train_then_evaluate(lsts_edge_command: Callable, toy: Path, tmp_path: P
     result = read_result(tmp_path / "rows.json")
     assert result["kind"] == "accuracy" and [r["keyframe_interval"] for r in result["data"]["rows"]] == [None, 2, 10]
     assert result["data"]["rows"][2]["ap50"] == row["ap50"]
+
+
+def test_what_every_stage_held_out_is_stated(toy: Path, tmp_path: Path):
+    def held_out(name: str, init: str | None, *hold_out: str) -> tuple[str, ...]:
+        options = {"steps": 1, "batch": 1, "video_batch": 1, "warm_start": False}
+        file = str(tmp_path / name)
+        run_job(TrainJob((str(toy),), file, "lsts-tiny", init=init, hold_out=hold_out, options=options))
+        return load_checkpoint(file)[1].held_out
+
+    first, free = (str(tmp_path / name) for name in ("a.safetensors", "b.safetensors"))
+    assert held_out("a.safetensors", None, "vehicle") == ("vehicle",)
+    assert held_out("b.safetensors", None) == ()
+    assert held_out("c.safetensors", first, "vehicle") == ("vehicle",)
+    assert held_out("d.safetensors", first, "bird") == (), "each was seen by one stage"
+    assert held_out("e.safetensors", free, "vehicle") == ()
 
 
 @pytest.mark.parametrize(

@@ -31,7 +31,7 @@ RANDOM = {"checkpoint": "random", "preset": "lsts-tiny"}
 
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    network, weights = load_network(**RANDOM)
+    network, weights, _ = load_network(**RANDOM)
     return publish(network, weights, tmp_path_factory.mktemp("tiny") / "bundle", forms=("taps", "gridsample")).bundle
 
 
@@ -97,7 +97,7 @@ def test_planted_fault_in_other_files(bundle: Bundle, tmp_path: Path, file: str)
 def test_a_wrong_export_is_not_published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from lsts_edge.export import exporter
 
-    network, weights = load_network(**RANDOM)
+    network, weights, _ = load_network(**RANDOM)
     real = exporter.conv_graphs
 
     def wrong(given: object) -> object:
@@ -169,7 +169,7 @@ def test_wrong_ir_is_not_published(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
     monkeypatch.setattr(exporter, "openvino_ir", wrong)
     with pytest.raises(CheckFailed, match="openvino"):
-        publish(*load_network(**RANDOM), tmp_path / "bundle", openvino=True, frames=6)
+        publish(*load_network(**RANDOM)[:2], tmp_path / "bundle", openvino=True, frames=6)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -316,7 +316,7 @@ def test_video_frames_are_resized_by_the_manifest(bundle: Bundle) -> None:
 
 
 def test_a_bundle_is_not_replaced_by_accident(bundle: Bundle) -> None:
-    network, weights = load_network(**RANDOM)
+    network, weights, _ = load_network(**RANDOM)
     with pytest.raises(FileUnwritable, match="--overwrite"):
         publish(network, weights, bundle.path)
 
