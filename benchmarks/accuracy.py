@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from lsts_edge.benchmarks.compare import Entry
-from lsts_edge.benchmarks.peers import coco_to_groups
+from lsts_edge.benchmarks.peers import to_groups
 from lsts_edge.boxes import Boxes
 from lsts_edge.errors import AnnotationError
 from lsts_edge.evaluation.annotations import COCO_GROUPS, AnnotationSet, read_annotations
@@ -95,8 +95,9 @@ class AccuracyMeter:
                 prepared, geometry = entry.contestant.prepare(frame)
                 raw = entry.contestant.infer(prepared, index % self._interval == 0)
                 boxes = entry.contestant.finish(raw, geometry)
-                if entry.contestant.classes != self._groups:
-                    boxes = replace(boxes, labels=coco_to_groups(boxes.labels, self._groups, COCO_GROUPS))
+                classes = entry.contestant.classes
+                if classes != self._groups:
+                    boxes = replace(boxes, labels=to_groups(boxes.labels, classes, self._groups, COCO_GROUPS))
                 found[record.image_id] = boxes.select(boxes.labels >= 0)
                 progress("images", len(found), len(self._truth.images))
         return found

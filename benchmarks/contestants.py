@@ -8,12 +8,11 @@ from typing import Any, Protocol
 import numpy as np
 
 from lsts_edge.benchmarks.alignments import DenseFlow, match_trans_graph, non_local_graph, warp_graph
-from lsts_edge.benchmarks.peers import NanoDetPlus, YoloxNano
+from lsts_edge.benchmarks.peers import Peer
 from lsts_edge.benchmarks.programs import ProgramRunner, Run
 from lsts_edge.boxes import Boxes
 from lsts_edge.bundle import Bundle, Model
 from lsts_edge.bundle.manifest import TensorInfo
-from lsts_edge.coco import COCO_CLASSES
 from lsts_edge.errors import OptionError
 from lsts_edge.runtime import Pipeline
 from lsts_edge.runtime.engines.interface import Backend, Session, model_digest
@@ -143,22 +142,22 @@ class PeerContestant:
     """A peer's network on every frame.
 
     Args:
-        peer: YOLOX-Nano or NanoDet-Plus.
+        peer: whose network; frames go through it one by one.
     """
 
-    classes = COCO_CLASSES
     propagates = False
     graphs_ms: Mapping[str, float] = {}
 
-    def __init__(self, peer: YoloxNano | NanoDetPlus) -> None:
+    def __init__(self, peer: Peer) -> None:
         self._peer = peer
+        self.classes = peer.classes
         self.prepare: Callable[[np.ndarray], tuple[Any, Geometry]] = peer.prepare
         self.finish: Callable[[Any, Geometry], Boxes] = peer.finish
 
     def start(self) -> None:
         """A per-frame network has no stream."""
 
-    def infer(self, prepared: Any, keyframe: bool) -> np.ndarray:
+    def infer(self, prepared: Any, keyframe: bool) -> Any:
         """The same for every frame."""
         return self._peer.infer(prepared)
 

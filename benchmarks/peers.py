@@ -6,7 +6,7 @@ import abc
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import cv2
 import numpy as np
@@ -18,7 +18,7 @@ from lsts_edge.errors import OptionError, PackageMissing
 from lsts_edge.runtime.engines.interface import Backend
 from lsts_edge.runtime.preprocess import Geometry, Preprocessor
 
-__all__ = ["NanoDetPlus", "YoloxNano", "coco_to_groups"]
+__all__ = ["NanoDetPlus", "Peer", "YoloxNano", "to_groups"]
 
 _NMS_IOU = 0.6  # both projects' own test setting is 0.65 (YOLOX) and 0.6 (NanoDet); one value for both
 _CANDIDATES = 1000
@@ -27,9 +27,32 @@ _NANODET_MEAN = (103.53, 116.28, 123.675)
 _NANODET_SCALE = (0.017429, 0.017507, 0.017125)
 
 
-class _Peer(abc.ABC):
-    """A per-frame detector: ``prepare``, ``infer`` and ``finish`` are timed apart, as ours are."""
+class Peer(Protocol):
+    """A per-frame detector: ``prepare``, ``infer`` and ``finish`` are timed apart, as ours are.
 
+    Attributes:
+        classes: names of its classes; where accuracy is measured, COCO's are taken for our groups.
+    """
+
+    classes: tuple[str, ...]
+
+    def prepare(self, frame_hwc_bgr_u8: np.ndarray, /) -> tuple[Any, Geometry]:
+        """The engine's input and where the frame lies in it."""
+        ...
+
+    def infer(self, prepared: Any, /) -> Any:
+        """The network's raw output."""
+        ...
+
+    def finish(self, raw: Any, geometry: Geometry, /) -> Boxes:
+        """Boxes in frame pixels, corners as edges, best first; labels index ``classes``."""
+        ...
+
+
+class _CellPeer(abc.ABC):
+    """A ``Peer`` whose output is a row for each cell of a few strides: decoding and suppression are shared."""
+
+    classes = COCO_CLASSES
     strides: tuple[int, ...] = ()
 
     def __init__(self, height_px: int, width_px: int, score_floor: float, max_detections: int) -> None:
@@ -81,7 +104,7 @@ class _Peer(abc.ABC):
         """``(D, 4)`` float32 xyxy in network pixels of the cells in ``keep``."""
 
 
-class YoloxNano(_Peer):
+class YoloxNano(_CellPeer):
     """YOLOX-Nano (Ge et al. 2021, Apache-2.0): an ONNX file with a raw head, at another input size if asked.
 
     The graph is fully convolutional: its input's height and width are rewritten, its weights are not touched.
@@ -127,7 +150,7 @@ class YoloxNano(_Peer):
         return np.concatenate((center - half, center + half), axis=1).astype(np.float32)
 
 
-class NanoDetPlus(_Peer):
+class NanoDetPlus(_CellPeer):
     """NanoDet-Plus-m (RangiLyu 2021, Apache-2.0) in ncnn, from its .param file with the .bin beside it.
 
     Args:
@@ -193,15 +216,18 @@ class NanoDetPlus(_Peer):
         return np.concatenate((center - distances[:, :2], center + distances[:, 2:]), axis=1).astype(np.float32)
 
 
-def coco_to_groups(labels: np.ndarray, groups: tuple[str, ...], mapping: Mapping[str, str]) -> np.ndarray:
-    """Index of each COCO label's group; -1 where it belongs to none.
+def to_groups(
+    labels: np.ndarray, classes: tuple[str, ...], groups: tuple[str, ...], mapping: Mapping[str, str]
+) -> np.ndarray:
+    """Index of each label's group; -1 where it belongs to none.
 
     Args:
-        labels: ``(D,)`` indices into ``COCO_CLASSES``.
+        labels: ``(D,)`` indices into ``classes``.
+        classes: names of the labels.
         groups: the group names.
-        mapping: COCO name -> group name.
+        mapping: class name -> group name.
     """
-    table = np.array([groups.index(mapping[name]) if name in mapping else -1 for name in COCO_CLASSES])
+    table = np.array([groups.index(mapping[name]) if name in mapping else -1 for name in classes])
     return np.asarray(table[labels.astype(np.int64)])
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from lsts_edge.errors import OpLibraryDigest, OpLibraryMissing, OpLibraryProvider, OpLibraryVersion
-from lsts_edge.opspec import LSTS
+from lsts_edge.opspec import OPS
 
 __all__ = ["LIBRARY_FOLDER", "describe", "library_path", "open_library"]
 
@@ -191,13 +191,12 @@ def _description(path: Path) -> dict[str, Any]:
 def _checked_description(path: Path) -> dict[str, Any]:
     """The description, its ops held to the specifications."""
     told = _description(path)
-    wanted = (LSTS.domain, LSTS.name, LSTS.since)
     held = [(op.get("domain"), op.get("name"), op.get("since")) for op in told["ops"]]
-    if wanted not in held:
+    if any((spec.domain, spec.name, spec.since) not in held for spec in OPS):
         raise OpLibraryVersion(
             f"op library {path.name} and this lsts-edge disagree about the ops",
             got=", ".join(f"{domain}::{name} version {since}" for domain, name, since in held) or "no op",
-            expected=f"{LSTS.qualified_name} version {LSTS.since}",
+            expected=", ".join(f"{spec.qualified_name} version {spec.since}" for spec in OPS),
             fix=_BUILD_AGAIN,
         )
     return told

@@ -13,6 +13,7 @@
 
 #include "cpu/dispatch.h"
 #include "cpu/pool.h"
+#include "ort/ops.h"
 #include "ort/ort_abi.h"
 #if LSTS_WITH_CUDA
 #include "cuda/lsts_cuda.h"
@@ -141,6 +142,8 @@ std::string description() {
   std::string kernels;
   for (const Kernel* kernel : usable_kernels())
     kernels += std::string(kernels.empty() ? "" : ", ") + '"' + kernel->name + '"';
+  std::string ops;
+  for (const Op& op : all_ops()) ops += std::string(ops.empty() ? "" : ", ") + op.description;
 #if LSTS_WITH_CUDA
   const std::string cuda = std::string("{\"archs\": \"") + cuda_archs() +
                            "\", \"runtime_version\": " + std::to_string(cuda_runtime_version()) +
@@ -152,9 +155,7 @@ std::string description() {
          "\", \"table_version\": 1, "
          "\"ort_api_version\": " +
          std::to_string(ortabi::kApiVersion) +
-         ", \"ops\": [{\"domain\": \"lsts.edge\", \"name\": \"LSTS\", \"since\": 1, "
-         "\"dtypes\": [\"float32\", \"float16\"], \"attributes\": {\"normalization\": [\"softmax\", \"linear\"]}}], "
-         "\"cpu_kernels\": [" +
+         ", \"ops\": [" + ops + "], \"cpu_kernels\": [" +
          kernels + "], \"cuda\": " + cuda + "}";
 }
 

@@ -1,6 +1,6 @@
 """What each custom op is: names, axes, types, a NumPy float64 reference and how far a kernel may stray from it.
 
-``LSTS`` is the only declaration of the op: kernels, graphs, tests and the library's own description are held to it.
+A specification is an op's only declaration: kernels, graphs, tests and the library's own description are held to it.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy.typing as npt
 from lsts_edge.errors import OptionError, ShapeError
 from lsts_edge.taps import MAX_SIDE_CELLS
 
-__all__ = ["LSTS", "NORMALIZATIONS", "OpSpec", "TensorSpec", "lsts_conditioning", "lsts_reference"]
+__all__ = ["LSTS", "NORMALIZATIONS", "OPS", "OpSpec", "TensorSpec", "lsts_conditioning", "lsts_reference"]
 
 NORMALIZATIONS = ("softmax", "linear")
 Array = npt.NDArray[np.float64]
@@ -241,3 +241,6 @@ LSTS = OpSpec(
     tolerance={"float32": 1e-5, "float16": 5e-3},
     reference=lsts_reference,
 )
+
+OPS = (LSTS,)
+"""Every op that the library must hold."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import shutil
 import subprocess
@@ -10,7 +11,9 @@ from pathlib import Path
 
 import pytest
 
-__all__ = ["build_driver", "require_tools"]
+from lsts_edge.custom_ops.finder import BUILD_INFO, LIBRARY_NAME
+
+__all__ = ["build", "build_driver", "install", "require_tools"]
 
 ROOT = Path(__file__).resolve().parent.parent
 SOURCES = ROOT / "custom_ops"
@@ -27,33 +30,35 @@ def require_tools(*names: str) -> None:
 
 def build_driver(kind: str, *options: str) -> Path:
     """``lsts_driver`` built by CMake with ``options``; built once for each state of the sources."""
-    require_tools("cmake")
-    digest = hashlib.sha256(repr(options).encode())
-    files = sorted(path for path in SOURCES.rglob("*") if path.suffix in _SUFFIXES and "_lib" not in path.parts)
-    for path in (DRIVER, *files):
+    return build(kind, SOURCES, "lsts_driver", f"-DLSTS_DRIVER={DRIVER}", *options, reads=(DRIVER,))
+
+
+def build(kind: str, sources: Path, target: str, *options: str, reads: tuple[Path, ...] = ()) -> Path:
+    """The file that CMake makes of ``target`` in ``sources``, built once for each state of them and of ``reads``."""
+    require_tools("cmake", "c++")
+    digest = hashlib.sha256(repr((target, options)).encode())
+    files = sorted(path for path in sources.rglob("*") if path.suffix in _SUFFIXES and "_lib" not in path.parts)
+    for path in (*reads, *files):
         digest.update(path.name.encode() + path.read_bytes())
     folder = ROOT / ".cache" / "op_builds" / f"{kind}-{digest.hexdigest()[:12]}"
-    program = folder / "lsts_driver"
-    if program.is_file():
-        return program
+    made = folder / target
+    if made.is_file():
+        return made
     for old in folder.parent.glob(f"{kind}-*"):
         shutil.rmtree(old, ignore_errors=True)
     generator = ["-G", "Ninja"] if shutil.which("ninja") else []
-    target = ["--target", "lsts_driver", "--parallel", str(os.cpu_count() or 1)]
-    for command in (
-        [
-            "cmake",
-            "-S",
-            str(SOURCES),
-            "-B",
-            str(folder),
-            *generator,
-            "-DLSTS_CUDA=OFF",
-            f"-DLSTS_DRIVER={DRIVER}",
-            *options,
-        ],
-        ["cmake", "--build", str(folder), *target],
-    ):
+    configure = ["cmake", "-S", str(sources), "-B", str(folder), *generator, "-DLSTS_CUDA=OFF", *options]
+    what = ["--target", Path(target).stem.removeprefix("lib"), "--parallel", str(os.cpu_count() or 1)]
+    for command in (configure, ["cmake", "--build", str(folder), *what]):
         done = subprocess.run(command, capture_output=True, text=True)
         assert done.returncode == 0, done.stdout + done.stderr
-    return program
+    return made
+
+
+def install(folder: Path, content: bytes, **changes: object) -> Path:
+    """A library file and the note of its build."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / LIBRARY_NAME).write_bytes(content)
+    note = {"status": "built", "reason": "", "sha256": hashlib.sha256(content).hexdigest(), **changes}
+    (folder / BUILD_INFO).write_text(json.dumps(note))
+    return folder

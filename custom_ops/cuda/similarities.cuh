@@ -19,7 +19,7 @@ struct SimilarityShape {
   using Cells = CellTable<kMaxCells, kRows>;
 };
 
-// How the tiles and channels are shared out; see similarity_layout in lsts_cuda.cu.
+// How the tiles and channels are shared out; see similarity_launch in lsts_cuda.cu.
 struct SimilarityLayout {
   Window window;
   int32_t tiles_x, tiles_y;

@@ -1,5 +1,4 @@
-#include "ort/lsts_ort.h"
-
+// LSTS as an ONNX Runtime custom op: schema, shape inference and kernels, one CustomOp for each (type, provider).
 #include <algorithm>
 #include <cstdlib>
 #include <exception>
@@ -14,6 +13,7 @@
 #endif
 
 #include "cpu/dispatch.h"
+#include "ort/ops.h"
 #include "plan.h"
 #if LSTS_WITH_CUDA
 #include "cuda/lsts_cuda.h"
@@ -314,7 +314,7 @@ template <DType kDType, Provider kProvider>
 OpWithApi make_op() {
   OpWithApi made{};
   CustomOp& op = made.op;
-  op.version = kApiVersion;
+  op = plain_op();
   op.GetName = [](const CustomOp*) { return "LSTS"; };
   op.GetInputTypeCount = [](const CustomOp*) { return kInputs; };
   op.GetInputType = [](const CustomOp*, size_t i) {
@@ -322,18 +322,10 @@ OpWithApi make_op() {
   };
   op.GetOutputTypeCount = [](const CustomOp*) -> size_t { return 2; };
   op.GetOutputType = [](const CustomOp*, size_t i) { return i == 1 || kDType == DType::kFloat32 ? kFloat : kFloat16; };
-  op.GetInputCharacteristic = [](const CustomOp*, size_t) { return kRequired; };
   op.GetOutputCharacteristic = [](const CustomOp*, size_t i) { return i == 1 ? kOptional : kRequired; };
   op.GetInputMemoryType = [](const CustomOp*, size_t i) { return i == kOffsets ? kMemoryCpuInput : kMemoryDefault; };
-  op.GetVariadicInputMinArity = [](const CustomOp*) { return 1; };
-  op.GetVariadicInputHomogeneity = [](const CustomOp*) { return 1; };
-  op.GetVariadicOutputMinArity = [](const CustomOp*) { return 1; };
-  op.GetVariadicOutputHomogeneity = [](const CustomOp*) { return 1; };
   op.InferOutputShapeFn = infer_shape;
-  op.GetStartVersion = [](const CustomOp*) { return 1; };
-  op.GetEndVersion = [](const CustomOp*) { return 1; };
   if constexpr (kProvider == Provider::kCpu) {
-    op.GetExecutionProviderType = [](const CustomOp*) -> const char* { return nullptr; };
     op.CreateKernelV2 = create_cpu<kDType>;
     op.KernelComputeV2 = compute_cpu<kDType>;
     op.KernelDestroy = destroy_cpu;
@@ -357,19 +349,17 @@ const CustomOp* static_op(const Api* api) {
 
 }  // namespace
 
-const ortabi::CustomOp* lsts_float32_cpu(const ortabi::Api* api) {
-  return static_op<DType::kFloat32, Provider::kCpu>(api);
-}
-const ortabi::CustomOp* lsts_float16_cpu(const ortabi::Api* api) {
-  return static_op<DType::kFloat16, Provider::kCpu>(api);
-}
+Op lsts_op() {
+  Op op;
+  op.description =
+      "{\"domain\": \"lsts.edge\", \"name\": \"LSTS\", \"since\": 1, \"dtypes\": [\"float32\", \"float16\"], "
+      "\"attributes\": {\"normalization\": [\"softmax\", \"linear\"]}}";
+  op.makers = {static_op<DType::kFloat32, Provider::kCpu>, static_op<DType::kFloat16, Provider::kCpu>};
 #if LSTS_WITH_CUDA
-const ortabi::CustomOp* lsts_float32_cuda(const ortabi::Api* api) {
-  return static_op<DType::kFloat32, Provider::kCuda>(api);
-}
-const ortabi::CustomOp* lsts_float16_cuda(const ortabi::Api* api) {
-  return static_op<DType::kFloat16, Provider::kCuda>(api);
-}
+  op.makers.push_back(static_op<DType::kFloat32, Provider::kCuda>);
+  op.makers.push_back(static_op<DType::kFloat16, Provider::kCuda>);
 #endif
+  return op;
+}
 
 }  // namespace lsts

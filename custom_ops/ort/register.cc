@@ -1,29 +1,38 @@
-// The table of (op, type, provider) and the entry that ONNX Runtime calls. A new op is a line here.
+// The list of ops and the entry that ONNX Runtime calls.
 #include <cstdio>
 #include <mutex>
 #include <string>
+#include <vector>
 
-#include "ort/lsts_ort.h"
+#include "ort/ops.h"
 #include "ort/ort_abi.h"
+
+// A new op is a line here: the function in its file that returns its Op. CONTRIBUTING.md has the whole recipe.
+#define LSTS_OPS(X) X(lsts_op)
+
+namespace lsts {
+
+#define LSTS_DECLARE(function) Op function();
+LSTS_OPS(LSTS_DECLARE)
+#undef LSTS_DECLARE
+
+const std::vector<Op>& all_ops() {
+#define LSTS_CALL(function) function(),
+  static const std::vector<Op> ops = {LSTS_OPS(LSTS_CALL)};
+#undef LSTS_CALL
+  return ops;
+}
+
+}  // namespace lsts
 
 namespace {
 
 using namespace ortabi;
 
-using MakeOp = const CustomOp* (*)(const Api*);
-
-constexpr MakeOp kOps[] = {
-    lsts::lsts_float32_cpu,
-    lsts::lsts_float16_cpu,
-#if LSTS_WITH_CUDA
-    lsts::lsts_float32_cuda,
-    lsts::lsts_float16_cuda,
-#endif
-};
-
 StatusPtr make_domain(const Api* api, CustomOpDomain** out) {
   ORT_TRY(ORT(api, CreateCustomOpDomain)("lsts.edge", out));
-  for (const MakeOp make : kOps) ORT_TRY(ORT(api, CustomOpDomain_Add)(*out, make(api)));
+  for (const lsts::Op& op : lsts::all_ops())
+    for (const lsts::MakeOp make : op.makers) ORT_TRY(ORT(api, CustomOpDomain_Add)(*out, make(api)));
   return nullptr;
 }
 

@@ -10,7 +10,7 @@ import pytest
 pytest.importorskip("onnx")
 
 from lsts_edge.benchmarks.accuracy import paired_difference
-from lsts_edge.benchmarks.peers import NanoDetPlus, YoloxNano, coco_to_groups
+from lsts_edge.benchmarks.peers import NanoDetPlus, YoloxNano, to_groups
 from lsts_edge.coco import COCO_CLASSES
 from lsts_edge.errors import OptionError, PackageMissing
 from lsts_edge.evaluation.annotations import COCO_GROUPS
@@ -107,7 +107,7 @@ def test_wrong_files_and_sizes(tmp_path: Path) -> None:
 def test_groups() -> None:
     groups = ("person", "rider", "vehicle", "bird", "quadruped")
     labels = np.array([COCO_CLASSES.index(name) for name in ("person", "truck", "bird", "zebra", "chair")])
-    assert coco_to_groups(labels, groups, COCO_GROUPS).tolist() == [0, 2, 3, 4, -1]
+    assert to_groups(labels, COCO_CLASSES, groups, COCO_GROUPS).tolist() == [0, 2, 3, 4, -1]
     assert len(COCO_CLASSES) == len(set(COCO_CLASSES)) == 80
     assert set(COCO_GROUPS) <= set(COCO_CLASSES)
 

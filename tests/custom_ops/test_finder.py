@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import platform
 import struct
@@ -11,7 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from op_builds import require_tools
+from op_builds import install, require_tools
 
 from lsts_edge.custom_ops import describe, library_path
 from lsts_edge.custom_ops.finder import BUILD_INFO, LIBRARY_FOLDER, LIBRARY_NAME
@@ -31,15 +30,6 @@ SOUND = {
     "cuda": None,
     "table_version": 1,
 }
-
-
-def install(folder: Path, content: bytes, **changes: object) -> Path:
-    """A library file and the note of its build."""
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / LIBRARY_NAME).write_bytes(content)
-    note = {"status": "built", "reason": "", "sha256": hashlib.sha256(content).hexdigest(), **changes}
-    (folder / BUILD_INFO).write_text(json.dumps(note))
-    return folder
 
 
 def stub(folder: Path, told: object, *, entries: tuple[str, ...] = ("RegisterCustomOps", "lsts_ops_describe")) -> Path:

@@ -20,6 +20,10 @@ _LINK = re.compile(r"(?<!`)\[[^\]\n]*\]\(([^)\s]+)\)|<img[^>]*src=\"([^\"]+)\"")
 _FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 
+def _name(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
 def _links(text: str) -> list[str]:
     return [first or second for first, second in _LINK.findall(_FENCE.sub("", text))]
 
@@ -46,14 +50,14 @@ def _check_program(words: list[str]) -> None:
             assert word.split("=")[0] in known, f"{command.name} has no {word}"
 
 
-@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+@pytest.mark.parametrize("path", DOCUMENTS, ids=_name)
 def test_links_lead_somewhere(path: Path) -> None:
     for link in _links(path.read_text(encoding="utf-8")):
         if not re.match(r"[a-z]+:", link) and not link.startswith("#"):
             assert (path.parent / link.split("#")[0]).exists(), link
 
 
-@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+@pytest.mark.parametrize("path", DOCUMENTS, ids=_name)
 def test_commands_exist(path: Path) -> None:
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
     for line in _commands(path.read_text(encoding="utf-8")):
@@ -74,11 +78,29 @@ _SPACED = re.compile(r"\b\d{2,} x \d{2,}\b")
 _TALL = re.compile(r"\b(?:600x1000|256x448|64x96|360x640|720x1280|1080x1920)\b")
 
 
-@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+@pytest.mark.parametrize("path", DOCUMENTS, ids=_name)
 def test_sizes_are_width_x_height(path: Path) -> None:
     """One way to write a size: ``1280x720``."""
     text = path.read_text(encoding="utf-8")
     assert _SPACED.findall(text) + _TALL.findall(text) == []
+
+
+_SOURCE = re.compile(r"`((?:\w+/)*\w+\.(?:py|cc|h|cu|cuh))(?:::\w+)?`")
+_FORBIDDEN = {"utils.py"}  # named as what there is not
+
+
+@pytest.fixture(scope="module")
+def sources() -> list[str]:
+    folders = ("lsts_edge", "export", "runtime", "custom_ops", "benchmarks", "tests", "examples")
+    found = [path for folder in folders for path in (ROOT / folder).rglob("*") if path.suffix]
+    return ["/" + path.relative_to(ROOT).as_posix() for path in (*found, ROOT / "setup.py")]
+
+
+@pytest.mark.parametrize("path", [path for path in DOCUMENTS if path.name != "CHANGELOG.md"], ids=_name)
+def test_sources_named_exist(path: Path, sources: list[str]) -> None:
+    """By their path, or the end of it: a text about ``custom_ops`` names ``lsts.h``."""
+    named = {name for name in _SOURCE.findall(path.read_text(encoding="utf-8")) if "NAME" not in name} - _FORBIDDEN
+    assert [name for name in sorted(named) if not any(source.endswith(f"/{name}") for source in sources)] == []
 
 
 def test_tables_are_what_the_results_say() -> None:
@@ -91,6 +113,7 @@ def test_tables_are_what_the_results_say() -> None:
 
 
 def test_planted_faults_are_seen() -> None:
+    assert _SOURCE.findall("`session.py`, `a/b.cc`, `lsts_edge`") == ["session.py", "a/b.cc"]
     assert _SPACED.findall("at 448 x 256 px") and _TALL.findall("at 600x1000") and not _TALL.findall("at 1000x600")
     assert _links('see [this](docs/none.md), <img src="x.png">') == ["docs/none.md", "x.png"]
     assert _commands("```sh\n$ lsts-edge run a \\\n  --fast  # quick\n```") == ["lsts-edge run a    --fast"]

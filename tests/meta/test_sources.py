@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib
+import re
 from pathlib import Path
 
 import pytest
@@ -54,6 +55,17 @@ def test_module(path: Path) -> None:
         assert len(names) <= MAX_PACKAGE_NAMES
     module = importlib.import_module(_name(path))
     assert [name for name in names if not hasattr(module, name)] == []
+
+
+_SEE = re.compile(r"\bsee (\w+) in ([\w/]+\.(?:cu|cuh|cc|h|py))\b")
+
+
+def test_comments_name_what_exists() -> None:
+    """``see NAME in FILE`` in the op's sources: both are there."""
+    paths = [path for path in (ROOT / "custom_ops").rglob("*") if path.suffix in (".cc", ".cu", ".cuh", ".h")]
+    sources = {path.name: path.read_text(encoding="utf-8") for path in paths}
+    named = [(name, file) for text in sources.values() for name, file in _SEE.findall(text)]
+    assert named and [pair for pair in named if pair[0] not in sources.get(Path(pair[1]).name, "")] == []
 
 
 def test_top_level_is_the_agreed_one() -> None:

@@ -1,0 +1,145 @@
+"""What CONTRIBUTING.md says under "Adding things" is enough: each part below is one added by its row there."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from lsts_edge.benchmarks.compare import Entry, RunSettings, run_comparison
+from lsts_edge.benchmarks.contestants import PeerContestant
+from lsts_edge.benchmarks.timed_clip import Clip
+from lsts_edge.boxes import Boxes
+from lsts_edge.bundle.manifest import InputInfo
+from lsts_edge.errors import StreamEmpty
+from lsts_edge.runtime import Detections, Detector
+from lsts_edge.runtime.loop import run_stream
+from lsts_edge.runtime.preprocess import Geometry, Preprocessor
+from lsts_edge.runtime.sinks.interface import Sink
+from lsts_edge.runtime.sinks.partial_file import PartialFile
+from lsts_edge.runtime.sources.interface import Frame, Source
+
+ROOT = Path(__file__).resolve().parents[2]
+ADDED = ("a source", "a sink", "an op", "a peer")
+
+
+class RawVideo(Source):
+    """A source: frames of one size, byte after byte in a file."""
+
+    def __init__(self, path: Path, height_px: int, width_px: int) -> None:
+        self.name = path.name
+        self.rate_fps = 10.0
+        self._shape = (height_px, width_px, 3)
+        self._file = path.open("rb")
+
+    def __iter__(self) -> Iterator[Frame]:
+        size_bytes = int(np.prod(self._shape))
+        index = 0
+        while not self.stopping and len(content := self._file.read(size_bytes)) == size_bytes:
+            yield Frame(np.frombuffer(content, np.uint8).reshape(self._shape), index, index / 10.0)
+            index += 1
+        if index == 0:
+            raise StreamEmpty(f"{self.name} has no frame", got="0 frames", expected="at least 1", fix="Check the size.")
+
+    def close(self) -> None:
+        super().close()
+        self._file.close()
+
+
+class CsvSink(Sink):
+    """A sink: a line for each box, whole or absent."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self._target = PartialFile(path)
+        self._lines = ["frame,label,score"]
+
+    def write(self, frame: Frame, detections: Detections) -> None:
+        begin = time.perf_counter_ns()
+        for label, score in zip(detections.label_names, detections.scores, strict=True):
+            self._lines.append(f"{detections.frame},{label},{score:.2f}")
+        self.stage_ms = {"csv": (time.perf_counter_ns() - begin) / 1e6}
+
+    def finish(self) -> None:
+        self._target.partial.write_text("\n".join(self._lines) + "\n", encoding="utf-8")
+        self._target.publish()
+
+    def abandon(self) -> None:
+        self._target.discard()
+
+
+class BrightSpot:
+    """A peer: the brightest spot of a grey picture, called a bird."""
+
+    classes = ("bird",)
+
+    def __init__(self) -> None:
+        self._preprocess = Preprocessor(InputInfo(64, 96, "letterbox", 114))
+
+    def prepare(self, frame_hwc_bgr_u8: np.ndarray) -> tuple[np.ndarray, Geometry]:
+        image, geometry = self._preprocess(frame_hwc_bgr_u8)
+        return cv2.cvtColor(image[0], cv2.COLOR_BGR2GRAY), geometry
+
+    def infer(self, prepared: np.ndarray) -> tuple[int, int]:
+        return cv2.minMaxLoc(prepared)[3]
+
+    def finish(self, raw: tuple[int, int], geometry: Geometry) -> Boxes:
+        x, y = raw
+        box = np.array([[x - 1, y - 1, x + 1, y + 1]], np.float32)
+        return geometry.to_frame(Boxes(box, np.ones(1, np.float32), np.zeros(1, np.int64), "edges"))
+
+
+@pytest.fixture
+def raw_video(tmp_path: Path) -> Path:
+    path = tmp_path / "clip.raw"
+    path.write_bytes(np.random.default_rng(0).integers(0, 256, (12, 72, 96, 3), np.uint8).tobytes())
+    return path
+
+
+def test_a_source_and_a_sink(raw_video: Path, tmp_path: Path, hand_made_bundle: Path) -> None:
+    output = tmp_path / "found.csv"
+    source = RawVideo(raw_video, 72, 96)
+    with Detector(hand_made_bundle) as detector:
+        summary = run_stream(detector, source, [CsvSink(output)])
+    assert source.closed and summary.kinds == {"first": 1, "propagated": 10, "keyframe": 1}
+    assert "csv" in summary.stage_ms and summary.video_s == pytest.approx(1.2)
+    lines = output.read_text().splitlines()
+    assert lines[0] == "frame,label,score" and len(lines) == 1 + summary.detections > 1
+
+
+def test_a_failed_run_leaves_no_output(raw_video: Path, tmp_path: Path, hand_made_bundle: Path) -> None:
+    before = sorted(tmp_path.rglob("*"))
+    source = RawVideo(raw_video, 1000, 1000)
+    with Detector(hand_made_bundle) as detector, pytest.raises(StreamEmpty, match="has no frame"):
+        run_stream(detector, source, [CsvSink(tmp_path / "found.csv")])
+    assert source.closed and sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_peer() -> None:
+    frame = np.zeros((128, 192, 3), np.uint8)
+    frame[60:64, 100:104] = 255
+    peer = PeerContestant(BrightSpot())
+    prepared, geometry = peer.prepare(frame)
+    found = peer.finish(peer.infer(prepared, False), geometry)
+    x1, y1, x2, y2 = found.xyxy_px[0]
+    assert x1 <= 102 <= x2 and y1 <= 62 <= y2 and peer.classes == ("bird",)
+    entries = [Entry("bright spot", peer, {"method": "bright-spot", "engine": "numpy", "precision": "fp32"})]
+    result: dict[str, Any] = run_comparison(
+        entries, Clip(procedural_frames=5), RunSettings(2, 1), bundle={}, notes={}, left_out={}
+    )
+    (row,) = result["data"]["rows"]
+    assert row["method"] == "bright-spot" and row["boxes"] == row["model"]["all"]["n"] > 0
+
+
+def test_the_rows_are_there_and_name_what_exists() -> None:
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8").partition("## Adding things")[2]
+    rows = {line.split("|")[1].strip(): line for line in text.splitlines() if line.startswith("|")}
+    assert set(ADDED) <= set(rows)
+    named = {path for row in rows.values() for path in re.findall(r"`([\w./]+/[\w.]+)`", row) if "NAME" not in path}
+    assert len(named) > 10 and [path for path in sorted(named) if not (ROOT / path).exists()] == []
