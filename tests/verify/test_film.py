@@ -131,7 +131,12 @@ def test_a_video_that_is_too_short_is_told_before_anything_is_written(
 def recorded(*frames: tuple[str, list[float], list[int]]) -> Golden:
     recorder = GoldenRecorder(64, 96, 0)
     for kind, scores, labels in frames:
-        boxes = Boxes(np.zeros((len(scores), 4), np.float32), np.array(scores, np.float32), np.array(labels, np.int64), "inclusive")
+        boxes = Boxes(
+            np.zeros((len(scores), 4), np.float32),
+            np.array(scores, np.float32),
+            np.array(labels, np.int64),
+            "inclusive",
+        )
         recorder.add(kind, "0" * 64, {}, boxes, doubt_of(boxes, ()))
     return Golden(recorder.to_bytes(), "inclusive")
 
