@@ -14,6 +14,7 @@ from typing import Any
 from lsts_edge.benchmarks.harness import summarize
 from lsts_edge.errors import BenchmarkResult, OptionError
 from lsts_edge.progress import Progress, silent
+from lsts_edge.runtime.engines.options import EngineOptions
 
 __all__ = ["cold_start"]
 
@@ -23,7 +24,8 @@ _TIMEOUT_S = 600
 
 def cold_start(
     bundle: Path,
-    detector_options: Mapping[str, Any],
+    engine: EngineOptions | None = None,
+    stream_options: Mapping[str, Any] | None = None,
     *,
     repeats: int = 5,
     more_frames: int = 20,
@@ -36,7 +38,8 @@ def cold_start(
 
     Args:
         bundle: path of the bundle.
-        detector_options: keyword arguments of ``Detector`` that JSON can hold.
+        engine: what runs it, by name.
+        stream_options: keyword arguments of ``Detector`` that JSON can hold.
         repeats: processes, at least 1.
         more_frames: frames after the first before resident memory is read.
         progress: told after every start.
@@ -47,11 +50,12 @@ def cold_start(
     """
     if repeats < 1:
         raise OptionError("cold starts", got=repeats, expected="at least 1", fix="Give --cold-starts 5.")
+    options = {"engine": (engine or EngineOptions()).to_dict(), "stream": dict(stream_options or {})}
     phases: dict[str, list[float]] = {name: [] for name in _PHASES}
     memory: dict[str, list[float]] = {}
     for index in range(repeats):
         started_ns = time.perf_counter_ns()
-        found = _start_once(bundle, detector_options, more_frames)
+        found = _start_once(bundle, options, more_frames)
         moments = [started_ns, *(found.pop(f"{name}_ns") for name in ("entered", "imported", "loaded", "first"))]
         for name, begin, end in zip(_PHASES, moments, moments[1:], strict=False):
             phases[name].append((end - begin) / 1e6)
@@ -70,7 +74,7 @@ def cold_start(
 
 
 def _start_once(bundle: Path, options: Mapping[str, Any], more_frames: int) -> dict[str, Any]:
-    arguments = [str(bundle), json.dumps(dict(options)), str(more_frames)]
+    arguments = [str(bundle), json.dumps(options), str(more_frames)]
     done = subprocess.run(
         [sys.executable, "-m", "lsts_edge.benchmarks.first_boxes", *arguments],
         capture_output=True,

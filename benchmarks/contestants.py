@@ -11,14 +11,16 @@ from lsts_edge.benchmarks.alignments import DenseFlow, match_trans_graph, non_lo
 from lsts_edge.benchmarks.peers import Peer
 from lsts_edge.benchmarks.programs import ProgramRunner, Run
 from lsts_edge.boxes import Boxes
-from lsts_edge.bundle import Bundle, Model
+from lsts_edge.bundle import Bundle
 from lsts_edge.bundle.manifest import TensorInfo
 from lsts_edge.errors import OptionError
-from lsts_edge.runtime import Pipeline
-from lsts_edge.runtime.engines.interface import Backend, Session, model_digest
+from lsts_edge.runtime.engines.interface import Session
+from lsts_edge.runtime.engines.loads_once import LoadsOnce
+from lsts_edge.runtime.engines.options import EngineOptions
+from lsts_edge.runtime.pipeline import Pipeline
 from lsts_edge.runtime.preprocess import Geometry, Preprocessor
 
-__all__ = ["METHODS", "BundleContestant", "Contestant", "PeerContestant", "SharedSessions", "bundle_contestant"]
+__all__ = ["METHODS", "BundleContestant", "Contestant", "PeerContestant", "bundle_contestant"]
 
 METHODS: Mapping[str, str] = {
     "per-frame": "the heavy network and the head on every frame",
@@ -57,28 +59,6 @@ class Contestant(Protocol):
 
     def finish(self, raw: Any, geometry: Geometry) -> Boxes:
         """Boxes in frame pixels; labels index ``classes``."""
-
-
-class SharedSessions:
-    """A backend that loads equal bytes once: contestants on one engine share the heavy network's memory.
-
-    Args:
-        backend: the engine.
-    """
-
-    def __init__(self, backend: Backend) -> None:
-        self._backend = backend
-        self._loaded: dict[str, Session] = {}
-        self.name = backend.name
-        self.provider = backend.provider
-        self.version = backend.version
-
-    def load(self, model: Model, name: str) -> Session:
-        """The session of these bytes, loaded at the first call."""
-        key = model_digest(model)
-        if key not in self._loaded:
-            self._loaded[key] = self._backend.load(model, name)
-        return self._loaded[key]
 
 
 class _Stepper(Protocol):
@@ -163,7 +143,7 @@ class PeerContestant:
 
 
 def bundle_contestant(
-    bundle: Bundle, method: str, backend: SharedSessions, *, form: str | None, joined: bool, score_floor: float
+    bundle: Bundle, method: str, backend: LoadsOnce, *, form: str | None, joined: bool, score_floor: float
 ) -> BundleContestant:
     """Put a bundle's networks together as ``method`` says.
 
@@ -194,7 +174,7 @@ def bundle_contestant(
 
     stepper: _Stepper
     if method == "lsts":
-        stepper = Pipeline(bundle, backend, lsts_form=form, joined=joined)
+        stepper = Pipeline(bundle, EngineOptions(backend, lsts_form=form, joined=joined))
     elif method == "per-frame":
         stepper = _joined_per_frame(bundle, backend) if joined else ProgramRunner(manifest, session, ("first",))
     elif method == "keyframe-copy":
@@ -222,7 +202,7 @@ class _JoinedPerFrame:
         return self._session.run({self._session.inputs[0]: image})
 
 
-def _joined_per_frame(bundle: Bundle, backend: SharedSessions) -> _JoinedPerFrame:
+def _joined_per_frame(bundle: Bundle, backend: LoadsOnce) -> _JoinedPerFrame:
     import onnx
     import onnx_graphsurgeon
 
@@ -254,7 +234,7 @@ class _KeyframeCopy:
 
 
 class _FlowWarp:
-    def __init__(self, bundle: Bundle, backend: SharedSessions, per_frame: ProgramRunner, head: Run) -> None:
+    def __init__(self, bundle: Bundle, backend: LoadsOnce, per_frame: ProgramRunner, head: Run) -> None:
         feature = _tensor(bundle, "lsts_current", "memory")
         self._per_frame = per_frame
         self._flow = DenseFlow(_size(feature))
@@ -283,7 +263,7 @@ class _FlowWarp:
 class _FlowAggregate:
     """Our programs with both LSTS graphs replaced by flow and warp; the embeddings are not computed."""
 
-    def __init__(self, bundle: Bundle, backend: SharedSessions, session: Callable[[str], Run]) -> None:
+    def __init__(self, bundle: Bundle, backend: LoadsOnce, session: Callable[[str], Run]) -> None:
         feature = _tensor(bundle, "lsts_current", "memory")
         self._flow = DenseFlow(_size(feature))
         warp = backend.load(warp_graph(_shape(feature)), "warp").run
@@ -312,9 +292,7 @@ class _FlowAggregate:
         return slots
 
 
-def _replaced(
-    bundle: Bundle, backend: SharedSessions, session: Callable[[str], Run], method: str
-) -> Callable[[str], Run]:
+def _replaced(bundle: Bundle, backend: LoadsOnce, session: Callable[[str], Run], method: str) -> Callable[[str], Run]:
     build = {"match-trans": match_trans_graph, "non-local": non_local_graph}[method]
 
     def chosen(graph: str) -> Run:

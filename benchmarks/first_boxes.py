@@ -12,17 +12,17 @@ __all__ = ["main"]
 def main() -> None:
     """Print one JSON line of moments (ns of the system's monotonic clock) and memory (MiB).
 
-    The arguments are the bundle's path, ``Detector`` options as JSON, and how many frames follow the first.
+    The arguments are the bundle's path, engine and stream options as JSON, and how many frames follow the first.
     ``perf_counter_ns`` reads the same clock in every process on Linux, so the parent's start time fits.
     """
     entered_ns = time.perf_counter_ns()
     bundle, options, more = sys.argv[1], json.loads(sys.argv[2]), int(sys.argv[3])
     import numpy as np
 
-    from lsts_edge.runtime import Detector
+    from lsts_edge.runtime import Detector, EngineOptions
 
     imported_ns = time.perf_counter_ns()
-    detector = Detector(bundle, **options)
+    detector = Detector(bundle, EngineOptions(**options["engine"]), **options["stream"])
     loaded_ns = time.perf_counter_ns()
     frame = np.full((360, 640, 3), 128, np.uint8)
     frame[90:270, 160:480] = 64

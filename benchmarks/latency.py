@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import itertools
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +22,14 @@ from lsts_edge.benchmarks.frame_times import FrameTime, paced_misses, stage_spli
 from lsts_edge.benchmarks.results import bundle_facts, new_result
 from lsts_edge.benchmarks.timed_clip import Clip, Output, run_clip
 from lsts_edge.bundle import Bundle
-from lsts_edge.bundle.manifest import Manifest, Step
 from lsts_edge.errors import OptionError
 from lsts_edge.progress import Progress, renamed, silent
-from lsts_edge.runtime import Detections, Detector, Frame
+from lsts_edge.runtime import Detections, Detector, EngineOptions, Frame
+from lsts_edge.statistics import nearest_rank
 
 __all__ = ["LatencyOptions", "measure_latency"]
 
+_FRAMES_COUNTED = 25
 """Called with (phase, done, all)."""
 
 
@@ -49,12 +51,7 @@ class LatencyOptions:
     draw: bool = True
     write_video: bool = False
     clip_size: str | None = None
-    backend: str = "onnxruntime"
-    provider: str = "cpu"
-    threads: int | None = None
-    precision: str = "fp32"
-    lsts_form: str | None = None
-    joined: bool | None = None
+    engine: EngineOptions = field(default_factory=EngineOptions)
     keyframe_interval: int | None = None
     score_threshold: float = 0.3
 
@@ -72,10 +69,14 @@ class LatencyOptions:
             if rate is not None and not 0 < rate <= 10_000:
                 raise OptionError(f"latency: {name}", got=rate, expected="0..10000 a second", fix="Give 30.")
 
-    def detector_options(self) -> dict[str, Any]:
-        """Keyword arguments of ``Detector``."""
-        names = ("backend", "provider", "threads", "precision", "lsts_form", "joined", "keyframe_interval")
-        return {"score_threshold": self.score_threshold, **{name: getattr(self, name) for name in names}}
+    def stream_options(self) -> dict[str, Any]:
+        """Keyword arguments of ``Detector`` beside the engine."""
+        return {"score_threshold": self.score_threshold, "keyframe_interval": self.keyframe_interval}
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready, the engine's settings among the others."""
+        flat = {item.name: getattr(self, item.name) for item in dataclasses.fields(self) if item.name != "engine"}
+        return {**flat, **self.engine.to_dict()}
 
 
 def measure_latency(
@@ -110,11 +111,12 @@ def _measure(bundle_path: Path, source: Path | None, options: LatencyOptions, pr
     bundle = Bundle.open(bundle_path)
     cold = None
     if options.cold_starts:
-        cold = cold_start(bundle_path, options.detector_options(), repeats=options.cold_starts, progress=progress)
+        repeats, stream = options.cold_starts, options.stream_options()
+        cold = cold_start(bundle_path, options.engine, stream, repeats=repeats, progress=progress)
     clip = Clip(source)
-    detector = Detector(bundle, **options.detector_options())
+    detector = Detector(bundle, options.engine, **options.stream_options())
     reset_peak_rss()
-    on_gpu = options.provider in ("cuda", "tensorrt")
+    on_gpu = options.engine.provider in ("cuda", "tensorrt")
     recorder = ConditionsRecorder(lambda: open_energy_meter(accelerator=on_gpu)).start()
     with _output(options) as output:
         frames = run_clip(
@@ -132,7 +134,7 @@ def _measure(bundle_path: Path, source: Path | None, options: LatencyOptions, pr
         "latency",
         bundle=bundle_facts(bundle),
         settings={
-            **dataclasses.asdict(options),
+            **options.to_dict(),
             "backend_version": detector.pipeline.backend.version,
             "provider_used": detector.pipeline.backend.provider,
             "lsts_form_used": detector.pipeline.lsts_form,
@@ -149,7 +151,7 @@ def _measure(bundle_path: Path, source: Path | None, options: LatencyOptions, pr
             "subgraphs": _subgraphs(bundle, clip, options, detector.pipeline.joined, progress),
             "cold_start": cold,
             "per_frame": _per_frame(conditions, in_all),
-            "bytes": _bytes_moved(bundle.manifest, detector, options.provider),
+            "bytes": _bytes_moved(detector, clip),
             "timeline": _timeline(frames),
         },
     )
@@ -190,7 +192,7 @@ def _subgraphs(
     """Time per subgraph and kind of frame, from a second run with the subgraphs apart; None where it is not needed."""
     if not joined or not options.split_frames:
         return None
-    detector = Detector(bundle, **{**options.detector_options(), "joined": False})
+    detector = Detector(bundle, dataclasses.replace(options.engine, joined=False), **options.stream_options())
     frames = run_clip(
         detector,
         clip,
@@ -202,9 +204,7 @@ def _subgraphs(
     return {
         kind: {
             "graphs": stage_split([frame for frame in frames if frame.kind == kind], "graphs_ms"),
-            "model_p50_ms": sorted(frame.model_ms for frame in frames if frame.kind == kind)[
-                sum(frame.kind == kind for frame in frames) // 2
-            ],
+            "model_p50_ms": nearest_rank([frame.model_ms for frame in frames if frame.kind == kind], 50),
         }
         for kind in kinds
     }
@@ -221,29 +221,26 @@ def _per_frame(conditions: dict[str, Any], frames: int) -> dict[str, Any]:
     }
 
 
-def _bytes_moved(manifest: Manifest, detector: Detector, provider: str) -> dict[str, Any]:
-    """Bytes that pass through host memory into and out of sessions, per frame of each kind.
+def _bytes_moved(detector: Detector, clip: Clip) -> dict[str, Any]:
+    """Bytes that go into and come out of the engine's tensors, per frame of each kind: the most of any frame.
 
-    On a device with memory of its own these are the copies between host and device; on a processor there is no
-    other memory, so that count is 0.
+    On a device with memory of its own these are the copies over the bus; on a processor nothing needs to be copied.
     """
-    programs = manifest.joined if detector.pipeline.joined else manifest.programs
-    through = {kind: sum(_step_bytes(manifest, step) for step in steps) for kind, steps in programs.items()}
-    host_only = provider == "cpu"
+    other, tensors = detector.share(), detector.pipeline.backend.tensors
+    found: dict[str, dict[str, int]] = {"in": {}, "out": {}}
+    frames = itertools.islice(itertools.chain.from_iterable(clip.passes()), _FRAMES_COUNTED)
+    for frame in frames:
+        before = tensors.traffic
+        kind = other.push(frame).kind
+        moved = tensors.traffic - before
+        for way, number in (("in", moved.in_bytes), ("out", moved.out_bytes)):
+            found[way][kind] = max(number, found[way].get(kind, 0))
+    on_host = detector.pipeline.backend.provider == "cpu"
     return {
-        "session_inputs_and_outputs": through,
-        "host_to_device_and_back": dict.fromkeys(through, 0) if host_only else through,
-        "note": "engine works in host memory" if host_only else "every session input and output is a host array",
+        "into_engine": found["in"],
+        "out_of_engine": found["out"],
+        "note": "engine works in host memory: shared, not copied" if on_host else "copied over the bus",
     }
-
-
-def _step_bytes(manifest: Manifest, step: Step) -> int:
-    graph = manifest.graphs[step.graph]
-    total = 0
-    for tensor in (*graph.inputs, *graph.outputs):
-        sizes = [manifest.detection.max_detections if isinstance(size, str) else size for size in tensor.shape]
-        total += int(np.prod(sizes, dtype=np.int64)) * np.dtype(tensor.dtype).itemsize
-    return total
 
 
 def _timeline(frames: list[FrameTime]) -> dict[str, list[Any]]:

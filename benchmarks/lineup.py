@@ -11,7 +11,7 @@ from typing import Any
 
 from lsts_edge.benchmarks.alignments import DenseFlow
 from lsts_edge.benchmarks.compare import Entry, RunSettings, run_comparison
-from lsts_edge.benchmarks.contestants import METHODS, PeerContestant, SharedSessions, bundle_contestant
+from lsts_edge.benchmarks.contestants import METHODS, PeerContestant, bundle_contestant
 from lsts_edge.benchmarks.peers import NanoDetPlus, YoloxNano
 from lsts_edge.benchmarks.results import bundle_facts, precision_label
 from lsts_edge.benchmarks.timed_clip import Clip
@@ -19,7 +19,9 @@ from lsts_edge.bundle import Bundle
 from lsts_edge.errors import OpLibraryError, OptionError
 from lsts_edge.progress import Progress, silent
 from lsts_edge.runtime.engines.interface import BACKENDS, Backend
+from lsts_edge.runtime.engines.loads_once import LoadsOnce
 from lsts_edge.runtime.engines.open import open_backend
+from lsts_edge.runtime.engines.options import EngineOptions
 
 __all__ = ["EngineChoice", "Lineup", "LineupOptions", "compare_bundle", "line_up"]
 
@@ -195,21 +197,20 @@ def _labels(method: str, engine: EngineChoice) -> dict[str, Any]:
     }
 
 
-def _open_with_op(engine: EngineChoice, threads: int, bundle: Bundle) -> tuple[SharedSessions, str | None]:
+def _open_with_op(engine: EngineChoice, threads: int, bundle: Bundle) -> tuple[LoadsOnce, str | None]:
     """The engine with our op registered where the bundle has that form; else without, and why."""
     forms = bundle.manifest.lsts.forms if bundle.manifest.lsts else ()
     if "custom" in forms:
         try:
-            return SharedSessions(_open(engine, threads, custom_op=True)), None
+            return LoadsOnce(_open(engine, threads, custom_op=True)), None
         except OpLibraryError as error:
-            return SharedSessions(_open(engine, threads)), str(error)
-    return SharedSessions(_open(engine, threads)), None
+            return LoadsOnce(_open(engine, threads)), str(error)
+    return LoadsOnce(_open(engine, threads)), None
 
 
 def _open(engine: EngineChoice, threads: int, custom_op: bool = False) -> Backend:
-    return open_backend(
-        engine.backend, engine.provider, threads=threads, precision=engine.precision, custom_op=custom_op
-    )
+    options = EngineOptions(engine.backend, engine.provider, threads, engine.precision)
+    return open_backend(options, custom_op=custom_op)
 
 
 def _peer_size(bundle: Bundle) -> tuple[int, int]:

@@ -52,7 +52,7 @@ class Peer(Protocol):
 class _CellPeer(abc.ABC):
     """A ``Peer`` whose output is a row for each cell of a few strides: decoding and suppression are shared."""
 
-    classes = COCO_CLASSES
+    classes: tuple[str, ...] = COCO_CLASSES
     strides: tuple[int, ...] = ()
 
     def __init__(self, height_px: int, width_px: int, score_floor: float, max_detections: int) -> None:

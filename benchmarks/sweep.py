@@ -6,7 +6,7 @@ import itertools
 import math
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from lsts_edge.benchmarks.timed_clip import Clip
 from lsts_edge.bundle import Bundle
 from lsts_edge.errors import OptionError
 from lsts_edge.progress import Progress, renamed, silent
-from lsts_edge.runtime import Detector
+from lsts_edge.runtime import Detector, EngineOptions
 
 __all__ = ["SweepOptions", "measure_sweep"]
 
@@ -30,10 +30,7 @@ class SweepOptions:
 
     intervals: tuple[int, ...] = (2, 5, 10, 20, 30)
     rounds: int = 6
-    backend: str = "onnxruntime"
-    provider: str = "cpu"
-    threads: int | None = None
-    precision: str = "fp32"
+    engine: EngineOptions = field(default_factory=EngineOptions)
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -68,13 +65,13 @@ def measure_sweep(
         OptionError: if the bundle has no memory to propagate.
         ProviderError: if the engine is missing or fails.
     """
-    engine = {name: getattr(options, name) for name in ("backend", "provider", "threads", "precision")}
-    detectors = {interval: Detector(bundle, keyframe_interval=interval, **engine) for interval in options.intervals}
+    engine = options.engine
+    detectors = {interval: Detector(bundle, engine, keyframe_interval=interval) for interval in options.intervals}
     if not next(iter(detectors.values())).pipeline.carries_memory:
         raise OptionError(
             "interval sweep", got="a per-frame model", expected="a bundle with a memory", fix="Export one."
         )
-    meter = open_energy_meter(accelerator=options.provider in ("cuda", "tensorrt"))
+    meter = open_energy_meter(accelerator=engine.provider in ("cuda", "tensorrt"))
     recorder = ConditionsRecorder().start()
     times, joules = _rounds(detectors, Clip(source), options, meter, progress)
     conditions = recorder.stop()
@@ -101,7 +98,7 @@ def measure_sweep(
         bundle=bundle_facts(bundle),
         settings={
             **{name: getattr(options, name) for name in ("rounds", "seed")},
-            **engine,
+            **engine.to_dict(),
             "intervals": list(options.intervals),
             "frames_per_round": math.lcm(*options.intervals),
             "clip": Clip(source, 1).name if source is not None else "procedural",
@@ -130,7 +127,7 @@ def _rounds(
             before, values = meter.joules(), []
             for frame in chunk:
                 found = detectors[interval].push(frame)
-                values.append(sum(found.timings_ms.values()))
+                values.append(found.timings.graphs_total_ms)
             after = meter.joules()
             if index:
                 times[interval].append(values)
@@ -140,14 +137,14 @@ def _rounds(
 
 
 def _add_accuracy(
-    rows: list[dict[str, Any]], bundle: Bundle, engine: dict[str, Any], annotations: Path, progress: Progress
+    rows: list[dict[str, Any]], bundle: Bundle, engine: EngineOptions, annotations: Path, progress: Progress
 ) -> None:
     from lsts_edge.benchmarks.accuracy import AccuracyMeter
     from lsts_edge.benchmarks.compare import Entry
     from lsts_edge.benchmarks.contestants import BundleContestant
-    from lsts_edge.runtime import Pipeline
+    from lsts_edge.runtime.pipeline import Pipeline
 
-    pipeline = Pipeline(bundle, **engine)
+    pipeline = Pipeline(bundle, engine)
     for row in rows:
         interval = row["keyframe_interval"]
         meter = AccuracyMeter(annotations, bundle.manifest.classes, interval)

@@ -18,7 +18,6 @@ from lsts_edge.runtime.sources.open import open_source
 
 __all__ = ["Clip", "run_clip"]
 
-_OUTSIDE_MODEL = ("preprocess", "postprocess")
 Output = Callable[[np.ndarray, Detections], Mapping[str, float]]
 """Takes a frame and what was found in it; returns its own milliseconds by stage (``draw``, ``encode``)."""
 
@@ -149,21 +148,14 @@ def _timed(frames: Iterator[np.ndarray], index: int, origin_ns: int, pace_fps: f
 def _frame_time(
     index: int, image: _Arrival, found: Detections, output_ms: Mapping[str, float], end_ns: int
 ) -> FrameTime:
-    graphs = {name: value for name, value in found.timings_ms.items() if name not in _OUTSIDE_MODEL}
-    model_ms = sum(graphs.values())
-    stages = {
-        "decode": image.decode_ms,
-        "preprocess": found.timings_ms.get("preprocess", 0.0),
-        "model": model_ms,
-        "postprocess": found.timings_ms.get("postprocess", 0.0),
-        **output_ms,
-    }
+    timings = found.timings
+    stages = {"decode": image.decode_ms, **timings.stages_ms, "model": timings.graphs_total_ms, **output_ms}
     return FrameTime(
         frame=index,
         kind=found.kind,
         end_to_end_ms=(end_ns - image.asked_ns) / 1e6,
-        model_ms=model_ms,
+        model_ms=timings.graphs_total_ms,
         stages_ms=stages,
-        graphs_ms=graphs,
+        graphs_ms=timings.graphs_ms,
         wait_ms=image.wait_ms,
     )

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from lsts_edge.runtime.detections import Detections
 from lsts_edge.runtime.detector import Detector
-from lsts_edge.runtime.pipeline import Pipeline
+from lsts_edge.runtime.engines.options import EngineOptions
 from lsts_edge.runtime.schedulers.fixed import FixedInterval
 from lsts_edge.runtime.schedulers.interface import Scheduler
 from lsts_edge.runtime.sources.interface import Frame, Source
 from lsts_edge.runtime.sources.open import open_source
 
-__all__ = ["Detections", "Detector", "FixedInterval", "Frame", "Pipeline", "Scheduler", "Source", "open_source"]
+__all__ = ["Detections", "Detector", "EngineOptions", "FixedInterval", "Frame", "Scheduler", "Source", "open_source"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,6 +10,7 @@ import numpy as np
 from lsts_edge.boxes import Boxes
 from lsts_edge.errors import ShapeError
 from lsts_edge.runtime.pipeline import Kind
+from lsts_edge.runtime.timings import Timings
 
 __all__ = ["Detections"]
 
@@ -30,7 +30,7 @@ class Detections:
         reset_reason: why the memory was dropped before this frame, None where it was not.
         damaged: the decoder says that this picture may be wrong; it did not enter the memory.
         why: what made the frame a keyframe or not.
-        timings_ms: milliseconds by stage: ``preprocess``, each graph, ``postprocess``.
+        timings: milliseconds of the graphs and of the stages around them.
     """
 
     frame: int
@@ -42,7 +42,7 @@ class Detections:
     reset_reason: str | None = None
     damaged: bool = False
     why: str = ""
-    timings_ms: Mapping[str, float] = field(default_factory=dict)
+    timings: Timings = field(default_factory=Timings)
     moved: np.ndarray = None  # type: ignore[assignment]  # all False, which needs D
 
     def __post_init__(self) -> None:
@@ -78,7 +78,7 @@ class Detections:
     @property
     def total_ms(self) -> float:
         """Time from frame to boxes."""
-        return sum(self.timings_ms.values())
+        return self.timings.total_ms
 
     def to_row(self) -> dict[str, Any]:
         """JSON-ready row: ``frame``, ``time_s``, ``kind``, ``feature_age``, ``detections``, and ``reset`` if any.

@@ -9,7 +9,6 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from types import TracebackType
 from typing import Literal
 
@@ -20,12 +19,14 @@ from lsts_edge.bundle import Bundle
 from lsts_edge.bundle.manifest import Manifest
 from lsts_edge.errors import OptionError, StateConcurrent
 from lsts_edge.runtime.detections import Detections
+from lsts_edge.runtime.engines.options import EngineOptions
 from lsts_edge.runtime.pipeline import Kind, Pipeline
 from lsts_edge.runtime.preprocess import Preprocessor
 from lsts_edge.runtime.schedulers.fixed import FixedInterval
 from lsts_edge.runtime.schedulers.interface import FrameInfo, Scheduler
 from lsts_edge.runtime.sources.interface import Frame, Source
 from lsts_edge.runtime.sources.open import open_source
+from lsts_edge.runtime.timings import Timings
 
 __all__ = ["Detector", "ResetReason"]
 
@@ -56,16 +57,10 @@ class Detector:
     def __init__(
         self,
         bundle: Bundle | str | os.PathLike[str],
+        engine: EngineOptions | None = None,
         *,
-        backend: str = "onnxruntime",
-        provider: str = "cpu",
         keyframe_interval: int | None = None,
         score_threshold: float = 0.3,
-        lsts_form: str | None = None,
-        threads: int | None = None,
-        joined: bool | None = None,
-        precision: str = "fp32",
-        cache_dir: Path | None = None,
         scheduler: Scheduler | None = None,
         expect_digest: str | None = None,
         clock: Callable[[], float] = time.monotonic,
@@ -74,18 +69,12 @@ class Detector:
 
         Args:
             bundle: an open bundle or the path of one.
-            backend: ``onnxruntime`` or ``openvino``.
-            provider: ``cpu``, ``cuda``, ``tensorrt``; with OpenVINO ``cpu``, ``gpu``, ``auto``.
+            engine: what runs it and how, ``EngineOptions("openvino", threads=2)`` say; None takes ONNX Runtime on the
+                CPU.
             keyframe_interval: frames from one keyframe to the next; None takes the bundle's.
             score_threshold: boxes scoring less are left out, 0 to 1.
-            lsts_form: ``taps``, ``custom``, ``gridsample``, or ``auto``, which measures them on this device once;
-                None takes the bundle's default.
-            threads: threads inside an operator; None leaves it to the engine.
-            joined: run the joined graphs; None does so where the bundle has them.
-            precision: OpenVINO's inference precision: ``fp32``, ``bf16``, ``fp16``.
-            cache_dir: where the engine may keep compiled graphs.
             scheduler: decides which frames are keyframes, in place of the fixed interval.
-            expect_digest: refuse any other bundle.
+            expect_digest: refuse any other bundle; for a path.
             clock: monotonic seconds, handed to the scheduler.
         Raises:
             OptionError: if an option is out of range.
@@ -97,6 +86,13 @@ class Detector:
             raise OptionError("score threshold", got=score_threshold, expected="0..1", fix="Use 0.3 to show boxes.")
         if not isinstance(bundle, Bundle):
             bundle = Bundle.open(bundle, expect_digest)
+        elif expect_digest is not None:
+            raise OptionError(
+                "expected digest and bundle",
+                got="a bundle that is open",
+                expected="its path",
+                fix="Give the digest to Bundle.open, or the path here.",
+            )
         if scheduler is None:
             scheduler = FixedInterval(
                 bundle.manifest.keyframe_interval if keyframe_interval is None else keyframe_interval
@@ -105,17 +101,7 @@ class Detector:
             raise OptionError(
                 "keyframe interval and scheduler", got="both", expected="one of them", fix="Give the scheduler alone."
             )
-        pipeline = Pipeline(
-            bundle,
-            backend,
-            provider,
-            threads=threads,
-            lsts_form=lsts_form,
-            joined=joined,
-            precision=precision,
-            cache_dir=cache_dir,
-        )
-        self._set_up(bundle, pipeline, scheduler, score_threshold, clock)
+        self._set_up(bundle, Pipeline(bundle, engine), scheduler, score_threshold, clock)
 
     def _set_up(
         self,
@@ -239,40 +225,42 @@ class Detector:
         self.pipeline.reset()
 
     def _push(self, frame: np.ndarray, time_s: float | None, damaged: bool) -> Detections:
-        clock = _StageClock()
+        begin_ns = time.perf_counter_ns()
         image, geometry = self._preprocess(frame)
-        clock.lap("preprocess")
+        stages_ms = {"preprocess": (time.perf_counter_ns() - begin_ns) / 1e6}
         self._drop_what_does_not_fit(frame.shape, time_s, damaged)
         kind, why = self._decide(time_s, damaged)
         slots = self.pipeline.step(image, kind, remember=not damaged)
         finite = self.pipeline.is_finite(slots, kind)
-        clock.add(self.pipeline.timings_ms)
+        graphs_ms = dict(self.pipeline.timings_ms)
         if not finite and kind != "first":
             self._drop_memory("non-finite")
             kind, why = "first", "non-finite memory"
             slots = self.pipeline.step(image, kind, remember=not damaged)
             finite = self.pipeline.is_finite(slots, kind)
-            clock.add(self.pipeline.timings_ms)
-        clock.restart()
+            for graph, ms in self.pipeline.timings_ms.items():
+                graphs_ms[graph] = graphs_ms.get(graph, 0.0) + ms
+        begin_ns = time.perf_counter_ns()
         stated = self._settle(kind, finite, damaged)
         stream = self._stream
         boxes = geometry.to_frame(Boxes.of_slots(slots, self.manifest.detection.corners))
         boxes = boxes.select(boxes.scores >= self.score_threshold)  # false for NaN too
+        label_names = tuple(self.manifest.classes[label] for label in boxes.labels.tolist())
+        stages_ms["postprocess"] = (time.perf_counter_ns() - begin_ns) / 1e6
         result = Detections(
             frame=stream.frame,
             time_s=time_s,
             kind=kind,
             feature_age=stream.feature_age,
             boxes=boxes,
-            label_names=tuple(self.manifest.classes[label] for label in boxes.labels.tolist()),
+            label_names=label_names,
             reset_reason=stated,
             damaged=damaged,
             why=why,
-            timings_ms=clock.laps_ms,
+            timings=Timings(stages_ms, graphs_ms),
         )
         stream.frame += 1
         stream.shape = frame.shape
-        clock.lap("postprocess")
         return result
 
     def _drop_what_does_not_fit(self, shape: tuple[int, ...], time_s: float | None, damaged: bool) -> None:
@@ -313,25 +301,6 @@ class Detector:
             return None
         reason, stream.reset_reason = stream.reset_reason, None
         return reason
-
-
-class _StageClock:
-    """Milliseconds by stage, in the order the stages ran."""
-
-    def __init__(self) -> None:
-        self.laps_ms: dict[str, float] = {}
-        self.restart()
-
-    def restart(self) -> None:
-        self._begin = time.perf_counter_ns()
-
-    def lap(self, stage: str) -> None:
-        self.laps_ms[stage] = (time.perf_counter_ns() - self._begin) / 1e6
-        self.restart()
-
-    def add(self, laps_ms: dict[str, float]) -> None:
-        for stage, value in laps_ms.items():
-            self.laps_ms[stage] = self.laps_ms.get(stage, 0.0) + value
 
 
 class _GapWatch:

@@ -26,6 +26,7 @@ from lsts_edge.bundle.manifest import GraphInfo
 from lsts_edge.errors import OpLibraryError, OptionError, ProviderError
 from lsts_edge.runtime.engines.interface import Session
 from lsts_edge.runtime.engines.open import open_backend
+from lsts_edge.runtime.engines.options import EngineOptions
 
 __all__ = ["FormChoice", "cache_folder", "choose_form"]
 
@@ -60,23 +61,13 @@ def cache_folder() -> Path:
 
 
 def choose_form(
-    bundle: Bundle,
-    backend: str = "onnxruntime",
-    provider: str = "cpu",
-    *,
-    threads: int | None = None,
-    precision: str = "fp32",
-    folder: Path | None = None,
-    rounds: int = 15,
+    bundle: Bundle, options: EngineOptions | None = None, *, folder: Path | None = None, rounds: int = 15
 ) -> FormChoice:
     """Time the bundle's forms on this device, or take what was measured before.
 
     Args:
         bundle: an open bundle with an LSTS model.
-        backend: as for ``open_backend``.
-        provider: as for ``open_backend``.
-        threads: as for ``open_backend``.
-        precision: as for ``open_backend``.
+        options: the engine, which must not be open yet; its ``lsts_form`` and ``joined`` say nothing here.
         folder: where choices are kept; ``cache_folder()`` unless given.
         rounds: timed runs of each form, in turn.
 
@@ -87,6 +78,7 @@ def choose_form(
         OptionError: if the bundle has no LSTS, or none of the forms that can be chosen.
         ProviderError: if the engine or provider is missing, or no form runs.
     """
+    options = options or EngineOptions()
     lsts = bundle.manifest.lsts
     forms = [form for form in _CANDIDATES if lsts is not None and form in lsts.forms]
     if lsts is None or not forms:
@@ -98,11 +90,11 @@ def choose_form(
         )
     if len(forms) == 1:
         return FormChoice(forms[0], {}, {}, from_cache=False)
-    sessions, refused, version = _open_forms(bundle, forms, backend, provider, threads, precision)
+    sessions, refused, version = _open_forms(bundle, forms, options)
     default = lsts.default_form if lsts.default_form in sessions else next(iter(sessions))
     if len(sessions) == 1:
         return FormChoice(default, {}, refused, from_cache=False)
-    key = _key(bundle.digest, backend, version, provider, str(threads), precision)
+    key = _key(bundle.digest, options.name, version, options.provider, str(options.threads), options.precision)
     path = (folder or cache_folder()) / "forms" / f"{key}.json"
     times = _read(path, set(sessions))
     from_cache = times is not None
@@ -124,7 +116,7 @@ def _graph_of(bundle: Bundle) -> str:
 
 
 def _open_forms(
-    bundle: Bundle, forms: list[str], backend: str, provider: str, threads: int | None, precision: str
+    bundle: Bundle, forms: list[str], options: EngineOptions
 ) -> tuple[dict[str, Session], dict[str, str], str]:
     graph = _graph_of(bundle)
     sessions: dict[str, Session] = {}
@@ -132,14 +124,14 @@ def _open_forms(
     version = ""
     for form in forms:
         try:
-            engine = open_backend(backend, provider, threads=threads, precision=precision, custom_op=form == "custom")
-            sessions[form] = engine.load(bundle.model_for(backend, graph, form), graph)
+            engine = open_backend(options, custom_op=form == "custom")
+            sessions[form] = engine.load(bundle.model_for(options.name, graph, form), graph)
             version = engine.version
         except OpLibraryError as error:
             refused[form] = str(error)
     if not sessions:
         raise ProviderError(
-            f"no LSTS form of the bundle runs on {backend}",
+            f"no LSTS form of the bundle runs on {options.name}",
             got="; ".join(refused.values()),
             expected=" or ".join(forms),
             fix="Export the bundle with --lsts-form all.",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from array import array
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
@@ -33,7 +33,8 @@ class RunSummary:
         lost: packets or pictures that gave nothing.
         dropped: frames left out because a live source was faster.
         latency_ms: frame to boxes, one number a frame, by kind.
-        stage_ms: total time by stage: ``decode``, ``preprocess``, each graph, ``postprocess``, and the sinks' own.
+        stage_ms: total time by stage: ``decode``, ``preprocess``, ``postprocess``, and the sinks' own.
+        graph_ms: total time by graph.
         wall_s: from the first read to the last write.
         video_s: length of the video by its time stamps, or by its rate where they tell nothing.
         stopped: the source was asked to stop before its end.
@@ -48,7 +49,8 @@ class RunSummary:
     lost: int = 0
     dropped: int = 0
     latency_ms: dict[str, array[float]] = field(default_factory=dict)
-    stage_ms: dict[str, float] = field(default_factory=dict)
+    stage_ms: dict[str, float] = field(default_factory=lambda: defaultdict(float))
+    graph_ms: dict[str, float] = field(default_factory=lambda: defaultdict(float))
     wall_s: float = 0.0
     video_s: float = 0.0
     stopped: bool = False
@@ -73,8 +75,11 @@ class RunSummary:
             self.resets[detections.reset_reason] += 1
         self.damaged += frame.damaged
         self.latency_ms.setdefault(detections.kind, array("f")).append(detections.total_ms)
-        for stage, value in (("decode", frame.decode_ms), *detections.timings_ms.items(), *sink_ms):
-            self.stage_ms[stage] = self.stage_ms.get(stage, 0.0) + value
+        timings = detections.timings
+        for stage, value in (("decode", frame.decode_ms), *timings.stages_ms.items(), *sink_ms):
+            self.stage_ms[stage] += value
+        for graph, value in timings.graphs_ms.items():
+            self.graph_ms[graph] += value
 
 
 def run_stream(

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -15,9 +14,11 @@ from lsts_edge.bundle.manifest import Manifest, Step
 from lsts_edge.errors import OptionError, ShapeError, StateError
 from lsts_edge.runtime.engines.interface import Backend, Session
 from lsts_edge.runtime.engines.open import open_backend
+from lsts_edge.runtime.engines.options import EngineOptions
+from lsts_edge.runtime.engines.tensors import Tensor, Tensors
 from lsts_edge.runtime.form_choice import choose_form
 
-__all__ = ["Kind", "Pipeline"]
+__all__ = ["Kind", "Pipeline", "Slots"]
 
 Kind = Literal["first", "keyframe", "propagated"]
 
@@ -43,6 +44,31 @@ class _Loaded:
     joined: bool
 
 
+class Slots(Mapping[str, np.ndarray]):
+    """Slots by name: each is an array when it is asked for, and until then where the engine has it.
+
+    Attributes:
+        tensors: the engine's own, by name.
+    """
+
+    def __init__(self, tensors: Mapping[str, Tensor], engine: Tensors) -> None:
+        self.tensors = tensors
+        self._engine = engine
+        self._arrays: dict[str, np.ndarray] = {}
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        array = self._arrays.get(name)
+        if array is None:
+            array = self._arrays[name] = self._engine.get(self.tensors[name])
+        return array
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.tensors)
+
+    def __len__(self) -> int:
+        return len(self.tensors)
+
+
 class Pipeline:
     """The graphs of a bundle on one engine, and one stream's memory.
 
@@ -53,55 +79,27 @@ class Pipeline:
         timings_ms: time of each graph in the last step, by graph name.
     """
 
-    def __init__(
-        self,
-        bundle: Bundle,
-        backend: str | Backend = "onnxruntime",
-        provider: str = "cpu",
-        *,
-        threads: int | None = None,
-        lsts_form: str | None = None,
-        joined: bool | None = None,
-        precision: str = "fp32",
-        cache_dir: Path | None = None,
-    ) -> None:
+    def __init__(self, bundle: Bundle, options: EngineOptions | None = None) -> None:
         """Load the sessions from the bundle's verified bytes.
 
         Args:
             bundle: an open bundle.
-            backend: ``onnxruntime``, ``openvino``, or a backend already open.
-            provider: the backend's provider; the one asked for is the one used.
-            threads: threads inside an operator; None leaves it to the engine.
-            lsts_form: ``taps``, ``custom``, ``gridsample``, or ``auto``, which measures them on this device once;
-                None takes the bundle's default.
-            joined: run the joined graphs; None does so where the bundle has them.
-            precision: OpenVINO's inference precision.
-            cache_dir: where the engine may keep compiled graphs.
+            options: the engine, and which graphs it runs; None takes ONNX Runtime on the CPU.
         Raises:
             OptionError: if the form or the joined graphs are not in the bundle.
             ProviderError: if the engine or provider is missing or refuses a graph.
             OpLibraryError: if the form is ``custom`` and the op library is missing or does not fit.
             DigestMismatch: if a file changed since the bundle was opened.
         """
+        options = options or EngineOptions()
         manifest = bundle.manifest
-        if lsts_form == "auto":
-            if not isinstance(backend, str):
-                fix = "Name the form, or the backend."
-                raise OptionError("LSTS form auto", got="a backend already open", expected="its name", fix=fix)
-            lsts_form = choose_form(bundle, backend, provider, threads=threads, precision=precision).form
-        form = _choose_form(manifest, lsts_form)
-        use_joined = bool(manifest.joined) if joined is None else joined
+        if options.lsts_form == "auto":
+            options = replace(options, lsts_form=choose_form(bundle, options).form)
+        form = _choose_form(manifest, options.lsts_form)
+        use_joined = bool(manifest.joined) if options.joined is None else options.joined
         if use_joined and not manifest.joined:
             raise OptionError("joined graphs", got="none in the bundle", expected="some", fix="Export with --joined.")
-        if isinstance(backend, str):
-            backend = open_backend(
-                backend,
-                provider,
-                threads=threads,
-                precision=precision,
-                cache_dir=cache_dir,
-                custom_op=form == "custom",
-            )
+        backend = open_backend(options, custom_op=form == "custom")
         programs = manifest.joined if use_joined else manifest.programs
         sessions: dict[str, Session] = {}
         for step in (step for steps in programs.values() for step in steps):
@@ -128,7 +126,7 @@ class Pipeline:
         return other
 
     def _start_empty(self) -> None:
-        self._state: dict[str, np.ndarray] = {}
+        self._state: dict[str, Tensor] = {}
         self._started = False
         self.timings_ms: dict[str, float] = {}
 
@@ -160,7 +158,7 @@ class Pipeline:
     @property
     def state(self) -> Mapping[str, np.ndarray]:
         """The carried slots by name; empty after a reset."""
-        return self._state
+        return Slots(self._state, self._loaded.backend.tensors)
 
     def kind_at(self, index: int, keyframe_interval: int) -> Kind:
         """Kind of frame ``index`` of a stream that is run at a fixed interval; ``first`` always without memory."""
@@ -173,7 +171,7 @@ class Pipeline:
         self._state = {}
         self._started = False
 
-    def step(self, image: np.ndarray, kind: Kind, *, remember: bool = True) -> dict[str, np.ndarray]:
+    def step(self, image: np.ndarray, kind: Kind, *, remember: bool = True) -> Slots:
         """Run one frame.
 
         The memory changes only when every graph of the program has run: after an exception it is what it was.
@@ -183,7 +181,7 @@ class Pipeline:
             kind: which program runs. A per-frame detector runs ``first`` for each.
             remember: False leaves the memory as it was: for a picture that is not to be trusted.
         Returns:
-            Every slot of the program by name, the carried ones included.
+            Every slot of the program by name, the carried ones included; they stay in the engine until asked for.
         Raises:
             ShapeError: if the image does not fit.
             StateError: if ``kind`` needs a memory and there is none.
@@ -199,12 +197,12 @@ class Pipeline:
                 fix="Run the first frame of a stream, and the one after a reset, as first.",
             )
         steps = loaded.programs[kind if self.carries_memory else "first"]
-        slots: dict[str, np.ndarray] = {} if kind == "first" else dict(self._state)
-        slots["image"] = image
+        slots: dict[str, Tensor] = {} if kind == "first" else dict(self._state)
+        slots["image"] = loaded.backend.tensors.put(image)
         timings: dict[str, float] = {}
         for step in steps:
             begin = time.perf_counter_ns()
-            values = step.session.run({name: slots[slot] for name, slot in step.inputs})
+            values = step.session.run_tensors({name: slots[slot] for name, slot in step.inputs})
             for name, slot in step.outputs:
                 slots[slot] = values[name]
             timings[step.graph] = (time.perf_counter_ns() - begin) / 1e6
@@ -213,12 +211,12 @@ class Pipeline:
             self._state = {name: slots[name] for name in loaded.state}
             self._started = True
         self.timings_ms = timings
-        return slots
+        return Slots(slots, loaded.backend.tensors)
 
-    def is_finite(self, slots: Mapping[str, np.ndarray], kind: Kind) -> bool:
+    def is_finite(self, slots: Slots, kind: Kind) -> bool:
         """Whether the carried slots, the feature the boxes are read from and the boxes hold no NaN or infinity."""
         watched = self._loaded.watched[kind if self.carries_memory else "first"]
-        return all(_all_finite(slots[name]) for name in watched)
+        return self._loaded.backend.tensors.all_finite([slots.tensors[name] for name in watched])
 
     def _check_image(self, image: np.ndarray) -> None:
         expected = self._loaded.image_shape
@@ -261,13 +259,3 @@ def _image_shape(manifest: Manifest, programs: Mapping[str, tuple[Step, ...]]) -
             if slot == "image":
                 return next(tensor.shape for tensor in manifest.graphs[step.graph].inputs if tensor.name == name)
     return (1, manifest.input.height_px, manifest.input.width_px, 3)
-
-
-def _all_finite(array: np.ndarray) -> bool:
-    """One pass in the usual case: the dot product with itself is finite unless a value is not, or is huge."""
-    if array.dtype.kind != "f":
-        return True
-    flat = array.reshape(-1)
-    if array.dtype == np.float32 and np.isfinite(np.dot(flat, flat)):
-        return True
-    return bool(np.isfinite(flat).all())

@@ -23,6 +23,7 @@ from lsts_edge.bundle.manifest import (
 from lsts_edge.presets import get_preset
 
 __all__ = [
+    "black_gives_nan_bundle",
     "field",
     "hand_made_files",
     "hand_made_manifest",
@@ -180,6 +181,22 @@ def hand_made_manifest() -> Manifest:
 def write_hand_made_bundle(path: Path, **options: bool) -> Bundle:
     """Write the hand-made bundle to ``path``."""
     return write_bundle(path, hand_made_manifest(), hand_made_files(), **options)
+
+
+def black_gives_nan_bundle(path: Path) -> Path:
+    """The hand-made bundle with a heavy graph that divides by the mean colour: 0 / 0 on a black frame."""
+    graph = (
+        field(1, node("Cast", ["image"], ["image_f32"], _int_attribute("to", 1)))
+        + field(1, node("ReduceMean", ["image_f32", "axes"], ["mean"], _int_attribute("keepdims", 0)))
+        + field(1, node("Div", ["mean", "mean"], ["one"]))
+        + field(1, node("Mul", ["mean", "one"], ["feature"]))
+        + field(2, "heavy")
+        + field(5, tensor("axes", np.array([1, 2], np.int64)))
+        + field(11, value_info("image", 2, (1, 64, 96, 3)))
+        + field(12, value_info("feature", 1, (1, 3)))
+    )
+    write_bundle(path, hand_made_manifest(), {**hand_made_files(), "heavy.onnx": model(graph)})
+    return path
 
 
 def _int_attribute(name: str, value: int) -> bytes:

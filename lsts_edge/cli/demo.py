@@ -15,6 +15,7 @@ from lsts_edge.cli.show_progress import echo_progress
 
 if TYPE_CHECKING:
     from lsts_edge.bundle import Bundle
+    from lsts_edge.runtime.engines.options import EngineOptions
     from lsts_edge.runtime.loop import RunSummary
     from lsts_edge.runtime.sources.interface import Source
 
@@ -55,6 +56,8 @@ def command(
     clips: tuple[str, ...],
     checkpoint: str | None,
     preset: str | None,
+    backend: str,
+    threads: int | None,
     max_frames: int | None,
     as_json: bool,
     **options: Any,
@@ -64,6 +67,9 @@ def command(
     Fills the output folder with bundle/, out.mp4, out.jsonl and contact_sheet.png; a second clip's three files go
     to a folder of its name in there. A bundle made before from the same weights by the same version is used again.
     """
+    from lsts_edge.runtime.engines.options import EngineOptions
+
+    engine = EngineOptions(backend, threads=threads)
     _make_folder(output)
     bundle = _bundle(output / "bundle", checkpoint, preset)
     shown: list[str] = []
@@ -74,7 +80,7 @@ def command(
         folder = output if not shown else output / Path(clip).stem
         _make_folder(folder)
         shown.append(title)
-        received = _show(bundle, source, title, folder, max_frames, as_json, options)
+        received = _show(bundle, source, title, folder, max_frames, as_json, engine, options)
         if received is not None:
             sys.exit(128 + received)
 
@@ -97,6 +103,7 @@ def _show(
     output: Path,
     max_frames: int | None,
     as_json: bool,
+    engine: EngineOptions,
     options: dict[str, Any],
 ) -> int | None:
     """Run the bundle over one clip; returns the signal that stopped it, if one did."""
@@ -106,7 +113,7 @@ def _show(
     from lsts_edge.runtime.sinks.json_lines import JsonLinesSink
     from lsts_edge.runtime.sinks.video import VideoSink
 
-    with Detector(bundle, **options) as detector, source:
+    with Detector(bundle, engine, **options) as detector, source:
         interval = options["keyframe_interval"] or bundle.manifest.keyframe_interval
         count = min(filter(None, (source.frame_count, max_frames)), default=100)
         sinks = [

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from lsts_edge.boxes import Boxes
     from lsts_edge.evaluation.annotations import AnnotationSet
     from lsts_edge.evaluation.coco import Accuracy
+    from lsts_edge.runtime.engines.options import EngineOptions
 
 __all__ = ["command"]
 
@@ -78,6 +79,7 @@ def command(
         got, fix = min(keyframe_intervals), "Give a positive number."
         raise OptionError("--keyframe-interval", got=got, expected=">= 1", fix=fix)
     from lsts_edge.evaluation.coco import measure
+    from lsts_edge.runtime.engines.options import EngineOptions
 
     path = Path(model)
     names = {name for name in sequences.split(",") if name}
@@ -88,9 +90,8 @@ def command(
         with rewritten_line(sys.stderr) as shown:
             progress = renamed(shown, f"frames, {schedule}")
             if path.is_dir():
-                row, found, truth = _bundle(
-                    path, annotations, names, frame_by_frame, interval, backend, provider, threads, progress
-                )
+                engine = EngineOptions(backend, provider, threads)
+                row, found, truth = _bundle(path, annotations, names, frame_by_frame, interval, engine, progress)
             else:
                 row, found, truth = _checkpoint(
                     path, preset, annotations, names, frame_by_frame, interval, device, batch, threads, progress
@@ -130,9 +131,7 @@ def _bundle(
     names: set[str],
     per_frame: bool,
     interval: int | None,
-    backend: str,
-    provider: str,
-    threads: int | None,
+    engine: EngineOptions,
     progress: Progress,
 ) -> Measured:
     from lsts_edge.bundle import Bundle
@@ -141,13 +140,11 @@ def _bundle(
     bundle = Bundle.open(path)
     truth = _truth(annotations, tuple(bundle.manifest.classes), names)
     chosen = None if per_frame else interval or bundle.manifest.keyframe_interval
-    found = run_bundle(
-        bundle, truth, keyframe_interval=chosen, backend=backend, provider=provider, threads=threads, progress=progress
-    )
+    found = run_bundle(bundle, truth, keyframe_interval=chosen, engine=engine, progress=progress)
     row = {
         "model": bundle.manifest.name,
         "bundle_digest": f"sha256:{bundle.digest}",
-        "engine": f"{backend}/{provider}",
+        "engine": f"{engine.name}/{engine.provider}",
         "keyframe_interval": chosen,
     }
     return row, found, truth

@@ -49,6 +49,10 @@ def command(
     source: str,
     output_video: Path | None,
     output_json: Path | None,
+    backend: str,
+    provider: str,
+    threads: int | None,
+    lsts_form: str | None,
     max_frames: int | None,
     as_json: bool,
     **options: Any,
@@ -59,6 +63,7 @@ def command(
     """
     from lsts_edge.errors import OptionError
     from lsts_edge.runtime.detector import Detector
+    from lsts_edge.runtime.engines.options import EngineOptions
     from lsts_edge.runtime.sinks.json_lines import JsonLinesSink
     from lsts_edge.runtime.sinks.video import VideoSink
     from lsts_edge.runtime.sources.open import open_source
@@ -67,7 +72,8 @@ def command(
     if len({path.resolve() for path in paths}) < len(paths):
         got = ", ".join(map(str, paths))
         raise OptionError("source and outputs", got=got, expected="different paths", fix="Choose others.")
-    with Detector(bundle, **options) as detector, open_source(source) as opened:
+    engine = EngineOptions(backend, provider, threads, lsts_form=lsts_form)
+    with Detector(bundle, engine, **options) as detector, open_source(source) as opened:
         sinks: list[Sink] = []
         if output_json is not None:
             sinks.append(JsonLinesSink(output_json))
@@ -153,6 +159,7 @@ def summary_to_dict(summary: RunSummary) -> dict[str, Any]:
         "dropped": summary.dropped,
         "latency": latency,
         "stage_ms": {stage: round(total / summary.frames, 4) for stage, total in summary.stage_ms.items()},
+        "graph_ms": {graph: round(total / summary.frames, 4) for graph, total in summary.graph_ms.items()},
         "wall_s": round(summary.wall_s, 3),
         "frames_per_s": round(summary.frames_per_s, 2),
         "real_time_factor": round(summary.real_time_factor, 3),
@@ -165,7 +172,12 @@ def _lines(summary: RunSummary, outputs: list[str]) -> Iterator[str]:
     for kind, latency in data["latency"].items():
         yield f"{kind:<11} {latency['n']:>6} frames  p50 {latency['p50_ms']:.2f} ms  p95 {latency['p95_ms']:.2f} ms"
     if summary.frames:
-        yield "per frame   " + "  ".join(f"{stage} {value:.2f}" for stage, value in data["stage_ms"].items()) + "  (ms)"
+        for label, part in (("stages", "stage_ms"), ("graphs", "graph_ms")):
+            yield (
+                f"{label:<11} "
+                + "  ".join(f"{name} {value:.2f}" for name, value in data[part].items())
+                + "  (ms a frame)"
+            )
     for reason, count in summary.resets.items():
         yield f"reset       {reason}: {count}"
     if summary.damaged or summary.lost or summary.dropped:

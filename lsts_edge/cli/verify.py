@@ -62,6 +62,7 @@ def command(
     With --checkpoint, or for random weights where torch is installed, torch runs beside it. Otherwise the outputs
     that torch gave at export are used, which needs no torch. The output says which.
     """
+    from lsts_edge.runtime.engines.options import EngineOptions
     from lsts_edge.verify.compare import check_parity, comparable_forms, verify_bundle
     from lsts_edge.verify.references import RecordedReference
 
@@ -76,9 +77,7 @@ def command(
         report = verify_bundle(
             opened,
             reference,
-            backend=backend,
-            provider=provider,
-            threads=threads,
+            EngineOptions(backend, provider, threads),
             forms=chosen,
             joined=None if joined is None else (joined,),
         )

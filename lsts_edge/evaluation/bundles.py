@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import cv2
 import numpy as np
 
@@ -11,6 +13,9 @@ from lsts_edge.errors import AnnotationError
 from lsts_edge.evaluation.annotations import AnnotationSet, ImageRecord
 from lsts_edge.progress import Progress, silent
 
+if TYPE_CHECKING:
+    from lsts_edge.runtime.engines.options import EngineOptions
+
 __all__ = ["read_image", "run_bundle"]
 
 
@@ -19,11 +24,7 @@ def run_bundle(
     annotations: AnnotationSet,
     *,
     keyframe_interval: int | None,
-    backend: str = "onnxruntime",
-    provider: str = "cpu",
-    threads: int | None = None,
-    lsts_form: str | None = None,
-    joined: bool | None = None,
+    engine: EngineOptions | None = None,
     progress: Progress = silent,
 ) -> dict[int, Boxes]:
     """Boxes of a bundle on every image, by image id.
@@ -32,26 +33,13 @@ def run_bundle(
         bundle: an open bundle.
         annotations: sequences of frames.
         keyframe_interval: of the schedule; ``None`` takes every frame as the first of a video.
-        backend: of the runtime.
-        provider: of the runtime.
-        threads: of the engine.
-        lsts_form: of the bundle.
-        joined: run the joined graphs; None does so where the bundle has them.
+        engine: what runs it; None takes ONNX Runtime on the CPU.
         progress: told of frames done and frames in all.
     """
     from lsts_edge.runtime.detector import Detector
 
     results: dict[int, Boxes] = {}
-    with Detector(
-        bundle,
-        backend=backend,
-        provider=provider,
-        keyframe_interval=keyframe_interval or 1,
-        score_threshold=0.0,
-        lsts_form=lsts_form,
-        threads=threads,
-        joined=joined,
-    ) as detector:
+    with Detector(bundle, engine, keyframe_interval=keyframe_interval or 1, score_threshold=0.0) as detector:
         for records in annotations.sequences().values():
             detector.reset("new-video")
             for record in records:

@@ -17,6 +17,8 @@ from lsts_edge.evaluation.annotations import AnnotationSet
 from lsts_edge.evaluation.bundles import read_image
 from lsts_edge.runtime.engines.interface import Backend, Session
 from lsts_edge.runtime.engines.open import open_backend
+from lsts_edge.runtime.engines.options import EngineOptions
+from lsts_edge.runtime.engines.tensors import Tensor
 from lsts_edge.runtime.pipeline import Pipeline
 from lsts_edge.runtime.preprocess import Preprocessor
 from lsts_edge.verify.references import CLIP_FRAMES, clip_images
@@ -95,8 +97,8 @@ def record_feeds(
         OptionError: if the clips are too short to reach every graph.
     """
     kept: dict[str, list[Feeds]] = {}
-    engine = _Recorder(open_backend(threads=threads, custom_op=form == "custom"), kept)
-    pipeline = Pipeline(bundle, engine, lsts_form=form, joined=False)
+    engine = _Recorder(open_backend(EngineOptions(threads=threads), custom_op=form == "custom"), kept)
+    pipeline = Pipeline(bundle, EngineOptions(engine, lsts_form=form, joined=False))
     prepare = Preprocessor(bundle.manifest.input)
     interval = bundle.manifest.keyframe_interval
     frames = 0
@@ -124,20 +126,21 @@ class _Recorder:
         self._backend = backend
         self._kept = kept
         self.name, self.provider, self.version = backend.name, backend.provider, backend.version
+        self.tensors = backend.tensors
 
     def load(self, model: Model, name: str) -> Session:
         return _RecordedSession(self._backend.load(model, name), self._kept.setdefault(name, []))
 
 
-class _RecordedSession:
+class _RecordedSession(Session):
     def __init__(self, session: Session, kept: list[Feeds]) -> None:
         self._session = session
         self._kept = kept
-        self.inputs, self.outputs = session.inputs, session.outputs
+        self.inputs, self.outputs, self.tensors = session.inputs, session.outputs, session.tensors
 
-    def run(self, feeds: Mapping[str, Array]) -> Feeds:
-        self._kept.append({name: np.array(value) for name, value in feeds.items()})
-        return self._session.run(feeds)
+    def run_tensors(self, feeds: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        self._kept.append({name: np.array(self.tensors.get(value)) for name, value in feeds.items()})
+        return self._session.run_tensors(feeds)
 
 
 def _spread(feeds: list[Feeds]) -> list[Feeds]:

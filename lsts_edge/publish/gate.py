@@ -13,6 +13,7 @@ from lsts_edge.errors import OptionError
 from lsts_edge.evaluation.annotations import AnnotationSet
 from lsts_edge.evaluation.bundles import run_bundle
 from lsts_edge.evaluation.metrics import Matches, mean_ap, paired_difference, sequence_matches
+from lsts_edge.runtime.engines.options import EngineOptions
 
 __all__ = ["MAX_DROP_POINTS", "MAX_UPPER_POINTS", "Figures", "Gate", "Judge", "ProgramSet", "program_sets"]
 
@@ -116,15 +117,8 @@ class Judge:
         gate = self.gate
         words = ", ".join(f"{kind} {name}" for name, kind in lowered.items()) or "float32"
         self._told(f"AP50 of {words} ({which}) on {len(gate.truth.images)} images")
-        found = run_bundle(
-            bundle,
-            gate.truth,
-            keyframe_interval=bundle.manifest.keyframe_interval,
-            backend=which.backend,
-            threads=self._threads,
-            lsts_form=which.form,
-            joined=which.joined,
-        )
+        engine = EngineOptions(which.backend, threads=self._threads, lsts_form=which.form, joined=which.joined)
+        found = run_bundle(bundle, gate.truth, keyframe_interval=bundle.manifest.keyframe_interval, engine=engine)
         matches = list(sequence_matches(gate.truth, found, 0.5).values())
         ap50 = mean_ap(matches)
         if which not in self._base:

@@ -18,6 +18,7 @@ from lsts_edge.publish.calibration import CalibrationClips, Recording, record_fe
 from lsts_edge.publish.gate import MAX_DROP_POINTS, MAX_UPPER_POINTS, Figures, Gate, Judge
 from lsts_edge.publish.graph_times import FrameTimes, GraphTimer, time_graphs
 from lsts_edge.runtime.engines.open import open_backend
+from lsts_edge.runtime.engines.options import EngineOptions
 
 if TYPE_CHECKING:
     from lsts_edge.export.exporter import ExportedModel
@@ -146,7 +147,7 @@ def choose_precision(
     recording = record_feeds(_draft(split), plan.clips, form=form, threads=threads)
     versions = _lowered(split, names, plan.mode, recording, told)
     told("timing each graph in each precision")
-    backend = open_backend(threads=threads, custom_op=form == "custom")
+    backend = open_backend(EngineOptions(threads=threads), custom_op=form == "custom")
     graph_ms = plan.timer(backend, _to_time(split, versions, form), recording.feeds)
     times = FrameTimes(graph_ms, split.manifest)
     gate = plan.gate

@@ -20,6 +20,7 @@ from lsts_edge.progress import Progress, silent
 from lsts_edge.publish.filming import FILM_NOTE, FilmPlan
 from lsts_edge.publish.reuse import reuse_precision
 from lsts_edge.runtime.engines.open import open_backend
+from lsts_edge.runtime.engines.options import EngineOptions
 from lsts_edge.verify.compare import ParityReport, check_parity, comparable_forms, parity_interval, verify_bundle
 from lsts_edge.verify.film import decode_film
 from lsts_edge.verify.golden import GOLDEN_FILE, GoldenRecorder
@@ -103,7 +104,7 @@ def publish(
             f"bundle {root}", got="a bundle there", expected="a free path", fix="Choose another, or add --overwrite."
         )
     if openvino:
-        open_backend("openvino")  # told now, not after the export
+        open_backend(EngineOptions("openvino"))  # told now, not after the export
         require_ir_form(forms if network.preset.lsts is not None else ())
     seconds: dict[str, float] = {}
     begin = time.perf_counter()
@@ -162,13 +163,13 @@ def publish(
         draft = DraftBundle.of(root, manifest, exported.files)
         ir_forms = tuple(form for form in checked or () if form != "custom") or None
         progress(f"comparing {len(clip.images)} frames of the IR with torch, in OpenVINO")
-        ir_reports.append(verify_bundle(draft, clip.torch(network), backend="openvino", forms=ir_forms))
+        ir_reports.append(verify_bundle(draft, clip.torch(network), EngineOptions("openvino"), forms=ir_forms))
         check_parity(ir_reports[-1])
         if video is not None:
             progress(f"comparing {frames} frames of {Path(video).name} with torch, in OpenVINO")
             with images_of(video, manifest, frames) as images:
                 truth = TorchReference(network, images, clip.interval)
-                ir_reports.append(verify_bundle(draft, truth, backend="openvino", forms=ir_forms))
+                ir_reports.append(verify_bundle(draft, truth, EngineOptions("openvino"), forms=ir_forms))
             check_parity(ir_reports[-1])
     if precision is not None or openvino:
         seconds["precision and IR"] = time.perf_counter() - begin
@@ -249,7 +250,9 @@ def _prove_lowered(
     # On another engine boxes decide, and those of random weights mean nothing: every score is near every other.
     if manifest.weights.source != "random" and importlib.util.find_spec("openvino") is not None:
         reports.append(
-            verify_bundle(draft, clip.engine(draft, form), backend="openvino", forms=None if form is None else (form,))
+            verify_bundle(
+                draft, clip.engine(draft, form), EngineOptions("openvino"), forms=None if form is None else (form,)
+            )
         )
     for report in reports:
         check_parity(report)

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from lsts_edge.boxes import Boxes
-from lsts_edge.bundle import Bundle, Model
+from lsts_edge.bundle import Bundle
 from lsts_edge.bundle.manifest import DETECTION_SLOTS, Manifest, ParityInfo
 from lsts_edge.errors import CheckFailed, OpLibraryError
-from lsts_edge.runtime.engines.interface import Backend, Session, model_digest
+from lsts_edge.runtime.engines.loads_once import LoadsOnce
 from lsts_edge.runtime.engines.open import open_backend
+from lsts_edge.runtime.engines.options import EngineOptions
 from lsts_edge.runtime.pipeline import Pipeline
 from lsts_edge.verify.parity import (
     EXACT,
@@ -91,10 +92,8 @@ class ParityReport:
 def verify_bundle(
     bundle: Bundle,
     reference: Reference,
+    engine: EngineOptions | None = None,
     *,
-    backend: str = "onnxruntime",
-    provider: str = "cpu",
-    threads: int | None = None,
     forms: Sequence[str] | None = None,
     joined: Sequence[bool] | None = None,
 ) -> ParityReport:
@@ -103,9 +102,7 @@ def verify_bundle(
     Args:
         bundle: an open bundle.
         reference: the right outputs.
-        backend: engine; OpenVINO runs with its float32 hint.
-        provider: of the engine.
-        threads: inside an operator; None leaves it to the engine.
+        engine: what runs it; None takes ONNX Runtime on the CPU. A small model without a word about threads gets one.
         forms: LSTS forms; None takes the bundle's.
         joined: False for the split graphs, True for the joined ones; None takes what the bundle has.
 
@@ -117,14 +114,18 @@ def verify_bundle(
     chosen: Sequence[str | None] = (None,) if manifest.lsts is None else tuple(forms or manifest.lsts.forms)
     if joined is None:
         joined = (False, True) if manifest.joined else (False,)
-    if threads is None and sum(graph.parameters for graph in manifest.graphs.values()) < _FEW_PARAMETERS:
-        threads = 1
-    engine = _LoadsOnce(open_backend(backend, provider, threads=threads, custom_op="custom" in chosen))
+    engine = engine or EngineOptions()
+    if engine.threads is None and sum(graph.parameters for graph in manifest.graphs.values()) < _FEW_PARAMETERS:
+        engine = replace(engine, threads=1)
+    backend = LoadsOnce(open_backend(engine, custom_op="custom" in chosen))
     limits = reference.limits
-    if limits.loose and backend != RECORDING_BACKEND:
+    if limits.loose and backend.name != RECORDING_BACKEND:
         limits = LOWERED_OTHER_ENGINE
     runs = [
-        (Pipeline(bundle, engine, lsts_form=form, joined=use), ProgramParity(form, use, ParityTotals(limits=limits)))
+        (
+            Pipeline(bundle, EngineOptions(backend, lsts_form=form, joined=use)),
+            ProgramParity(form, use, ParityTotals(limits=limits)),
+        )
         for form in chosen
         for use in joined
     ]
@@ -150,7 +151,7 @@ def verify_bundle(
                 doubt=truth.doubt,
             )
             parity.totals.add_boxes(match)
-    return ParityReport(reference.description, f"{backend} {engine.version}", tuple(p for _, p in runs), limits)
+    return ParityReport(reference.description, f"{backend.name} {backend.version}", tuple(p for _, p in runs), limits)
 
 
 def comparable_forms(manifest: Manifest, told: Callable[[str], None]) -> tuple[str, ...] | None:
@@ -201,18 +202,3 @@ def check_parity(report: ParityReport) -> None:
 def parity_interval(manifest: Manifest, frames: int) -> int:
     """Keyframe interval of a check: the model's, but short enough for three keyframes with others between."""
     return min(manifest.keyframe_interval, max(2, -(-frames // 3)))
-
-
-class _LoadsOnce:
-    """A backend that gives one session for the same bytes: the program sets share most of their graphs."""
-
-    def __init__(self, backend: Backend) -> None:
-        self._backend = backend
-        self._sessions: dict[str, Session] = {}
-        self.name, self.provider, self.version = backend.name, backend.provider, backend.version
-
-    def load(self, model: Model, name: str) -> Session:
-        key = model_digest(model)
-        if key not in self._sessions:
-            self._sessions[key] = self._backend.load(model, name)
-        return self._sessions[key]

@@ -20,7 +20,7 @@ from lsts_edge.bundle import Bundle
 from lsts_edge.bundle.manifest import DETECTION_SLOTS, Manifest
 from lsts_edge.clips import moving_clip
 from lsts_edge.errors import BundleError, CheckFailed, OptionError
-from lsts_edge.runtime.engines.open import open_backend
+from lsts_edge.runtime.engines.options import EngineOptions
 from lsts_edge.runtime.pipeline import Kind, Pipeline
 from lsts_edge.runtime.preprocess import Preprocessor
 from lsts_edge.verify.golden import GOLDEN_FILE, Golden, GoldenRecorder, TensorSample
@@ -96,7 +96,7 @@ class EngineReference:
         recorder: GoldenRecorder | None = None,
         scene_frames: int | None = None,
     ) -> None:
-        self._pipeline = Pipeline(bundle, open_backend(custom_op=form == "custom"), lsts_form=form, joined=False)
+        self._pipeline = Pipeline(bundle, EngineOptions(lsts_form=form, joined=False))
         self._programs = bundle.manifest.programs
         self._corners = bundle.manifest.detection.corners
         self._images = images

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Protocol
 
 import numpy as np
 
 from lsts_edge.bundle import Model, OpenVinoIr
+from lsts_edge.runtime.engines.tensors import Tensor, Tensors
 
 __all__ = ["BACKENDS", "INSTALL_LINES", "Backend", "Session", "model_digest"]
 
@@ -23,22 +25,35 @@ INSTALL_LINES = (
 )
 
 
-class Session(Protocol):
-    """A loaded graph. Safe to call from several threads at once."""
+class Session(ABC):
+    """A loaded graph. Safe to call from several threads at once.
 
-    @property
-    def inputs(self) -> tuple[str, ...]:
-        """Names the graph reads."""
+    Attributes:
+        inputs: names the graph reads.
+        outputs: names the graph gives, which may include other names of the same tensors.
+        tensors: where its tensors live.
+    """
 
-    @property
-    def outputs(self) -> tuple[str, ...]:
-        """Names the graph gives, which may include other names of the same arrays."""
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    tensors: Tensors
+
+    @abstractmethod
+    def run_tensors(self, feeds: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Run the graph once on the engine's tensors, every input by name, and return every output by name.
+
+        Outputs stay where the engine has them and are new ones: no later run writes to them, nor to the inputs, so
+        that what a stream carries from frame to frame never changes under it.
+
+        Raises:
+            ProviderError: if the engine fails.
+        """
 
     def run(self, feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """Run the graph once on ``feeds`` (every input by name) and return every output by name.
-
-        The arrays returned belong to the caller: no later run writes to them.
-        """
+        """The same with arrays, which go in and come out whole."""
+        put, get = self.tensors.put, self.tensors.get
+        values = self.run_tensors({name: put(array) for name, array in feeds.items()})
+        return {name: get(value) for name, value in values.items()}
 
 
 class Backend(Protocol):
@@ -55,6 +70,10 @@ class Backend(Protocol):
     @property
     def version(self) -> str:
         """The engine's version."""
+
+    @property
+    def tensors(self) -> Tensors:
+        """Where the tensors of its sessions live."""
 
     def load(self, model: Model, name: str) -> Session:
         """Load a graph from verified bytes, ONNX or (OpenVINO only) IR; ``name`` is for messages.

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,27 +12,84 @@ import onnxruntime
 from lsts_edge.bundle import Model
 from lsts_edge.custom_ops.finder import library_path
 from lsts_edge.errors import OpLibraryVersion, ProviderError, ProviderUnavailable
-from lsts_edge.runtime.engines.interface import INSTALL_LINES
+from lsts_edge.runtime.engines.finite_graph import finite_graph
+from lsts_edge.runtime.engines.interface import INSTALL_LINES, Session
+from lsts_edge.runtime.engines.options import EngineOptions
+from lsts_edge.runtime.engines.tensors import Tensor, Tensors, arrays_finite
 
 __all__ = ["OnnxRuntimeBackend"]
 
 logger = logging.getLogger(__name__)
 
 _PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider", "tensorrt": "TensorrtExecutionProvider"}
+_FLOATS = {"tensor(float)": "float32", "tensor(float16)": "float16", "tensor(double)": "float64"}
 _SPIN_US = "100"  # an ONNX Runtime that does not know this limit ignores it
 
 
-class _OnnxRuntimeSession:
-    def __init__(self, session: onnxruntime.InferenceSession, name: str) -> None:
+class _HostTensors(Tensors):
+    """``OrtValue``s in the host's memory, which arrays share."""
+
+    def all_finite(self, tensors: Sequence[Tensor]) -> bool:
+        return arrays_finite(tensor.numpy() for tensor in tensors)
+
+    def _put(self, array: np.ndarray) -> Tensor:
+        return onnxruntime.OrtValue.ortvalue_from_numpy(np.asarray(array, order="C"))
+
+    def _get(self, tensor: Tensor) -> np.ndarray:
+        return np.asarray(tensor.numpy())
+
+
+class _DeviceTensors(Tensors):
+    """``OrtValue``s in a device's memory: only images, boxes and one number for finiteness cross the bus.
+
+    Args:
+        device: ONNX Runtime's name of it.
+        load: makes a session of a graph on that device.
+    """
+
+    def __init__(self, device: str, load: Callable[[bytes], onnxruntime.InferenceSession]) -> None:
+        super().__init__()
+        self.device = device
+        self._load = load
+        self._checks: dict[tuple[str, ...], onnxruntime.InferenceSession] = {}
+
+    def all_finite(self, tensors: Sequence[Tensor]) -> bool:
+        types = tuple(_FLOATS.get(tensor.data_type(), "") for tensor in tensors)
+        floats = [tensor for tensor, dtype in zip(tensors, types, strict=True) if dtype]
+        if not floats:
+            return True
+        dtypes = tuple(filter(None, types))
+        check = self._checks.get(dtypes)
+        if check is None:
+            check = self._checks[dtypes] = self._load(finite_graph(dtypes))
+        binding = check.io_binding()
+        for index, tensor in enumerate(floats):
+            binding.bind_ortvalue_input(f"x{index}", tensor)
+        binding.bind_output("sum")  # in the host's memory
+        check.run_with_iobinding(binding)
+        return bool(np.isfinite(self.get(binding.get_outputs()[0])))
+
+    def _put(self, array: np.ndarray) -> Tensor:
+        return onnxruntime.OrtValue.ortvalue_from_numpy(np.asarray(array, order="C"), self.device, 0)
+
+    def _get(self, tensor: Tensor) -> np.ndarray:
+        return np.asarray(tensor.numpy())
+
+
+class _OnnxRuntimeSession(Session):
+    def __init__(self, session: onnxruntime.InferenceSession, name: str, tensors: _HostTensors | _DeviceTensors):
         self._session = session
         self._name = name
+        self.tensors = tensors
         self.inputs = tuple(item.name for item in session.get_inputs())
         self.outputs = tuple(item.name for item in session.get_outputs())
         self._outputs = list(self.outputs)
+        self._run = self._run_bound if isinstance(tensors, _DeviceTensors) else self._run_host
+        self._device = tensors.device if isinstance(tensors, _DeviceTensors) else "cpu"
 
-    def run(self, feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    def run_tensors(self, feeds: Mapping[str, Tensor]) -> dict[str, Tensor]:
         try:
-            values = self._session.run(self._outputs, dict(feeds))
+            values = self._run(feeds)
         except Exception as error:  # the engine's exceptions share no base class
             raise ProviderError(
                 f"graph {self._name} failed in ONNX Runtime",
@@ -43,30 +99,38 @@ class _OnnxRuntimeSession:
             ) from error
         return dict(zip(self.outputs, values, strict=True))
 
+    def _run_host(self, feeds: Mapping[str, Tensor]) -> Sequence[Tensor]:
+        return list(self._session.run_with_ort_values(self._outputs, feeds))
+
+    def _run_bound(self, feeds: Mapping[str, Tensor]) -> Sequence[Tensor]:
+        """Outputs stay on the device. A binding used twice would write into the outputs of its last run, so each run
+        has its own; the engine's arena gives it the buffers of outputs that nobody holds any more, in turn.
+        """
+        binding = self._session.io_binding()
+        for name, tensor in feeds.items():
+            binding.bind_ortvalue_input(name, tensor)
+        for name in self._outputs:
+            binding.bind_output(name, self._device)
+        self._session.run_with_iobinding(binding)
+        return list(binding.get_outputs())
+
 
 class OnnxRuntimeBackend:
     """Loads graphs into ONNX Runtime on one execution provider."""
 
     name = "onnxruntime"
 
-    def __init__(
-        self,
-        provider: str = "cpu",
-        *,
-        threads: int | None = None,
-        cache_dir: Path | None = None,
-        custom_op: bool = False,
-    ) -> None:
+    def __init__(self, options: EngineOptions, *, custom_op: bool = False) -> None:
         """Check that the provider exists on this machine.
 
         Raises:
             ProviderUnavailable: if the installed ONNX Runtime was built without it.
             OpLibraryError: if the op is asked for and its library is missing or does not fit.
         """
-        self.provider = provider
+        provider = self.provider = options.provider
         self.version: str = onnxruntime.__version__
-        self._threads = threads
-        self._cache_dir = cache_dir
+        self._threads = options.threads
+        self._cache_dir = options.cache_dir
         available = onnxruntime.get_available_providers()
         if _PROVIDERS[provider] not in available:
             raise ProviderUnavailable(
@@ -76,6 +140,10 @@ class OnnxRuntimeBackend:
                 fix="Use --provider cpu, or change the engine. " + INSTALL_LINES,
             )
         self._oplib = library_path(ort_version=self.version, provider=provider) if custom_op else None
+        on_host = provider == "cpu"
+        self.tensors: _HostTensors | _DeviceTensors = (
+            _HostTensors() if on_host else _DeviceTensors("cuda", self._create)
+        )
 
     def load(self, model: Model, name: str) -> _OnnxRuntimeSession:
         """Create a session from the model's bytes, which must be ONNX.
@@ -85,9 +153,8 @@ class OnnxRuntimeBackend:
             ProviderUnavailable: if the session ends up on another provider.
             ProviderError: if ONNX Runtime refuses the model.
         """
-        options = self._options()
         try:
-            session = onnxruntime.InferenceSession(model, options, providers=self._provider_list())
+            session = self._create(model)
         except Exception as error:
             raise ProviderError(
                 f"ONNX Runtime {self.version} does not load graph {name}",
@@ -103,7 +170,10 @@ class OnnxRuntimeBackend:
                 expected=_PROVIDERS[self.provider],
                 fix="Check the driver and the CUDA or TensorRT libraries, or use --provider cpu.",
             )
-        return _OnnxRuntimeSession(session, name)
+        return _OnnxRuntimeSession(session, name, self.tensors)
+
+    def _create(self, model: Model) -> onnxruntime.InferenceSession:
+        return onnxruntime.InferenceSession(model, self._options(), providers=self._provider_list())
 
     def _options(self) -> onnxruntime.SessionOptions:
         options = onnxruntime.SessionOptions()

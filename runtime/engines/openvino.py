@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import io
 import threading
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import openvino
 
 from lsts_edge.bundle import Model, OpenVinoIr
-from lsts_edge.errors import OpLibraryProvider, OptionError, ProviderError, ProviderUnavailable
+from lsts_edge.errors import OpLibraryProvider, ProviderError, ProviderUnavailable
+from lsts_edge.runtime.engines.interface import Session
+from lsts_edge.runtime.engines.options import EngineOptions
+from lsts_edge.runtime.engines.tensors import Tensor, Tensors, arrays_finite
 
 __all__ = ["OpenVinoBackend"]
 
@@ -20,23 +22,42 @@ _DEVICES = {"cpu": "CPU", "gpu": "GPU", "auto": "AUTO"}
 _PRECISIONS = {"fp32": "f32", "bf16": "bf16", "fp16": "f16"}
 
 
-class _OpenVinoSession:
-    def __init__(self, compiled: Any, name: str) -> None:
+class _OpenVinoTensors(Tensors):
+    """``openvino.Tensor``s in the host's memory, which arrays share; a GPU copies them itself."""
+
+    def all_finite(self, tensors: Sequence[Tensor]) -> bool:
+        return arrays_finite(tensor.data for tensor in tensors)
+
+    def _put(self, array: np.ndarray) -> Tensor:
+        array = np.asarray(array, order="C")
+        return openvino.Tensor(array, shared_memory=array.flags.writeable)  # of others it takes a copy only
+
+    def _get(self, tensor: Tensor) -> np.ndarray:
+        return np.asarray(tensor.data)
+
+
+class _OpenVinoSession(Session):
+    def __init__(self, compiled: Any, name: str, tensors: _OpenVinoTensors) -> None:
         self._compiled = compiled
         self._name = name
+        self.tensors = tensors
         self._local = threading.local()  # an infer request serves one thread at a time
         self.inputs = tuple(port.get_any_name() for port in compiled.inputs)
         # A port has all the names its tensor had on the way through the optimiser, the graph's own among them.
         self._places = {name: place for place, port in enumerate(compiled.outputs) for name in port.get_names()}
+        self._inputs = {name: place for place, name in enumerate(self.inputs)}
+        self._sizes = [
+            (port.get_element_type(), port.get_shape() if port.get_partial_shape().is_static else None)
+            for port in compiled.outputs
+        ]
         self.outputs = tuple(self._places)
 
-    def run(self, feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    def run_tensors(self, feeds: Mapping[str, Tensor]) -> dict[str, Tensor]:
         request = getattr(self._local, "request", None)
         if request is None:
             request = self._local.request = self._compiled.create_infer_request()
         try:
-            # Copied in and out: with shared inputs a later request may write to the caller's array.
-            values = request.infer(dict(feeds), share_inputs=False, share_outputs=False)
+            values = self._run(request, feeds)
         except Exception as error:
             raise ProviderError(
                 f"graph {self._name} failed in OpenVINO",
@@ -46,33 +67,38 @@ class _OpenVinoSession:
             ) from error
         return {name: values[place] for name, place in self._places.items()}
 
+    def _run(self, request: Any, feeds: Mapping[str, Tensor]) -> list[Tensor]:
+        """Inputs are lent to the request and outputs are new: it never writes where an earlier result is."""
+        for name, tensor in feeds.items():
+            request.set_input_tensor(self._inputs[name], tensor)
+        for place, (kind, shape) in enumerate(self._sizes):
+            if shape is not None:
+                request.set_output_tensor(place, openvino.Tensor(kind, shape))
+        request.infer()
+        return [
+            request.get_output_tensor(place)
+            if shape is not None
+            else openvino.Tensor(request.get_output_tensor(place).data)  # the request's own, used again: copied
+            for place, (_, shape) in enumerate(self._sizes)
+        ]
+
 
 class OpenVinoBackend:
     """Loads ONNX or IR graphs into OpenVINO on one device with the latency hint."""
 
     name = "openvino"
 
-    def __init__(
-        self,
-        provider: str = "cpu",
-        *,
-        threads: int | None = None,
-        precision: str = "fp32",
-        cache_dir: Path | None = None,
-        custom_op: bool = False,
-    ) -> None:
+    def __init__(self, options: EngineOptions, *, custom_op: bool = False) -> None:
         """Check that the device exists on this machine.
 
         Raises:
-            OptionError: if the precision is unknown.
             OpLibraryError: if the op is asked for and its library is missing or does not fit.
             ProviderUnavailable: if OpenVINO sees no such device, or the device has no such precision.
         """
-        if precision not in _PRECISIONS:
-            expected = ", ".join(_PRECISIONS)
-            raise OptionError("precision of OpenVINO", got=repr(precision), expected=expected, fix="Choose one.")
+        provider, threads = options.provider, options.threads
         self.provider = provider
         self.version: str = openvino.__version__
+        self.tensors = _OpenVinoTensors()
         self._core = openvino.Core()
         devices = self._core.available_devices
         wanted = _DEVICES[provider]
@@ -83,15 +109,15 @@ class OpenVinoBackend:
                 expected=wanted,
                 fix="Use --provider cpu, or install the device's driver.",
             )
-        self._refuse_other_precision(wanted, precision)
+        self._refuse_other_precision(wanted, options.precision)
         self._config: dict[str, Any] = {
             "PERFORMANCE_HINT": "LATENCY",
-            "INFERENCE_PRECISION_HINT": _PRECISIONS[precision],
+            "INFERENCE_PRECISION_HINT": _PRECISIONS[options.precision],
         }
         if threads is not None and provider != "gpu":
             self._config["INFERENCE_NUM_THREADS"] = threads
-        if cache_dir is not None:
-            self._config["CACHE_DIR"] = str(cache_dir)
+        if options.cache_dir is not None:
+            self._config["CACHE_DIR"] = str(options.cache_dir)
         if custom_op:
             self._add_custom_op(threads)
 
@@ -139,7 +165,7 @@ class OpenVinoBackend:
                 expected="a graph it can run",
                 fix="Use a newer OpenVINO, or --backend onnxruntime.",
             ) from error
-        return _OpenVinoSession(compiled, name)
+        return _OpenVinoSession(compiled, name, self.tensors)
 
     def _read(self, model: Model) -> Any:
         if not isinstance(model, OpenVinoIr):

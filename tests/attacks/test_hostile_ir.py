@@ -19,6 +19,7 @@ from lsts_edge.bundle import Bundle, OpenVinoIr
 from lsts_edge.errors import BundleError, DigestMismatch
 from lsts_edge.export.openvino_ir import openvino_ir
 from lsts_edge.runtime.engines.open import open_backend
+from lsts_edge.runtime.engines.options import EngineOptions
 
 XML, WEIGHTS = openvino_ir(hand_made_files()["head.onnx"], "head")
 FEEDS = {"task": np.float32([[1, 2, 3]])}
@@ -161,7 +162,7 @@ def test_refused_before_the_engine_sees_it(name: str, report: dict[str, Any]) ->
 def test_planted_fault_the_honest_ir_is_accepted_and_runs(report: dict[str, Any], tmp_path: Path) -> None:
     assert report["planted-honest"]["code"] == "accepted"
     bundle = Bundle.open(_forge(tmp_path / "honest", XML))
-    engine = open_backend("openvino", threads=1)
+    engine = open_backend(EngineOptions("openvino", threads=1))
     ir = bundle.model_for("openvino", "head")
     assert isinstance(ir, OpenVinoIr)
     expected = engine.load(bundle.graph_bytes("head"), "head").run(FEEDS)
@@ -171,7 +172,12 @@ def test_planted_fault_the_honest_ir_is_accepted_and_runs(report: dict[str, Any]
 def test_planted_fault_the_engine_alone_takes_a_document_type() -> None:
     """Without our check the same bytes are read: the refusal above is ours, not the engine's."""
     hostile = ATTACKS["billion-laughs"](XML)
-    assert open_backend("openvino", threads=1).load(OpenVinoIr(hostile, WEIGHTS), "head").run(FEEDS)["scores"] == 0.75
+    assert (
+        open_backend(EngineOptions("openvino", threads=1))
+        .load(OpenVinoIr(hostile, WEIGHTS), "head")
+        .run(FEEDS)["scores"]
+        == 0.75
+    )
 
 
 def test_planted_fault_the_engine_alone_keeps_a_path_from_the_notes() -> None:
@@ -185,7 +191,7 @@ def test_the_engine_is_given_bytes_and_takes_no_path(tmp_path: Path) -> None:
     (tmp_path / "graph.xml").write_bytes(XML)
     (tmp_path / "graph.bin").write_bytes(WEIGHTS)
     with pytest.raises(Exception, match="does not load graph head"):
-        open_backend("openvino").load(OpenVinoIr(str(tmp_path / "graph.xml").encode(), WEIGHTS), "head")
+        open_backend(EngineOptions("openvino")).load(OpenVinoIr(str(tmp_path / "graph.xml").encode(), WEIGHTS), "head")
 
 
 @pytest.mark.parametrize(("file", "part"), list(itertools.product(["head.xml", "head.bin"], range(5))))

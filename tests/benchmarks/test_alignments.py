@@ -10,6 +10,7 @@ pytest.importorskip("onnx")
 
 from lsts_edge.benchmarks.alignments import DenseFlow, match_trans_graph, non_local_graph, warp_graph
 from lsts_edge.runtime.engines.open import open_backend
+from lsts_edge.runtime.engines.options import EngineOptions
 
 H, W, C, E = 6, 9, 5, 4
 
@@ -33,7 +34,7 @@ def softmax(values: np.ndarray) -> np.ndarray:
 def test_non_local(tensors: dict[str, np.ndarray], engine: str) -> None:
     pytest.importorskip(engine)
     model = non_local_graph("current_embedding", (1, E, H, W), (1, C, H, W))
-    aligned = open_backend(engine).load(model, "non_local").run(tensors)["aligned"]
+    aligned = open_backend(EngineOptions(engine)).load(model, "non_local").run(tensors)["aligned"]
     memory, key, query = (
         tensors[name].reshape(-1, H * W) for name in ("memory", "memory_embedding", "current_embedding")
     )

@@ -16,7 +16,7 @@ pytest.importorskip("onnx")
 from planted_time import PlantedTime, plant_time
 
 from lsts_edge.benchmarks.compare import Entry, RunSettings, run_comparison, summarize_entry, time_segments
-from lsts_edge.benchmarks.contestants import METHODS, SharedSessions, bundle_contestant
+from lsts_edge.benchmarks.contestants import METHODS, bundle_contestant
 from lsts_edge.benchmarks.lineup import EngineChoice, LineupOptions, compare_bundle, line_up
 from lsts_edge.benchmarks.programs import ProgramRunner, prune
 from lsts_edge.benchmarks.timed_clip import Clip
@@ -25,8 +25,10 @@ from lsts_edge.bundle import Bundle, write_bundle
 from lsts_edge.bundle.manifest import WeightsInfo
 from lsts_edge.clips import moving_clip
 from lsts_edge.errors import OptionError, ProviderUnavailable
-from lsts_edge.runtime import Pipeline
+from lsts_edge.runtime.engines.loads_once import LoadsOnce
 from lsts_edge.runtime.engines.open import open_backend
+from lsts_edge.runtime.engines.options import EngineOptions
+from lsts_edge.runtime.pipeline import Pipeline
 from lsts_edge.runtime.preprocess import Geometry
 
 
@@ -56,7 +58,7 @@ def run(contestant: Any, images: list[np.ndarray], interval: int = 5) -> list[di
 
 
 def contestant(bundle: Bundle, method: str, **options: Any) -> Any:
-    backend = SharedSessions(open_backend(threads=1))
+    backend = LoadsOnce(open_backend(EngineOptions(threads=1)))
     settings = {"form": "taps" if bundle.manifest.lsts else None, "joined": False, "score_floor": 0.0, **options}
     return bundle_contestant(bundle, method, backend, **settings)
 
@@ -77,9 +79,9 @@ def test_pruned_programs(tiny: Bundle) -> None:
 
 
 def test_runner_equals_the_runtimes_pipeline(tiny: Bundle, images: list[np.ndarray]) -> None:
-    backend = open_backend(threads=1)
+    backend = open_backend(EngineOptions(threads=1))
     runner = ProgramRunner(tiny.manifest, lambda graph: backend.load(tiny.graph_bytes(graph, "taps"), graph).run)
-    pipeline = Pipeline(tiny, backend, lsts_form="taps", joined=False)
+    pipeline = Pipeline(tiny, EngineOptions(backend, lsts_form="taps", joined=False))
     for index, image in enumerate(images):
         kind = "first" if index == 0 else "keyframe" if index % 5 == 0 else "propagated"
         ours, theirs = runner.step(image, kind), pipeline.step(image, kind)  # type: ignore[arg-type]
@@ -114,16 +116,16 @@ def test_joined_per_frame_leaves_the_embedding_out(tiny: Bundle, images: list[np
 
 def test_equal_bytes_are_loaded_once(tiny: Bundle) -> None:
     loaded: list[str] = []
-    backend = open_backend(threads=1)
+    backend = open_backend(EngineOptions(threads=1))
 
     class Counting:
-        name, provider, version = "counting", "cpu", "1"
+        name, provider, version, tensors = "counting", "cpu", "1", backend.tensors
 
         def load(self, model: bytes, name: str) -> Any:
             loaded.append(name)
             return backend.load(model, name)
 
-    shared = SharedSessions(Counting())
+    shared = LoadsOnce(Counting())
     for method in ("per-frame", "keyframe-copy", "match-trans", "lsts"):
         bundle_contestant(tiny, method, shared, form="taps", joined=False, score_floor=0.0)
     assert loaded.count("heavy") == loaded.count("head") == 1
@@ -213,10 +215,10 @@ def test_a_precision_the_processor_lacks_is_no_silent_float32() -> None:
     able = openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     for precision in ("bf16", "fp16"):
         if precision.upper() in able:
-            assert open_backend("openvino", precision=precision).name == "openvino"
+            assert open_backend(EngineOptions("openvino", precision=precision)).name == "openvino"
         else:
             with pytest.raises(ProviderUnavailable, match=precision):
-                open_backend("openvino", precision=precision)
+                open_backend(EngineOptions("openvino", precision=precision))
 
 
 def test_command(tiny: Bundle, tmp_path: Path, lsts_edge_command: Callable[..., Any]) -> None:

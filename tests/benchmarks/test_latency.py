@@ -19,11 +19,13 @@ from lsts_edge.errors import BenchmarkResult, BundleError, OptionError
 from lsts_edge.runtime import Detections, Detector
 from lsts_edge.runtime.engines.interface import Session
 from lsts_edge.runtime.engines.open import open_backend
+from lsts_edge.runtime.engines.options import EngineOptions
+from lsts_edge.runtime.engines.tensors import Tensor
 
 QUICK = LatencyOptions(frames=24, warmup_frames=4, cold_starts=0)
 
 
-class SleepingSession:
+class SleepingSession(Session):
     """A real session that takes a known time longer."""
 
     def __init__(self, session: Session, clock: PlantedTime, sleep_ms: float) -> None:
@@ -31,10 +33,11 @@ class SleepingSession:
         self._sleep_s = sleep_ms / 1e3
         self.inputs = session.inputs
         self.outputs = session.outputs
+        self.tensors = session.tensors
 
-    def run(self, feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    def run_tensors(self, feeds: Mapping[str, Tensor]) -> dict[str, Tensor]:
         self._clock.sleep(self._sleep_s)
-        return self._session.run(feeds)
+        return self._session.run_tensors(feeds)
 
 
 class SleepingBackend:
@@ -42,9 +45,10 @@ class SleepingBackend:
 
     def __init__(self, clock: PlantedTime, sleeps_ms: Mapping[str, float]) -> None:
         self._clock = clock
-        self._backend = open_backend(threads=1)
+        self._backend = open_backend(EngineOptions(threads=1))
         self._sleeps_ms = sleeps_ms
         self.name, self.provider, self.version = "sleeping", "cpu", "1"
+        self.tensors = self._backend.tensors
 
     def load(self, model: bytes, name: str) -> Session:
         return SleepingSession(self._backend.load(model, name), self._clock, self._sleeps_ms.get(name, 0.0))
@@ -69,7 +73,7 @@ def clip() -> Clip:
 def test_known_times_give_known_percentiles(hand_made_bundle: Path, clip: Clip, clock: PlantedTime) -> None:
     """Keyframes run heavy and head, the others heavy, blend and head: 20 + 5 and 20 + 10 + 5 ms are planted."""
     backend = SleepingBackend(clock, {"heavy": 20.0, "blend": 10.0, "head": 5.0})
-    detector = Detector(hand_made_bundle, backend=backend)  # type: ignore[arg-type]
+    detector = Detector(hand_made_bundle, EngineOptions(backend))  # type: ignore[arg-type]
     frames = run_clip(detector, clip, frames=40, warmup_frames=0)
     assert [frame.kind for frame in frames[:11]] == ["first", *["propagated"] * 9, "keyframe"]
     assert frames[20].kind == "first", "the clip starts again, and so does the stream"
@@ -88,7 +92,7 @@ def test_on_the_real_clock_the_stages_fit_into_the_frame(hand_made_bundle: Path,
 
 
 def test_a_planted_slow_graph_is_seen(hand_made_bundle: Path, clip: Clip, clock: PlantedTime) -> None:
-    slow = Detector(hand_made_bundle, backend=SleepingBackend(clock, {"head": 25.0}))  # type: ignore[arg-type]
+    slow = Detector(hand_made_bundle, EngineOptions(SleepingBackend(clock, {"head": 25.0})))  # type: ignore[arg-type]
     frames = run_clip(slow, clip, frames=20, warmup_frames=2)
     split = stage_split(by_kind(frames, "propagated"), "graphs_ms")
     assert {graph: split[graph]["p50_ms"] for graph in split} == {"heavy": 0.0, "blend": 0.0, "head": 25.0}
@@ -99,7 +103,7 @@ def test_a_planted_slow_stage_is_seen(hand_made_bundle: Path, clip: Clip, clock:
         clock.sleep(0.04)
         return {"draw": 40.0}
 
-    detector = Detector(hand_made_bundle, backend=SleepingBackend(clock, {"heavy": 10.0}))  # type: ignore[arg-type]
+    detector = Detector(hand_made_bundle, EngineOptions(SleepingBackend(clock, {"heavy": 10.0})))  # type: ignore[arg-type]
     frames = run_clip(detector, clip, frames=10, warmup_frames=2, output=slow_drawing)
     split = stage_split(by_kind(frames, "propagated"))
     assert max(split, key=lambda stage: split[stage]["share"]) == "draw"
@@ -108,11 +112,11 @@ def test_a_planted_slow_stage_is_seen(hand_made_bundle: Path, clip: Clip, clock:
 
 
 def test_pace_holds_the_rate_and_shows_the_queue(hand_made_bundle: Path, clip: Clip, clock: PlantedTime) -> None:
-    idle = Detector(hand_made_bundle, backend=SleepingBackend(clock, {}))  # type: ignore[arg-type]
+    idle = Detector(hand_made_bundle, EngineOptions(SleepingBackend(clock, {})))  # type: ignore[arg-type]
     frames = run_clip(idle, clip, frames=20, warmup_frames=0, pace_fps=50)
     assert clock.now_ns == 20 * 20_000_000, "that the clip is over is seen when its next frame is due"
     assert {frame.wait_ms for frame in frames} == {0.0}
-    overloaded = Detector(hand_made_bundle, backend=SleepingBackend(clock, {"heavy": 30.0}))  # type: ignore[arg-type]
+    overloaded = Detector(hand_made_bundle, EngineOptions(SleepingBackend(clock, {"heavy": 30.0})))  # type: ignore[arg-type]
     frames = run_clip(overloaded, clip, frames=15, warmup_frames=0, pace_fps=50)
     assert [frame.wait_ms for frame in frames] == [10.0 * index for index in range(15)], "each 10 ms further behind"
     assert {frame.end_to_end_ms for frame in frames} == {30.0}, "waiting is told apart from work"
@@ -132,9 +136,9 @@ def test_the_whole_result(hand_made_bundle: Path, tmp_path: Path) -> None:
     assert result["bundle"]["digest"] and result["bundle"]["name"] == "hand-made"
     assert (data["per_frame"]["energy_mj"] is None) == (data["per_frame"]["energy_reason"] is not None)
     moved = data["bytes"]
-    image, feature, boxes = 64 * 96 * 3, 3 * 4, 4 * 4 + 4 + 8
-    assert moved["session_inputs_and_outputs"]["keyframe"] == image + feature + feature + boxes
-    assert set(moved["host_to_device_and_back"].values()) == {0}
+    kinds = ("first", "propagated", "keyframe")
+    assert moved["into_engine"] == dict.fromkeys(kinds, 64 * 96 * 3), "the image and no state"
+    assert moved["out_of_engine"] == dict.fromkeys(kinds, 4 * 4 + 4 + 8), "one box"
     assert seen[-1] == ("frames", 28, 28)
     assert str(hand_made_bundle) not in json.dumps(result)
 
@@ -147,7 +151,7 @@ def test_writing_a_video_is_a_stage_and_leaves_nothing(hand_made_bundle: Path) -
 
 
 def test_cold_start_in_fresh_processes(hand_made_bundle: Path) -> None:
-    found = cold_start(hand_made_bundle, {"threads": 1}, repeats=2, more_frames=2)
+    found = cold_start(hand_made_bundle, EngineOptions(threads=1), repeats=2, more_frames=2)
     phases = found["phases"]
     assert list(phases) == ["interpreter", "import", "load", "first_boxes", "total"]
     assert all(phase["n"] == 2 and phase["min_ms"] > 0 for phase in phases.values())
@@ -159,9 +163,9 @@ def test_cold_start_in_fresh_processes(hand_made_bundle: Path) -> None:
 def test_cold_start_tells_a_failure(hand_made_bundle: Path) -> None:
     (hand_made_bundle / "heavy.onnx").write_bytes(b"damaged")
     with pytest.raises(BenchmarkResult, match=r"heavy\.onnx"):
-        cold_start(hand_made_bundle, {}, repeats=1)
+        cold_start(hand_made_bundle, repeats=1)
     with pytest.raises(OptionError, match="cold starts"):
-        cold_start(hand_made_bundle, {}, repeats=0)
+        cold_start(hand_made_bundle, repeats=0)
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from lsts_edge.errors import OptionError, PackageMissing
 from lsts_edge.evaluation.annotations import COCO_GROUPS
 from lsts_edge.evaluation.metrics import Matches
 from lsts_edge.runtime.engines.open import open_backend
+from lsts_edge.runtime.engines.options import EngineOptions
 
 
 def yolox_like(path: Path, channels: int = 85) -> Path:
@@ -45,7 +46,7 @@ def yolox_like(path: Path, channels: int = 85) -> Path:
 
 @pytest.fixture
 def yolox(tmp_path: Path) -> YoloxNano:
-    backend = open_backend(threads=1)
+    backend = open_backend(EngineOptions(threads=1))
     return YoloxNano(yolox_like(tmp_path / "y.onnx"), backend, 96, 160, score_floor=0.1, max_detections=10)
 
 
@@ -93,7 +94,7 @@ def test_nanodet_distances_are_means_over_bins() -> None:
 
 
 def test_wrong_files_and_sizes(tmp_path: Path) -> None:
-    backend = open_backend(threads=1)
+    backend = open_backend(EngineOptions(threads=1))
     (tmp_path / "text.onnx").write_text("no model")
     for path in (tmp_path / "none.onnx", tmp_path / "text.onnx", yolox_like(tmp_path / "small.onnx", channels=25)):
         with pytest.raises(OptionError, match="peer model"):

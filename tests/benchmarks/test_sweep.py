@@ -14,11 +14,13 @@ import pytest
 from lsts_edge.benchmarks.sweep import SweepOptions, measure_sweep
 from lsts_edge.bundle import Bundle
 from lsts_edge.errors import OptionError
+from lsts_edge.runtime.engines.options import EngineOptions
+from lsts_edge.runtime.timings import Timings
 
 
 def test_rows_and_frames(hand_made_bundle: Path) -> None:
     seen: list[tuple[str, int, int]] = []
-    options = SweepOptions(intervals=(2, 3), rounds=2, threads=1)
+    options = SweepOptions(intervals=(2, 3), rounds=2, engine=EngineOptions(threads=1))
     result = measure_sweep(Bundle.open(hand_made_bundle), None, options, progress=lambda *told: seen.append(told))
     rows = result["data"]["rows"]
     assert [row["keyframe_interval"] for row in rows] == [2, 3]
@@ -69,3 +71,15 @@ def test_what_runs_on_a_device(words: str, missing: str | None, hand_made_bundle
         assert done.returncode == 0, done.stderr
     else:
         assert done.stderr.splitlines()[-1].startswith("error[package-missing]") and missing in done.stderr
+
+
+def test_model_time_is_the_graphs_alone(hand_made_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pre- and postprocessing are nobody's model time."""
+
+    def slow(self: Timings) -> float:
+        raise AssertionError("the sum over graphs and stages is not asked for")
+
+    monkeypatch.setattr(Timings, "total_ms", property(slow))
+    options = SweepOptions(intervals=(2,), rounds=1, engine=EngineOptions(threads=1))
+    (row,) = measure_sweep(Bundle.open(hand_made_bundle), None, options)["data"]["rows"]
+    assert row["model"]["p50_ms"] > 0

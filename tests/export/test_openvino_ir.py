@@ -20,6 +20,7 @@ from lsts_edge.presets import ModelPreset
 from lsts_edge.publish.publish import publish
 from lsts_edge.runtime.engines.interface import Session
 from lsts_edge.runtime.engines.open import open_backend
+from lsts_edge.runtime.engines.options import EngineOptions
 from lsts_edge.runtime.pipeline import Kind, Pipeline
 from videos import small_clip, write_video
 
@@ -30,8 +31,9 @@ class OnnxOnly:
     """OpenVINO under another name: a bundle hands it the ONNX bytes."""
 
     def __init__(self) -> None:
-        self._backend = open_backend("openvino", threads=1)
+        self._backend = open_backend(EngineOptions("openvino", threads=1))
         self.name, self.provider, self.version = "openvino-onnx", "cpu", self._backend.version
+        self.tensors = self._backend.tensors
 
     def load(self, model: bytes | OpenVinoIr, name: str) -> Session:
         assert isinstance(model, bytes)
@@ -53,8 +55,8 @@ def bundle(exported: ExportedModel, tmp_path_factory: pytest.TempPathFactory) ->
 def test_every_program_gives_the_numbers_of_onnx_with_the_state_carried(
     bundle: Bundle, form: str, joined: bool
 ) -> None:
-    onnx = Pipeline(bundle, OnnxOnly(), lsts_form=form, joined=joined)
-    ir = Pipeline(bundle, open_backend("openvino", threads=1), lsts_form=form, joined=joined)
+    onnx = Pipeline(bundle, EngineOptions(OnnxOnly(), lsts_form=form, joined=joined))
+    ir = Pipeline(bundle, EngineOptions("openvino", threads=1, lsts_form=form, joined=joined))
     kinds: list[Kind] = ["first", "propagated", "propagated", "keyframe", "propagated", "keyframe", "propagated"]
     boxes = 0
     for kind, frame in zip(kinds, moving_clip(len(kinds), 64, 96, 3), strict=True):
@@ -77,7 +79,7 @@ def test_the_ir_is_what_runs(bundle: Bundle) -> None:
 
     backend = Recording()
     backend.name = "openvino"
-    Pipeline(bundle, backend, joined=False)
+    Pipeline(bundle, EngineOptions(backend, joined=False))
     assert len(loaded) == 10
     assert all(isinstance(model, OpenVinoIr) for model in loaded)
     assert bundle.model_for("onnxruntime", "heavy") == bundle.graph_bytes("heavy")
@@ -137,7 +139,7 @@ def test_a_graph_without_constants_has_empty_weights(tmp_path: Path) -> None:
     ports = field(11, value_info("x", 1, (3,))) + field(12, value_info("y", 1, (3,)))
     xml, weights = openvino_ir(model(field(1, node("Relu", ["x"], ["y"])) + field(2, "g") + ports), "relu")
     assert weights == b""
-    session = open_backend("openvino", threads=1).load(OpenVinoIr(xml, weights), "relu")
+    session = open_backend(EngineOptions("openvino", threads=1)).load(OpenVinoIr(xml, weights), "relu")
     np.testing.assert_array_equal(session.run({"x": np.float32([-1, 0, 2])})["y"], np.float32([0, 0, 2]))
 
 

@@ -34,6 +34,7 @@ from lsts_edge.publish.network import load_network
 from lsts_edge.publish.precision import PrecisionPlan, _search, choose_precision, plan_precision
 from lsts_edge.publish.publish import publish
 from lsts_edge.runtime.engines.interface import Backend
+from lsts_edge.runtime.engines.options import EngineOptions
 from lsts_edge.verify.compare import check_parity, verify_bundle
 from lsts_edge.verify.references import RecordedReference
 
@@ -101,7 +102,7 @@ def test_joined_graphs_are_made_of_the_int8_ones(bundle: Bundle) -> None:
 
 @pytest.mark.parametrize("backend", ["onnxruntime", "openvino"])
 def test_the_recording_of_int8_holds_on_each_engine(bundle: Bundle, backend: str) -> None:
-    report = verify_bundle(bundle, RecordedReference(bundle), backend=backend)
+    report = verify_bundle(bundle, RecordedReference(bundle), EngineOptions(backend))
     check_parity(report)
     assert "its own graphs" in report.against
     assert len(report.programs) == 4  # two forms, split and joined
@@ -174,10 +175,7 @@ def _refused_by_the_gate(plan: PrecisionPlan, fp32: ExportedModel, written: Expo
                         DraftBundle.of(Path("draft"), export.manifest, export.files),
                         truth,
                         keyframe_interval=10,
-                        backend=which.backend,
-                        threads=1,
-                        lsts_form=which.form,
-                        joined=which.joined,
+                        engine=EngineOptions(which.backend, threads=1, lsts_form=which.form, joined=which.joined),
                     ),
                     0.5,
                 ).values()

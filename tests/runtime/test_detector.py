@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hand_made import _int_attribute, field, hand_made_files, hand_made_manifest, model, node, tensor, value_info
-from lsts_edge.bundle import write_bundle
-from lsts_edge.errors import OptionError, ShapeError, StateConcurrent
-from lsts_edge.runtime import Detections, Detector
+from hand_made import black_gives_nan_bundle
+from lsts_edge.bundle import Bundle
+from lsts_edge.errors import BundleError, OptionError, ShapeError, StateConcurrent
+from lsts_edge.runtime import Detections, Detector, EngineOptions
 from lsts_edge.runtime.schedulers.interface import Decision, FrameInfo
 from lsts_edge.runtime.sources.arrays import ArraySource
 from videos import small_clip
@@ -20,7 +20,7 @@ from videos import small_clip
 
 @pytest.fixture
 def detector(hand_made_bundle: Path) -> Detector:
-    return Detector(hand_made_bundle, threads=1, keyframe_interval=4)
+    return Detector(hand_made_bundle, EngineOptions(threads=1), keyframe_interval=4)
 
 
 def flat(value: int, height_px: int = 64, width_px: int = 96) -> np.ndarray:
@@ -130,22 +130,6 @@ def test_a_poisoned_memory_is_noticed_once_and_gone_at_once(detector: Detector, 
     assert [reason for reason in resets if reason] == [reason for reason in expected if reason]
 
 
-def black_gives_nan_bundle(path: Path) -> Path:
-    """The hand-made bundle with a heavy graph that divides by the mean colour: 0 / 0 on a black frame."""
-    graph = (
-        field(1, node("Cast", ["image"], ["image_f32"], _int_attribute("to", 1)))
-        + field(1, node("ReduceMean", ["image_f32", "axes"], ["mean"], _int_attribute("keepdims", 0)))
-        + field(1, node("Div", ["mean", "mean"], ["one"]))
-        + field(1, node("Mul", ["mean", "one"], ["feature"]))
-        + field(2, "heavy")
-        + field(5, tensor("axes", np.array([1, 2], np.int64)))
-        + field(11, value_info("image", 2, (1, 64, 96, 3)))
-        + field(12, value_info("feature", 1, (1, 3)))
-    )
-    write_bundle(path, hand_made_manifest(), {**hand_made_files(), "heavy.onnx": model(graph)})
-    return path
-
-
 @pytest.mark.parametrize("at", [0, 2, 4])
 def test_a_frame_without_a_finite_feature_is_one_event(tmp_path: Path, at: int) -> None:
     detector = Detector(black_gives_nan_bundle(tmp_path / "bundle"), keyframe_interval=4)
@@ -202,7 +186,7 @@ def test_two_threads_on_one_detector_are_refused(hand_made_bundle: Path) -> None
 
 
 def test_shared_detectors_on_threads_equal_serial_runs(hand_made_bundle: Path) -> None:
-    first = Detector(hand_made_bundle, threads=1, keyframe_interval=4)
+    first = Detector(hand_made_bundle, EngineOptions(threads=1), keyframe_interval=4)
     clips = [small_clip(40, 64, 96, seed=seed) for seed in range(4)]
     serial = [[r for _, r in Detector(hand_made_bundle, keyframe_interval=4).run(ArraySource(clip))] for clip in clips]
     found: list[list[Detections]] = [[] for _ in clips]
@@ -223,7 +207,7 @@ def test_shared_detectors_on_threads_equal_serial_runs(hand_made_bundle: Path) -
 def test_engines_agree_on_a_clip(hand_made_bundle: Path) -> None:
     clip = small_clip(12, 90, 120)
     left = [r for _, r in Detector(hand_made_bundle).run(ArraySource(clip))]
-    right = [r for _, r in Detector(hand_made_bundle, backend="openvino").run(ArraySource(clip))]
+    right = [r for _, r in Detector(hand_made_bundle, EngineOptions("openvino")).run(ArraySource(clip))]
     for a, b in zip(left, right, strict=True):
         assert a.kind == b.kind
         np.testing.assert_allclose(a.boxes_xyxy_px, b.boxes_xyxy_px, rtol=1e-5)
@@ -238,6 +222,13 @@ def test_an_absurd_threshold_is_refused(hand_made_bundle: Path, threshold: float
 def test_interval_and_scheduler_together_are_refused(hand_made_bundle: Path) -> None:
     with pytest.raises(OptionError, match="scheduler"):
         Detector(hand_made_bundle, keyframe_interval=3, scheduler=_Slow())
+
+
+def test_a_digest_for_a_bundle_that_is_open_is_refused(hand_made_bundle: Path) -> None:
+    with pytest.raises(OptionError, match="expected digest"):
+        Detector(Bundle.open(hand_made_bundle), expect_digest="0" * 64)
+    with pytest.raises(BundleError):
+        Detector(hand_made_bundle, expect_digest="0" * 64)
 
 
 def test_results_are_values(detector: Detector) -> None:

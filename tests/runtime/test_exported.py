@@ -11,7 +11,7 @@ import pytest
 
 from lsts_edge.bundle import Bundle
 from lsts_edge.errors import OpLibraryError
-from lsts_edge.runtime import Detections, Detector
+from lsts_edge.runtime import Detections, Detector, EngineOptions
 from lsts_edge.runtime.sources.arrays import ArraySource
 from videos import read_pictures, small_clip
 
@@ -19,7 +19,7 @@ CLIP = small_clip(14, 64, 96)
 
 
 def run(bundle: Path, **options: object) -> tuple[list[Detections], dict[str, np.ndarray]]:
-    with Detector(bundle, keyframe_interval=5, score_threshold=0.05, threads=1, **options) as detector:  # type: ignore[arg-type]
+    with Detector(bundle, EngineOptions(threads=1, **options), keyframe_interval=5, score_threshold=0.05) as detector:  # type: ignore[arg-type]
         found = [result for _, result in detector.run(ArraySource(CLIP))]
         return found, {name: value.copy() for name, value in detector.pipeline.state.items()}
 
@@ -57,7 +57,7 @@ def test_every_way_gives_the_same_boxes(
 def test_a_poisoned_memory_is_one_event_and_finite_by_the_next_keyframe(
     tiny_bundle: Path, at: int, joined: bool
 ) -> None:
-    detector = Detector(tiny_bundle, keyframe_interval=5, threads=1, joined=joined)
+    detector = Detector(tiny_bundle, EngineOptions(threads=1, joined=joined), keyframe_interval=5)
     events = []
     for index, frame in enumerate(CLIP):
         if index == at:
@@ -73,7 +73,7 @@ def test_a_poisoned_memory_is_one_event_and_finite_by_the_next_keyframe(
 
 
 def test_a_changed_frame_between_keyframes_leaves_the_memory_alone(tiny_bundle: Path) -> None:
-    detector = Detector(tiny_bundle, keyframe_interval=5, threads=1)
+    detector = Detector(tiny_bundle, EngineOptions(threads=1), keyframe_interval=5)
     detector.push(CLIP[0])
     before = {name: value.tobytes() for name, value in detector.pipeline.state.items()}
     assert set(before) == {slot.name for slot in Bundle.open(tiny_bundle).manifest.state}

@@ -18,6 +18,7 @@ from lsts_edge.model import random_network
 from lsts_edge.presets import get_preset
 from lsts_edge.runtime import form_choice
 from lsts_edge.runtime.engines.open import open_backend
+from lsts_edge.runtime.engines.options import EngineOptions
 from lsts_edge.runtime.form_choice import cache_folder, choose_form
 from lsts_edge.runtime.pipeline import Pipeline
 
@@ -41,11 +42,13 @@ def needs_library() -> None:
 def test_measured_once_then_taken_from_the_cache(bundle: Bundle, tmp_path: Path, backend: str) -> None:
     needs_library()
     before = sorted(path.name for path in bundle.path.iterdir())
-    first = choose_form(bundle, backend, threads=1, folder=tmp_path)
+    first = choose_form(bundle, EngineOptions(backend, threads=1), folder=tmp_path)
     assert set(first.times_ms) == {"taps", "custom"} and not first.from_cache and not first.refused
-    again = choose_form(bundle, backend, threads=1, folder=tmp_path)
+    again = choose_form(bundle, EngineOptions(backend, threads=1), folder=tmp_path)
     assert again == dataclasses.replace(first, from_cache=True)
-    assert not choose_form(bundle, backend, threads=2, folder=tmp_path).from_cache, "other threads, other answer"
+    assert not choose_form(bundle, EngineOptions(backend, threads=2), folder=tmp_path).from_cache, (
+        "other threads, other answer"
+    )
     assert sorted(path.name for path in bundle.path.iterdir()) == before
     assert len(list((tmp_path / "forms").iterdir())) == 2
 
@@ -62,10 +65,10 @@ def test_the_faster_form_wins_clearly_or_not_at_all(
     bundle: Bundle, tmp_path: Path, times: dict[str, float], form: str
 ) -> None:
     needs_library()
-    choose_form(bundle, threads=1, folder=tmp_path, rounds=1)
+    choose_form(bundle, EngineOptions(threads=1), folder=tmp_path, rounds=1)
     (kept,) = (tmp_path / "forms").iterdir()
     kept.write_text(json.dumps({"schema": 1, "times_ms": times}))
-    choice = choose_form(bundle, threads=1, folder=tmp_path)
+    choice = choose_form(bundle, EngineOptions(threads=1), folder=tmp_path)
     assert choice.from_cache and choice.form == form
 
 
@@ -75,10 +78,10 @@ def test_the_faster_form_wins_clearly_or_not_at_all(
 )
 def test_a_damaged_cache_is_measured_again(bundle: Bundle, tmp_path: Path, content: str) -> None:
     needs_library()
-    choose_form(bundle, threads=1, folder=tmp_path, rounds=1)
+    choose_form(bundle, EngineOptions(threads=1), folder=tmp_path, rounds=1)
     (kept,) = (tmp_path / "forms").iterdir()
     kept.write_text(content)
-    choice = choose_form(bundle, threads=1, folder=tmp_path, rounds=1)
+    choice = choose_form(bundle, EngineOptions(threads=1), folder=tmp_path, rounds=1)
     assert not choice.from_cache and json.loads(kept.read_text())["times_ms"] == choice.times_ms
 
 
@@ -113,7 +116,7 @@ def test_a_cache_that_cannot_be_written_costs_no_more_than_time(
     needs_library()
     blocked = tmp_path / "file"
     blocked.write_text("")
-    choice = choose_form(bundle, threads=1, folder=blocked, rounds=1)
+    choice = choose_form(bundle, EngineOptions(threads=1), folder=blocked, rounds=1)
     assert choice.form in ("taps", "custom")
     assert "is not kept" in caplog.text
 
@@ -121,13 +124,13 @@ def test_a_cache_that_cannot_be_written_costs_no_more_than_time(
 def test_the_pipeline_takes_the_measured_form(bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     needs_library()
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    choose_form(bundle, threads=1, rounds=1)
+    choose_form(bundle, EngineOptions(threads=1), rounds=1)
     (kept,) = (tmp_path / "lsts-edge" / "forms").iterdir()
     for times, form in (({"taps": 2.0, "custom": 1.0}, "custom"), ({"taps": 1.0, "custom": 2.0}, "taps")):
         kept.write_text(json.dumps({"schema": 1, "times_ms": times}))
-        assert Pipeline(bundle, threads=1, lsts_form="auto").lsts_form == form
+        assert Pipeline(bundle, EngineOptions(threads=1, lsts_form="auto")).lsts_form == form
     with pytest.raises(OptionError, match="already open"):
-        Pipeline(bundle, open_backend(), lsts_form="auto")
+        EngineOptions(open_backend(), lsts_form="auto")
 
 
 def test_the_cache_is_the_user_s(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

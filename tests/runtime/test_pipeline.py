@@ -12,12 +12,13 @@ from hand_made import hand_made_files, hand_made_manifest
 from lsts_edge.bundle import Bundle, write_bundle
 from lsts_edge.bundle.manifest import PropagationInfo
 from lsts_edge.errors import DigestMismatch, OptionError, ProviderError, ShapeError, StateError
+from lsts_edge.runtime.engines.options import EngineOptions
 from lsts_edge.runtime.pipeline import Pipeline
 
 
 @pytest.fixture
 def pipeline(hand_made_bundle: Path) -> Pipeline:
-    return Pipeline(Bundle.open(hand_made_bundle), threads=1)
+    return Pipeline(Bundle.open(hand_made_bundle), EngineOptions(threads=1))
 
 
 def flat(value: int) -> np.ndarray:
@@ -52,8 +53,8 @@ def test_no_memory_no_propagation(pipeline: Pipeline) -> None:
 
 def test_a_failing_graph_leaves_the_memory_as_it_was(pipeline: Pipeline) -> None:
     pipeline.step(flat(100), "first")
-    state = dict(pipeline.state)
-    pipeline._state = {"task": np.zeros((1, 7), np.float32)}  # a state no graph takes
+    state = pipeline._state
+    pipeline._state = {"task": pipeline.backend.tensors.put(np.zeros((1, 7), np.float32))}  # a state no graph takes
     with pytest.raises(ProviderError, match="blend"):
         pipeline.step(flat(200), "propagated")
     assert pipeline.state["task"].shape == (1, 7)
@@ -80,9 +81,9 @@ def test_another_image_is_refused(pipeline: Pipeline, image: np.ndarray) -> None
 def test_forms_and_joined_graphs_that_are_not_there_are_refused(hand_made_bundle: Path) -> None:
     bundle = Bundle.open(hand_made_bundle)
     with pytest.raises(OptionError, match="LSTS form"):
-        Pipeline(bundle, lsts_form="taps")
+        Pipeline(bundle, EngineOptions(lsts_form="taps"))
     with pytest.raises(OptionError, match="joined"):
-        Pipeline(bundle, joined=True)
+        Pipeline(bundle, EngineOptions(joined=True))
 
 
 def test_a_file_changed_after_opening_is_not_loaded(hand_made_bundle: Path) -> None:

@@ -21,6 +21,7 @@ from lsts_edge.errors import BundleError, CheckFailed, FileUnwritable, OptionErr
 from lsts_edge.model import load_checkpoint, random_network, save_checkpoint
 from lsts_edge.publish.network import load_network
 from lsts_edge.publish.publish import publish
+from lsts_edge.runtime.engines.options import EngineOptions
 from lsts_edge.verify.compare import check_parity, parity_interval, verify_bundle
 from lsts_edge.verify.golden import GOLDEN_FILE, Golden
 from lsts_edge.verify.references import RecordedReference, clip_images, video_images
@@ -55,7 +56,7 @@ def test_a_published_bundle_says_what_was_measured(bundle: Bundle) -> None:
 
 @pytest.mark.parametrize("backend", ["onnxruntime", "openvino"])
 def test_the_recording_matches_each_engine(bundle: Bundle, backend: str) -> None:
-    report = verify_bundle(bundle, RecordedReference(bundle, 12), backend=backend, forms=("taps",))
+    report = verify_bundle(bundle, RecordedReference(bundle, 12), EngineOptions(backend), forms=("taps",))
     check_parity(report)
     assert "recorded" in report.against
     assert [(program.form, program.joined) for program in report.programs] == [("taps", False), ("taps", True)]
@@ -156,7 +157,7 @@ def test_planted_fault_wrong_weights_in_the_ir_are_seen_by_openvino_alone(
 
     wrong = rewrite(Bundle.open(ir_bundle), tmp_path / "wrong", lambda name, raw: other(raw) if name == file else raw)
     assert verify_bundle(wrong, RecordedReference(wrong)).passed
-    assert not verify_bundle(wrong, RecordedReference(wrong), backend="openvino").passed
+    assert not verify_bundle(wrong, RecordedReference(wrong), EngineOptions("openvino")).passed
 
 
 def test_wrong_ir_is_not_published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,6 +18,7 @@ from lsts_edge.errors import BundleError, LstsEdgeError, OptionError
 from lsts_edge.publish.filming import FILM_NOTE, FilmPlan
 from lsts_edge.publish.network import load_network
 from lsts_edge.publish.publish import publish
+from lsts_edge.runtime.engines.options import EngineOptions
 from lsts_edge.verify.compare import check_parity, verify_bundle
 from lsts_edge.verify.film import decode_film, encode_film
 from lsts_edge.verify.golden import GOLDEN_FILE, Golden, GoldenRecorder
@@ -65,7 +66,7 @@ def test_the_recording_holds_each_scene_and_drops_the_memory_between_them(bundle
     assert "0.mp4 from 0 s, 1.mp4 from 0.4 s" in bundle.read(FILM_NOTE).decode()
     assert "drawn by this test" in bundle.read(FILM_NOTE).decode()
     check_parity(verify_bundle(bundle, RecordedReference(bundle)))
-    check_parity(verify_bundle(bundle, RecordedReference(bundle, FRAMES + 2), backend="openvino"))
+    check_parity(verify_bundle(bundle, RecordedReference(bundle, FRAMES + 2), EngineOptions("openvino")))
 
 
 def with_film(bundle: Bundle, folder: Path, change: Callable[[bytes], bytes]) -> Bundle:

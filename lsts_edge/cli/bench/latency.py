@@ -58,8 +58,10 @@ def command(bundle: Path, source: Path | None, output: Path | None, as_json: boo
     from lsts_edge.benchmarks.latency import LatencyOptions, measure_latency
     from lsts_edge.benchmarks.results import write_result
     from lsts_edge.cli.show_progress import rewritten_line
+    from lsts_edge.runtime.engines.options import EngineOptions
 
-    options = LatencyOptions(**chosen)
+    names = ("backend", "provider", "threads", "precision", "lsts_form", "joined")
+    options = LatencyOptions(engine=EngineOptions(**{name: chosen.pop(name) for name in names}), **chosen)
     with rewritten_line(sys.stderr) as progress:
         result = measure_latency(bundle, source, options, progress)
     if output is not None:

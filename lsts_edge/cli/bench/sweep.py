@@ -52,8 +52,10 @@ def command(
     from lsts_edge.benchmarks.tables import text_table
     from lsts_edge.bundle import Bundle
     from lsts_edge.cli.show_progress import rewritten_line
+    from lsts_edge.runtime.engines.options import EngineOptions
 
-    options = SweepOptions(intervals=_numbers(intervals), **chosen)
+    engine = EngineOptions(**{name: chosen.pop(name) for name in ("backend", "provider", "threads", "precision")})
+    options = SweepOptions(intervals=_numbers(intervals), engine=engine, **chosen)
     with rewritten_line(sys.stderr) as progress:
         result = measure_sweep(Bundle.open(bundle), source, options, annotations, progress)
     if output is not None:

@@ -1,0 +1,32 @@
+"""Where one frame's time went: the engine's graphs and the stages around them, apart."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+__all__ = ["Timings"]
+
+
+@dataclass(frozen=True)
+class Timings:
+    """Milliseconds of one frame, complete before its result is made.
+
+    Attributes:
+        stages_ms: what is not the network, by name in the order it ran: ``preprocess``, ``postprocess``, and
+            ``propagate`` where boxes are moved.
+        graphs_ms: inside the engine, by graph; a graph that ran twice counts twice.
+    """
+
+    stages_ms: Mapping[str, float] = field(default_factory=dict)
+    graphs_ms: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def graphs_total_ms(self) -> float:
+        """Inside the engine."""
+        return sum(self.graphs_ms.values())
+
+    @property
+    def total_ms(self) -> float:
+        """From frame to boxes."""
+        return sum(self.stages_ms.values()) + self.graphs_total_ms
