@@ -69,7 +69,7 @@ class _Stepper(Protocol):
     def reset(self) -> None:
         """Forget the stream."""
 
-    def step(self, image: np.ndarray, kind: Any) -> dict[str, np.ndarray]:
+    def step(self, image: np.ndarray, kind: Any) -> Mapping[str, np.ndarray]:
         """Every slot of the frame."""
 
 
@@ -106,13 +106,13 @@ class BundleContestant:
         """Resize and pad as the bundle says."""
         return self._preprocess(frame_hwc_bgr_u8)
 
-    def infer(self, prepared: np.ndarray, keyframe: bool) -> dict[str, np.ndarray]:
+    def infer(self, prepared: np.ndarray, keyframe: bool) -> Mapping[str, np.ndarray]:
         """Run the frame's program."""
         kind = "first" if not self._started or not self.propagates else "keyframe" if keyframe else "propagated"
         self._started = True
         return self._stepper.step(prepared, kind)
 
-    def finish(self, raw: dict[str, np.ndarray], geometry: Geometry) -> Boxes:
+    def finish(self, raw: Mapping[str, np.ndarray], geometry: Geometry) -> Boxes:
         """Scale to the frame; drop what scores below the floor."""
         boxes = geometry.to_frame(Boxes.of_slots(raw, self._corners))
         return boxes.select(boxes.scores >= self._floor)
