@@ -38,7 +38,8 @@ def wrap_detector(
 
     ``image`` is uint8 ``(1, height_px, width_px, 3)`` BGR, resized and padded by ``spec.resize``; colour order, scale
     and mean are inside. ``boxes`` ``(D, 4)`` float32 xyxy in network pixels, ``scores`` ``(D,)`` float32 falling,
-    ``labels`` ``(D,)`` int64: the slots of a bundle's head. ``reference.py`` says the same in NumPy.
+    ``labels`` ``(D,)`` int64: the slots of a bundle's head. Corners are edges: a box is ``x2 - x1`` wide.
+    ``reference.py`` says the same in NumPy.
 
     Args:
         model: as ``read_detector`` gives it; not changed.
