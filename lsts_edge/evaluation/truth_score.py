@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from lsts_edge.boxes import Boxes
 from lsts_edge.errors import CheckFailed
 from lsts_edge.evaluation.annotations import AnnotationSet
-from lsts_edge.evaluation.metrics import ImageDetections, Matches, sequence_matches
+from lsts_edge.evaluation.metrics import Matches, sequence_matches
 
 __all__ = ["TruthScore", "truth_score"]
 
@@ -38,7 +39,7 @@ class TruthScore:
     objects: int
 
 
-def truth_score(annotations: AnnotationSet, detections: Mapping[int, ImageDetections]) -> TruthScore:
+def truth_score(annotations: AnnotationSet, detections: Mapping[int, Boxes]) -> TruthScore:
     """Find the score of best F1.
 
     Chosen once a detector, before any way of running it is measured. Of equal ones the highest is taken.

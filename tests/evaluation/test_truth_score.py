@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from lsts_edge.boxes import Boxes
 from lsts_edge.errors import CheckFailed
 from lsts_edge.evaluation.annotations import AnnotationSet, ImageRecord
-from lsts_edge.evaluation.metrics import ImageDetections, sequence_matches
+from lsts_edge.evaluation.metrics import sequence_matches
 from lsts_edge.evaluation.truth_score import truth_score
 
 BOX = [10.0, 10.0, 50.0, 50.0]
@@ -30,8 +31,8 @@ def stills(*rows: tuple[list[list[float]], list[bool]]) -> AnnotationSet:
     )  # fmt: skip
 
 
-def found(boxes: list[list[float]], scores: list[float], labels: list[int] | None = None) -> ImageDetections:
-    return ImageDetections(
+def found(boxes: list[list[float]], scores: list[float], labels: list[int] | None = None) -> Boxes:
+    return Boxes(
         np.array(boxes, float).reshape(-1, 4), np.array(scores), np.array(labels or [0] * len(scores), np.int64)
     )
 
@@ -67,9 +68,7 @@ def test_equals_f1_counted_at_every_score():
 
     def f1(score: float) -> float:
         kept = {
-            image: ImageDetections(one.boxes_xyxy_px[keep], one.scores[keep], one.labels[keep])
-            for image, one in detections.items()
-            for keep in [one.scores >= score]
+            image: one.select(keep) for image, one in detections.items() for keep in [one.scores >= np.float32(score)]
         }
         parts = [match for image in sequence_matches(annotations, kept, 0.5).values() for match in image]
         hits, boxes = sum(part.correct.sum() for part in parts), sum(len(part.scores) for part in parts)
