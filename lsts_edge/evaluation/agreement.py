@@ -118,8 +118,8 @@ def measure_agreement(
     classes = _classes(judged, options.least_boxes)
     per_class = [_precision(judged, *part) for part in classes]
     propagated = distances > 0
-    new = new_objects(detector, clips, distances, _KNOWN_SCORE)[detector.scores >= options.truth_score]
-    shown = found.scores >= options.shown_score
+    new = new_objects(detector, clips, distances, _KNOWN_SCORE)[detector.boxes.scores >= options.truth_score]
+    shown = found.boxes.scores >= options.shown_score
     wrong = shown & ~judged.correct & propagated[found.frame]
     loose = judged.overlap >= _LOOSE_IOU
     found_new = new & (judged.taken_by >= 0)
@@ -182,13 +182,13 @@ _Part = tuple[np.ndarray, np.ndarray]  # masks over the boxes found and the true
 
 
 def _judge_at(detector: FrameBoxes, way: FrameBoxes, truth_score: float) -> Judged:
-    return judge(detector.where(detector.scores >= truth_score), way)
+    return judge(detector.where(detector.boxes.scores >= truth_score), way)
 
 
 def _classes(judged: Judged, least_boxes: int) -> list[_Part]:
-    labels, counts = np.unique(judged.truth.labels, return_counts=True)
+    labels, counts = np.unique(judged.truth.boxes.labels, return_counts=True)
     enough = labels[counts >= least_boxes]
-    return [(judged.found.labels == label, judged.truth.labels == label) for label in enough]
+    return [(judged.found.boxes.labels == label, judged.truth.boxes.labels == label) for label in enough]
 
 
 def _precision(judged: Judged, of_found: np.ndarray, of_truth: np.ndarray) -> float | None:
@@ -196,7 +196,9 @@ def _precision(judged: Judged, of_found: np.ndarray, of_truth: np.ndarray) -> fl
     if not positives:
         return None
     correct = judged.correct[of_found]
-    return average_precision(Matches(judged.found.scores[of_found], correct, np.zeros(len(correct), bool), positives))
+    return average_precision(
+        Matches(judged.found.boxes.scores[of_found], correct, np.zeros(len(correct), bool), positives)
+    )
 
 
 def _drawn(
@@ -205,7 +207,7 @@ def _drawn(
     positives = np.bincount(clips[judged.truth.frame[of_truth]], minlength=counts.shape[1])
     found = judged.found
     return drawn_precision(
-        found.scores[of_found], judged.correct[of_found], clips[found.frame[of_found]], positives, counts
+        found.boxes.scores[of_found], judged.correct[of_found], clips[found.frame[of_found]], positives, counts
     )
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from lsts_edge.boxes import Boxes
 from lsts_edge.errors import ShapeError
 
 __all__ = ["FrameBoxes", "same_class_pairs"]
@@ -17,50 +18,38 @@ class FrameBoxes:
     """Boxes of ``frames`` frames, one row a box.
 
     Attributes:
-        frame: ``(N,)`` int64, index of the box's frame.
-        boxes_xyxy_px: ``(N, 4)`` float32, corners as edges.
-        scores: ``(N,)`` float32.
-        labels: ``(N,)`` int64.
+        frame: ``(N,)`` int64, index of each box's frame.
+        boxes: the N boxes, corners as edges.
         frames: how many frames there are, those without a box included.
+
+    Raises:
+        ShapeError: if there are not as many indices as boxes, or a box is in none of the frames.
     """
 
     frame: np.ndarray
-    boxes_xyxy_px: np.ndarray
-    scores: np.ndarray
-    labels: np.ndarray
+    boxes: Boxes
     frames: int
 
     def __post_init__(self) -> None:
-        count = len(self.frame)
-        shapes = (self.boxes_xyxy_px.shape, self.scores.shape, self.labels.shape)
-        if shapes != ((count, 4), (count,), (count,)) or (
-            count and not 0 <= self.frame.min() <= self.frame.max() < self.frames
-        ):
+        object.__setattr__(self, "boxes", self.boxes.as_edges())
+        fits = self.frame.shape == (len(self.boxes),)
+        if not fits or (len(self.frame) and not 0 <= self.frame.min() <= self.frame.max() < self.frames):
             raise ShapeError(
                 "boxes of frames",
-                got=f"{shapes} of {self.frames} frames",
-                expected=f"({count}, 4), ({count},), ({count},), every box in one of the frames",
-                fix="Give as many boxes as scores, labels and frame indices.",
+                got=f"{self.frame.shape} indices of {self.frames} frames",
+                expected=f"({len(self.boxes)},), every box in one of the frames",
+                fix="Give a frame to every box.",
             )
 
     @classmethod
-    def join(cls, rows: Sequence[tuple[np.ndarray, np.ndarray, np.ndarray]]) -> FrameBoxes:
-        """One ``(boxes_xyxy_px, scores, labels)`` a frame, in order."""
-        counts = np.array([len(row[1]) for row in rows], np.int64)
-        if not counts.sum():
-            empty = np.zeros(0, np.int64)
-            return cls(empty, np.zeros((0, 4), np.float32), np.zeros(0, np.float32), empty, len(rows))
-        return cls(
-            np.repeat(np.arange(len(rows)), counts),
-            np.concatenate([row[0] for row in rows]).astype(np.float32, copy=False),
-            np.concatenate([row[1] for row in rows]).astype(np.float32, copy=False),
-            np.concatenate([row[2] for row in rows]).astype(np.int64, copy=False),
-            len(rows),
-        )
+    def join(cls, rows: Sequence[Boxes]) -> FrameBoxes:
+        """The boxes of each frame, in order."""
+        frame = np.repeat(np.arange(len(rows)), [len(row) for row in rows])
+        return cls(frame, Boxes.join(rows) if rows else Boxes.empty(), len(rows))
 
     def where(self, kept: np.ndarray) -> FrameBoxes:
         """The boxes that a mask or an index keeps, of the same frames."""
-        return FrameBoxes(self.frame[kept], self.boxes_xyxy_px[kept], self.scores[kept], self.labels[kept], self.frames)
+        return FrameBoxes(self.frame[kept], self.boxes.select(kept), self.frames)
 
     def __len__(self) -> int:
         return len(self.frame)
@@ -84,17 +73,17 @@ def same_class_pairs(
     Returns:
         index into the first ``(P,)``, index into the second ``(P,)``, IoU ``(P,)`` float64; sorted by the first.
     """
-    classes = 1 + max(int(first.labels.max(initial=0)), int(second.labels.max(initial=0)))
-    key = second_group * classes + second.labels
+    classes = 1 + max(int(first.boxes.labels.max(initial=0)), int(second.boxes.labels.max(initial=0)))
+    key = second_group * classes + second.boxes.labels
     order = np.argsort(key, kind="stable")
-    wanted = first_group * classes + first.labels
+    wanted = first_group * classes + first.boxes.labels
     start = np.searchsorted(key[order], wanted, side="left")
     counts = np.searchsorted(key[order], wanted, side="right") - start
     left = np.repeat(np.arange(len(first)), counts)
     # Position of each pair among the pairs of its own first box.
     within = np.arange(len(left)) - np.repeat(np.cumsum(counts) - counts, counts)
     right = order[np.repeat(start, counts) + within]
-    iou = _iou(first.boxes_xyxy_px.astype(np.float64)[left], second.boxes_xyxy_px.astype(np.float64)[right])
+    iou = _iou(first.boxes.xyxy_px.astype(np.float64)[left], second.boxes.xyxy_px.astype(np.float64)[right])
     kept = iou >= min(least_iou, 1 - 1e-10)
     return left[kept], right[kept], iou[kept]
 

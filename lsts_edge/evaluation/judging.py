@@ -75,8 +75,8 @@ def judge(truth: FrameBoxes, found: FrameBoxes, iou: float = _RIGHT_IOU) -> Judg
 def _rank_in_frame(found: FrameBoxes, members: np.ndarray) -> np.ndarray:
     """Place of each member among the members of its frame and class, best score first; -1 for the others."""
     rank = np.full(len(found), -1, np.int64)
-    order = members[np.lexsort((-found.scores[members], found.labels[members], found.frame[members]))]
-    frame, label = found.frame[order], found.labels[order]
+    order = members[np.lexsort((-found.boxes.scores[members], found.boxes.labels[members], found.frame[members]))]
+    frame, label = found.frame[order], found.boxes.labels[order]
     starts = np.ones(len(order), bool)
     starts[1:] = (frame[1:] != frame[:-1]) | (label[1:] != label[:-1])
     begin = np.flatnonzero(starts)

@@ -26,7 +26,7 @@ def new_objects(detector: FrameBoxes, clips: np.ndarray, distances: np.ndarray, 
     Returns:
         ``(N,)`` bool: new, in a propagated frame.
     """
-    known = np.flatnonzero(detector.scores >= least_score)
+    known = np.flatnonzero(detector.boxes.scores >= least_score)
     boxes = detector.where(known)
     starts = distances == 0
     starts[1:] |= clips[1:] != clips[:-1]

@@ -8,6 +8,7 @@ from typing import ClassVar
 import cv2
 import numpy as np
 
+from lsts_edge.boxes import Boxes, Corners
 from lsts_edge.errors import OptionError
 from lsts_edge.runtime.propagators.flow import DenseFlow, PointFlow, PointTracker
 from lsts_edge.runtime.propagators.hold import require_keyframe
@@ -64,12 +65,16 @@ class FlowBoxesOptions:
 
 @dataclass(frozen=True)
 class _State:
-    """Boxes, unclipped, where they were in the last picture, and which of their sides the frame cuts off."""
+    """Boxes as edges, unclipped, where they were in the last picture.
+
+    ``cut`` ``(D, 4)`` says which of their sides the frame cuts off, ``corners`` by which rule they came.
+    """
 
     picture: np.ndarray
     size: tuple[int, ...]
-    boxes: PropagatedBoxes
+    boxes: Boxes
     cut: np.ndarray
+    corners: Corners
 
 
 class FlowBoxes:
@@ -89,16 +94,16 @@ class FlowBoxes:
         self._flow: PointTracker = _FLOWS[self.options.flow]()
         self._state: _State | None = None
 
-    def keyframe(self, luma: np.ndarray | None, detected: PropagatedBoxes) -> None:
+    def keyframe(self, luma: np.ndarray | None, detected: Boxes) -> None:
         """Remember the picture and the boxes that are worth moving."""
         picture = check_luma(luma)
         boxes = _worth_moving(detected, self.options)
         height, width = picture.shape
         borders = np.array([_BORDER_PX, _BORDER_PX, width - _BORDER_PX, height - _BORDER_PX], np.float32)
-        cut = (boxes.boxes_xyxy_px >= borders) ^ np.array([True, True, False, False])
-        self._state = _State(self._reduced(picture), picture.shape, boxes, cut)
+        cut = (boxes.xyxy_px >= borders) ^ np.array([True, True, False, False])
+        self._state = _State(self._reduced(picture), picture.shape, boxes, cut, detected.corners)
 
-    def propagate(self, luma: np.ndarray | None, detected: PropagatedBoxes | None = None) -> PropagatedBoxes:
+    def propagate(self, luma: np.ndarray | None, detected: Boxes | None = None) -> PropagatedBoxes:
         """The boxes where they are now; those that left the frame are dropped."""
         state = require_keyframe(self._state)
         picture = self._reduced(check_luma(luma, state.size))
@@ -118,32 +123,30 @@ class FlowBoxes:
 
     def _moved(self, state: _State, picture: np.ndarray) -> tuple[_State, PropagatedBoxes]:
         height, width = state.size
-        boxes = state.boxes
-        if not len(boxes):
-            return replace(state, picture=picture), boxes
-        scale = np.array([picture.shape[1] / width, picture.shape[0] / height] * 2, np.float32)
-        before = boxes.boxes_xyxy_px * scale
-        points = sample_points(before, picture.shape[0], picture.shape[1], self.options.grid)
-        corners, error = move_boxes(before, points, self._flow.shifts(state.picture, picture, points))
-        corners = corners / scale
-        frame = np.array([width, height] * 2, np.float32)
+        boxes, frame = state.boxes, np.array([width, height] * 2, np.float32)
+        corners, scores = boxes.xyxy_px, boxes.scores
+        if len(boxes):
+            scale = np.array([picture.shape[1], picture.shape[0]] * 2, np.float32) / frame
+            before = corners * scale
+            points = sample_points(before, picture.shape[0], picture.shape[1], self.options.grid)
+            after, error = move_boxes(before, points, self._flow.shifts(state.picture, picture, points))
+            corners = after / scale
+            doubt = 1 + np.float32(self.options.error_weight) * error
+            scores = scores * np.float32(self.options.score_decay) / doubt
         outwards = np.concatenate((np.minimum(corners[:, :2], 0), np.maximum(corners[:, 2:], frame[2:])), axis=1)
         corners = np.where(state.cut, outwards, corners)
         shown = np.clip(corners, 0, frame)
         kept = _area(shown) >= np.maximum(self.options.least_visible * _area(corners), 1e-6)
-        scores = (
-            boxes.scores * np.float32(self.options.score_decay) / (1 + np.float32(self.options.error_weight) * error)
-        )
-        moved = PropagatedBoxes(corners, scores, boxes.labels, boxes.moved).where(kept)
-        answer = PropagatedBoxes(shown[kept], moved.scores, moved.labels, moved.moved)
-        return _State(picture, state.size, moved, state.cut[kept]), answer
+        moved = replace(boxes, xyxy_px=corners, scores=scores).select(kept)
+        answer = replace(moved, xyxy_px=shown[kept]).with_corners(state.corners)
+        state = replace(state, picture=picture, boxes=moved, cut=state.cut[kept])
+        return state, PropagatedBoxes(answer, np.ones(len(answer), bool))
 
 
-def _worth_moving(detected: PropagatedBoxes, options: FlowBoxesOptions) -> PropagatedBoxes:
-    good = np.flatnonzero((detected.scores >= options.least_score) & np.isfinite(detected.boxes_xyxy_px).all(axis=1))
+def _worth_moving(detected: Boxes, options: FlowBoxesOptions) -> Boxes:
+    good = np.flatnonzero((detected.scores >= options.least_score) & np.isfinite(detected.xyxy_px).all(axis=1))
     best = good[np.argsort(-detected.scores[good], kind="stable")[: options.most_boxes]]
-    boxes = detected.where(best)
-    return PropagatedBoxes(boxes.boxes_xyxy_px, boxes.scores, boxes.labels, np.ones(len(boxes), bool))
+    return detected.select(best).as_edges()
 
 
 def _area(boxes_xyxy_px: np.ndarray) -> np.ndarray:

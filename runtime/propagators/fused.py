@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
 
+from lsts_edge.boxes import Boxes
 from lsts_edge.errors import StateError
 from lsts_edge.runtime.propagators.flow_boxes import FlowBoxes, FlowBoxesOptions
 from lsts_edge.runtime.propagators.interface import PropagatedBoxes, check_fraction
@@ -35,7 +36,7 @@ class FusedOptions(FlowBoxesOptions):
         check_fraction(self, "same_iou", "new_iou", "detected_weight", "unseen_decay")
 
 
-def fuse_boxes(moved: PropagatedBoxes, detected: PropagatedBoxes, options: FusedOptions) -> PropagatedBoxes:
+def fuse_boxes(moved: Boxes, detected: Boxes, options: FusedOptions) -> PropagatedBoxes:
     """Join two sets of boxes of one frame.
 
     A moved box that was detected too goes to the mean of both, weighted by score, and keeps its score; one that was
@@ -48,24 +49,22 @@ def fuse_boxes(moved: PropagatedBoxes, detected: PropagatedBoxes, options: Fused
     Returns:
         The moved boxes first, then the new ones; ``moved`` is False where a box was detected in this frame.
     """
-    scores = detected.scores * np.float32(options.detected_weight)
-    overlap = _iou(moved.boxes_xyxy_px, detected.boxes_xyxy_px)
-    overlap *= moved.labels[:, None] == detected.labels[None]
+    detected = detected.with_corners(moved.corners)
+    detected = replace(detected, scores=detected.scores * np.float32(options.detected_weight))
+    overlap = moved.iou(detected) * (moved.labels[:, None] == detected.labels[None])
     seen = np.zeros(len(moved), bool)
-    boxes = moved.boxes_xyxy_px.copy()
+    corners = moved.xyxy_px.copy()
     if len(moved) and len(detected):
         best = overlap.argmax(axis=1)
         seen = overlap[np.arange(len(moved)), best] >= max(options.same_iou, 1e-6)
-        partner = best[seen]
-        weight = (scores[partner] / np.maximum(scores[partner] + moved.scores[seen], 1e-6))[:, None]
-        boxes[seen] += weight * (detected.boxes_xyxy_px[partner] - boxes[seen])
-    new = overlap.max(axis=0, initial=0.0) <= options.new_iou
-    kept_scores = np.where(seen, moved.scores, moved.scores * np.float32(options.unseen_decay))
+        partner = detected.select(best[seen])
+        weight = partner.scores / np.maximum(partner.scores + moved.scores[seen], np.float32(1e-6))
+        corners[seen] += weight[:, None] * (partner.xyxy_px - corners[seen])
+    scores = np.where(seen, moved.scores, moved.scores * np.float32(options.unseen_decay))
+    new = detected.select(overlap.max(axis=0, initial=0.0) <= options.new_iou)
     return PropagatedBoxes(
-        np.concatenate((boxes, detected.boxes_xyxy_px[new])),
-        np.concatenate((kept_scores, scores[new])).astype(np.float32),
-        np.concatenate((moved.labels, detected.labels[new])),
-        np.concatenate((~seen, np.zeros(int(new.sum()), bool))),
+        Boxes.join([replace(moved, xyxy_px=corners, scores=scores), new]),
+        np.concatenate((~seen, np.zeros(len(new), bool))),
     )
 
 
@@ -84,23 +83,23 @@ class Fused:
         self.options = options or FusedOptions()
         self._moving = FlowBoxes(self.options)
 
-    def keyframe(self, luma: np.ndarray | None, detected: PropagatedBoxes) -> None:
+    def keyframe(self, luma: np.ndarray | None, detected: Boxes) -> None:
         """Remember the picture and the boxes that are worth moving."""
         self._moving.keyframe(luma, detected)
 
-    def propagate(self, luma: np.ndarray | None, detected: PropagatedBoxes | None = None) -> PropagatedBoxes:
+    def propagate(self, luma: np.ndarray | None, detected: Boxes | None = None) -> PropagatedBoxes:
         """Moved, corrected and new boxes, the best score first."""
         detected = require_detections(self.name, detected)
-        fused = fuse_boxes(self._moving.propagate(luma), detected, self.options)
-        self._moving.keyframe(luma, fused)
-        return fused.where(np.argsort(-fused.scores, kind="stable"))
+        fused = fuse_boxes(self._moving.propagate(luma).boxes, detected, self.options)
+        self._moving.keyframe(luma, fused.boxes)
+        return fused.select(np.argsort(-fused.boxes.scores, kind="stable"))
 
     def reset(self) -> None:
         """Forget picture and boxes."""
         self._moving.reset()
 
 
-def require_detections(name: str, detected: PropagatedBoxes | None) -> PropagatedBoxes:
+def require_detections(name: str, detected: Boxes | None) -> Boxes:
     """The boxes of the smaller input.
 
     Raises:
@@ -114,11 +113,3 @@ def require_detections(name: str, detected: PropagatedBoxes | None) -> Propagate
             fix="Run the smaller graph on propagated frames and hand its boxes over.",
         )
     return detected
-
-
-def _iou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    low = np.maximum(a[:, None, :2], b[None, :, :2])
-    high = np.minimum(a[:, None, 2:], b[None, :, 2:])
-    shared = np.clip(high - low, 0, None).prod(axis=2)
-    areas = [np.clip(boxes[:, 2:] - boxes[:, :2], 0, None).prod(axis=1) for boxes in (a, b)]
-    return np.asarray(shared / np.maximum(areas[0][:, None] + areas[1][None] - shared, 1e-12))

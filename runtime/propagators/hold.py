@@ -7,6 +7,7 @@ from typing import ClassVar, TypeVar
 
 import numpy as np
 
+from lsts_edge.boxes import Boxes
 from lsts_edge.errors import StateError
 from lsts_edge.runtime.propagators.interface import PropagatedBoxes, check_fraction
 
@@ -35,19 +36,19 @@ class Hold:
     def __init__(self, options: HoldOptions | None = None) -> None:
         """Keep the options; there is no keyframe yet."""
         self.options = options or HoldOptions()
-        self._boxes: PropagatedBoxes | None = None
+        self._boxes: Boxes | None = None
 
-    def keyframe(self, luma: np.ndarray | None, detected: PropagatedBoxes) -> None:
+    def keyframe(self, luma: np.ndarray | None, detected: Boxes) -> None:
         """Remember the boxes."""
-        self._boxes = replace(detected, moved=np.ones(len(detected), bool))
+        self._boxes = detected
 
-    def propagate(self, luma: np.ndarray | None, detected: PropagatedBoxes | None = None) -> PropagatedBoxes:
+    def propagate(self, luma: np.ndarray | None, detected: Boxes | None = None) -> PropagatedBoxes:
         """The same boxes."""
         boxes = require_keyframe(self._boxes)
         if self.options.score_decay < 1:
             boxes = replace(boxes, scores=boxes.scores * np.float32(self.options.score_decay))
             self._boxes = boxes
-        return boxes
+        return PropagatedBoxes(boxes, np.ones(len(boxes), bool))
 
     def reset(self) -> None:
         """Forget them."""

@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
+from lsts_edge.boxes import Boxes
 from lsts_edge.errors import OptionError, ShapeError
 
 __all__ = ["BoxPropagator", "PropagatedBoxes", "check_fraction", "check_luma", "check_whole"]
@@ -17,40 +18,24 @@ class PropagatedBoxes:
     """D boxes of one frame, and which of them were moved there from an earlier one.
 
     Attributes:
-        boxes_xyxy_px: ``(D, 4)`` float32, pixels of the network's image.
-        scores: ``(D,)`` float32.
-        labels: ``(D,)`` int64.
+        boxes: in pixels of the network's image.
         moved: ``(D,)`` bool: the box comes from the keyframe. False: it was detected in this frame.
     """
 
-    boxes_xyxy_px: np.ndarray
-    scores: np.ndarray
-    labels: np.ndarray
+    boxes: Boxes
     moved: np.ndarray
 
     def __post_init__(self) -> None:
-        count = len(self.scores)
-        shapes = (self.boxes_xyxy_px.shape, self.scores.shape, self.labels.shape, self.moved.shape)
-        if shapes != ((count, 4), (count,), (count,), (count,)):
-            expected = "(D, 4), (D,), (D,), (D,)"
-            raise ShapeError("boxes", got=shapes, expected=expected, fix="Give as many boxes as scores and labels.")
-
-    @classmethod
-    def detected(cls, boxes_xyxy_px: np.ndarray, scores: np.ndarray, labels: np.ndarray) -> PropagatedBoxes:
-        """Boxes that a detector found in this frame."""
-        return cls(
-            np.asarray(boxes_xyxy_px, np.float32),
-            np.asarray(scores, np.float32),
-            np.asarray(labels, np.int64),
-            np.zeros(len(scores), bool),
-        )
+        if self.moved.shape != (len(self.boxes),):
+            expected = f"({len(self.boxes)},)"
+            raise ShapeError("moved or not", got=self.moved.shape, expected=expected, fix="Give one for each box.")
 
     def __len__(self) -> int:
-        return len(self.scores)
+        return len(self.boxes)
 
-    def where(self, kept: np.ndarray) -> PropagatedBoxes:
-        """The boxes that a mask or an index keeps."""
-        return PropagatedBoxes(self.boxes_xyxy_px[kept], self.scores[kept], self.labels[kept], self.moved[kept])
+    def select(self, which: np.ndarray) -> PropagatedBoxes:
+        """The boxes of a mask, or those at indices, in their order."""
+        return PropagatedBoxes(self.boxes.select(which), self.moved[which])
 
 
 class BoxPropagator(Protocol):
@@ -60,7 +45,8 @@ class BoxPropagator(Protocol):
     left corner, so that pixels are those of the boxes and its border is the frame's. The caller makes it for ways
     with ``needs_luma`` only, and runs the detector on the smaller input for ways with ``needs_detections`` only.
 
-    The state changes when a call succeeds: after an exception it is what it was.
+    Boxes come back with the corner rule of the keyframe's. The state changes when a call succeeds: after an exception
+    it is what it was.
 
     Attributes:
         name: of the way, as the manifest has it.
@@ -74,7 +60,7 @@ class BoxPropagator(Protocol):
     needs_luma: ClassVar[bool]
     needs_detections: ClassVar[bool]
 
-    def keyframe(self, luma: np.ndarray | None, detected: PropagatedBoxes) -> None:
+    def keyframe(self, luma: np.ndarray | None, detected: Boxes) -> None:
         """Remember what the detector found in a keyframe.
 
         Args:
@@ -84,7 +70,7 @@ class BoxPropagator(Protocol):
             ShapeError: if a picture is needed and this is none.
         """
 
-    def propagate(self, luma: np.ndarray | None, detected: PropagatedBoxes | None = None) -> PropagatedBoxes:
+    def propagate(self, luma: np.ndarray | None, detected: Boxes | None = None) -> PropagatedBoxes:
         """The boxes of the next frame.
 
         Args:

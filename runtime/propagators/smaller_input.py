@@ -7,6 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from lsts_edge.boxes import Boxes
 from lsts_edge.runtime.propagators.fused import require_detections
 from lsts_edge.runtime.propagators.interface import PropagatedBoxes
 
@@ -29,12 +30,13 @@ class SmallerInput:
         """Keep the options."""
         self.options = options or SmallerInputOptions()
 
-    def keyframe(self, luma: np.ndarray | None, detected: PropagatedBoxes) -> None:
+    def keyframe(self, luma: np.ndarray | None, detected: Boxes) -> None:
         """Nothing to remember."""
 
-    def propagate(self, luma: np.ndarray | None, detected: PropagatedBoxes | None = None) -> PropagatedBoxes:
+    def propagate(self, luma: np.ndarray | None, detected: Boxes | None = None) -> PropagatedBoxes:
         """The boxes handed in."""
-        return require_detections(self.name, detected)
+        boxes = require_detections(self.name, detected)
+        return PropagatedBoxes(boxes, np.zeros(len(boxes), bool))
 
     def reset(self) -> None:
         """Nothing to forget."""

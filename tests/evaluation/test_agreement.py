@@ -7,6 +7,7 @@ import json
 import numpy as np
 import pytest
 
+from lsts_edge.boxes import Boxes
 from lsts_edge.errors import OptionError, ShapeError
 from lsts_edge.evaluation.agreement import AgreementOptions, agreement_difference, measure_agreement
 from lsts_edge.evaluation.clip_bootstrap import drawn_counts, drawn_precision
@@ -25,9 +26,9 @@ def frames(*rows: list[Row]) -> FrameBoxes:
     """One list of (box, score, label) a frame."""
     return FrameBoxes.join(
         [
-            (
+            Boxes(
                 np.array([row[0] for row in frame], np.float32).reshape(-1, 4),
-                np.array([row[1] for row in frame]),
+                np.array([row[1] for row in frame], np.float32),
                 np.array([row[2] for row in frame], np.int64),
             )
             for frame in rows
@@ -41,9 +42,7 @@ def random_boxes(seed: int, count: int, frame_count: int) -> FrameBoxes:
     boxes = np.concatenate((low, low + 5 + random.rand(count, 2) * 60), axis=1)
     frame = np.sort(random.randint(0, frame_count, count))
     scores = np.round(random.rand(count), 1)  # many equal ones
-    return FrameBoxes(
-        frame, boxes.astype(np.float32), scores.astype(np.float32), random.randint(0, 3, count), frame_count
-    )
+    return FrameBoxes(frame, Boxes(boxes, scores, random.randint(0, 3, count)), frame_count)
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -53,13 +52,13 @@ def test_judging_all_frames_at_once_equals_one_image_at_a_time(seed, iou):
     judged = judge(truth, found, iou)
     for frame in range(12):
         for label in range(3):
-            of_found = np.flatnonzero((found.frame == frame) & (found.labels == label))
-            of_truth = (truth.frame == frame) & (truth.labels == label)
+            of_found = np.flatnonzero((found.frame == frame) & (found.boxes.labels == label))
+            of_truth = (truth.frame == frame) & (truth.boxes.labels == label)
             slow = match_image(
-                found.boxes_xyxy_px[of_found].astype(float), found.scores[of_found],
-                truth.boxes_xyxy_px[of_truth].astype(float), np.zeros(of_truth.sum(), bool), iou,
+                found.boxes.xyxy_px[of_found].astype(float), found.boxes.scores[of_found],
+                truth.boxes.xyxy_px[of_truth].astype(float), np.zeros(of_truth.sum(), bool), iou,
             )  # fmt: skip
-            order = np.argsort(-found.scores[of_found], kind="stable")
+            order = np.argsort(-found.boxes.scores[of_found], kind="stable")
             assert judged.correct[of_found][order].tolist() == slow.correct.tolist()
     taken = judged.taken_by[judged.taken_by >= 0]
     assert sorted(taken) == np.flatnonzero(judged.correct).tolist()
@@ -203,7 +202,7 @@ def test_bad_input_is_refused():
     with pytest.raises(ShapeError):
         measure_agreement(own, own, np.zeros(2, int), np.zeros(1, int), OPTIONS)
     with pytest.raises(ShapeError):
-        FrameBoxes(np.array([1]), np.zeros((1, 4)), np.zeros(1), np.zeros(1, int), 1)
+        FrameBoxes(np.array([1]), own.boxes, 1)
     for bad in ({"truth_score": 0.0}, {"truth_score": float("nan")}, {"truth_score": 0.4, "resamples": -1}):
         with pytest.raises(OptionError):
             AgreementOptions(**bad)

@@ -68,9 +68,7 @@ def test_equals_f1_counted_at_every_score():
 
     def f1(score: float) -> float:
         kept = {
-            image: Boxes(one.xyxy_px[keep], one.scores[keep], one.labels[keep])
-            for image, one in detections.items()
-            for keep in [one.scores >= score]
+            image: one.select(keep) for image, one in detections.items() for keep in [one.scores >= np.float32(score)]
         }
         parts = [match for image in sequence_matches(annotations, kept, 0.5).values() for match in image]
         hits, boxes = sum(part.correct.sum() for part in parts), sum(len(part.scores) for part in parts)

@@ -5,16 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from lsts_edge.boxes import Boxes
 from lsts_edge.errors import OptionError, ShapeError, StateError
-from lsts_edge.runtime.propagators import PropagatedBoxes, make_propagator
+from lsts_edge.runtime.propagators import make_propagator
 from moving_object import HEIGHT_PX, WIDTH_PX, moving_object, texture
 
 
-def boxes_of(*rows: np.ndarray, score: float = 0.9) -> PropagatedBoxes:
+def boxes_of(*rows: np.ndarray, score: float = 0.9) -> Boxes:
     count = len(rows)
-    return PropagatedBoxes.detected(
-        np.array(rows, np.float32).reshape(-1, 4), np.full(count, score, np.float32), np.arange(count)
-    )
+    return Boxes(np.array(rows, np.float32).reshape(-1, 4), np.full(count, score, np.float32), np.arange(count))
 
 
 def iou(a: np.ndarray, b: np.ndarray) -> float:
@@ -33,7 +32,7 @@ def test_follows_a_shift_that_holding_loses(flow, least_iou):
         picture, box = moving_object((80 + 5 * step, 90 + 2 * step), (60, 48))
         found = propagator.propagate(picture)
         assert found.moved.tolist() == [True]
-        assert iou(found.boxes_xyxy_px[0], box) > least_iou
+        assert iou(found.boxes.xyxy_px[0], box) > least_iou
     assert iou(start, box) < 0.35
 
 
@@ -45,7 +44,7 @@ def test_follows_growth_of_each_side(flow):
     for step in range(1, 9):
         picture, box = moving_object((160, 96), (70 * 1.04**step, 60 * 1.01**step))
         found = propagator.propagate(picture)
-    assert iou(found.boxes_xyxy_px[0], box) > 0.88 > iou(start, box) + 0.15
+    assert iou(found.boxes.xyxy_px[0], box) > 0.88 > iou(start, box) + 0.15
 
 
 def test_two_objects_keep_their_own_motion_score_and_label():
@@ -54,13 +53,13 @@ def test_two_objects_keep_their_own_motion_score_and_label():
         picture, left = moving_object((70 + 4 * step, 60), (50, 50))
         picture, right = moving_object((240 - 4 * step, 130), (50, 50), picture)
         if step == 0:
-            found = PropagatedBoxes.detected(np.stack((left, right)), np.array([0.4, 0.8]), np.array([7, 3]))
+            found = Boxes(np.stack((left, right)), np.array([0.4, 0.8]), np.array([7, 3]))
             propagator.keyframe(picture, found)
         else:
             found = propagator.propagate(picture)
-    assert found.labels.tolist() == [3, 7]  # best score first
-    assert iou(found.boxes_xyxy_px[0], right) > 0.75 > iou(right - [-24, 0, -24, 0], right) + 0.3
-    assert iou(found.boxes_xyxy_px[1], left) > 0.75
+    assert found.boxes.labels.tolist() == [3, 7]  # best score first
+    assert iou(found.boxes.xyxy_px[0], right) > 0.75 > iou(right - [-24, 0, -24, 0], right) + 0.3
+    assert iou(found.boxes.xyxy_px[1], left) > 0.75
 
 
 @pytest.mark.parametrize("flow", ["dis", "lk"])
@@ -75,7 +74,7 @@ def test_box_that_leaves_is_clipped_then_dropped(flow):
     for step in range(1, 16):
         found = propagator.propagate(wide[:, 120 - 6 * step : 120 - 6 * step + WIDTH_PX])
         box = np.clip(start + np.array([6 * step, 0, 6 * step, 0]), 0, frame)
-        for shown in found.boxes_xyxy_px:
+        for shown in found.boxes.xyxy_px:
             assert (np.clip(shown, 0, frame) == shown).all()
             assert iou(shown, box) > 0.8
         counts.append(len(found))
@@ -94,8 +93,8 @@ def test_side_cut_off_by_the_frame_stays_at_the_border():
             propagator.keyframe(picture, boxes_of(box))
         else:
             found = propagator.propagate(picture)
-    assert found.boxes_xyxy_px[0, 0] == 0
-    assert iou(found.boxes_xyxy_px[0], box) > 0.9
+    assert found.boxes.xyxy_px[0, 0] == 0
+    assert iou(found.boxes.xyxy_px[0], box) > 0.9
 
 
 def test_no_boxes_stay_none_and_no_keyframe_is_an_error():
@@ -106,7 +105,7 @@ def test_no_boxes_stay_none_and_no_keyframe_is_an_error():
     propagator.keyframe(picture, boxes_of())
     found = propagator.propagate(picture)
     assert len(found) == 0
-    assert found.boxes_xyxy_px.shape == (0, 4)
+    assert found.boxes.xyxy_px.shape == (0, 4)
     propagator.reset()
     with pytest.raises(StateError):
         propagator.propagate(picture)
@@ -120,7 +119,7 @@ def test_size_change_is_refused_and_changes_nothing():
         with pytest.raises(ShapeError):
             propagator.propagate(wrong)
     picture, box = moving_object((86, 90), (60, 48))
-    assert iou(propagator.propagate(picture).boxes_xyxy_px[0], box) > 0.9
+    assert iou(propagator.propagate(picture).boxes.xyxy_px[0], box) > 0.9
     with pytest.raises(ShapeError):
         propagator.keyframe(None, boxes_of(box))
 
@@ -133,8 +132,8 @@ def test_pictures_without_texture_hold_the_boxes(flow):
     propagator.keyframe(flat, boxes_of(box))
     for _ in range(5):
         found = propagator.propagate(flat)
-        np.testing.assert_allclose(found.boxes_xyxy_px, box[None], atol=0.5)
-        assert np.isfinite(found.scores).all()
+        np.testing.assert_allclose(found.boxes.xyxy_px, box[None], atol=0.5)
+        assert np.isfinite(found.boxes.scores).all()
 
 
 @pytest.mark.parametrize("flow", ["dis", "lk"])
@@ -145,15 +144,15 @@ def test_tiny_huge_and_hostile_boxes_give_finite_boxes_in_the_frame(flow, height
         [[10, 10, 11, 11], [10, 10, 10, 10], [-500, -500, 5000, 5000], [0, 0, 0.2, 0.2], [50, 50, 20, 20],
          [1e9, 1e9, 2e9, 2e9], [np.nan, 0, 1, 1], [0, 0, np.inf, 1]], np.float32,
     )  # fmt: skip
-    found = PropagatedBoxes.detected(boxes, np.linspace(0.9, 0.5, len(boxes)), np.zeros(len(boxes)))
+    found = Boxes(boxes, np.linspace(0.9, 0.5, len(boxes)), np.zeros(len(boxes), int))
     propagator = make_propagator("flow-boxes", {"flow": flow, "least_visible": 0.0})
     propagator.keyframe(random.randint(0, 256, (height, width)).astype(np.uint8), found)
     for _ in range(4):
         found = propagator.propagate(random.randint(0, 256, (height, width)).astype(np.uint8))
-        assert np.isfinite(found.boxes_xyxy_px).all()
-        assert np.isfinite(found.scores).all()
-        assert found.boxes_xyxy_px.min(initial=0) >= 0
-        assert (found.boxes_xyxy_px <= [width, height, width, height]).all()
+        assert np.isfinite(found.boxes.xyxy_px).all()
+        assert np.isfinite(found.boxes.scores).all()
+        assert found.boxes.xyxy_px.min(initial=0) >= 0
+        assert (found.boxes.xyxy_px <= [width, height, width, height]).all()
 
 
 def test_one_pixel_box_moves_along_and_keeps_its_size():
@@ -164,8 +163,8 @@ def test_one_pixel_box_moves_along_and_keeps_its_size():
     for step in range(1, 6):
         picture, _ = moving_object((80 + 3 * step, 90), (60, 60))
         found = propagator.propagate(picture)
-    np.testing.assert_allclose(found.boxes_xyxy_px[1], pixel + np.array([15, 0, 15, 0]), atol=2)
-    np.testing.assert_allclose(np.diff(found.boxes_xyxy_px[1, [0, 2]]), 1, atol=0.05)
+    np.testing.assert_allclose(found.boxes.xyxy_px[1], pixel + np.array([15, 0, 15, 0]), atol=2)
+    np.testing.assert_allclose(np.diff(found.boxes.xyxy_px[1, [0, 2]]), 1, atol=0.05)
 
 
 def test_score_falls_where_the_picture_moves_in_no_simple_way():
@@ -177,23 +176,34 @@ def test_score_falls_where_the_picture_moves_in_no_simple_way():
         picture, _ = moving_object((80 + step, 60), (60, 60))
         picture[100:180, 180:260] = texture(9 + step)[100:180, 180:260]
         found = propagator.propagate(picture)
-    assert found.scores[0] > 0.8
-    assert found.scores[1] < 0.75
+    assert found.boxes.scores[0] > 0.8
+    assert found.boxes.scores[1] < 0.75
     kept = make_propagator("flow-boxes", {"error_weight": 0})
     kept.keyframe(picture, boxes_of(start, torn))
-    np.testing.assert_allclose(kept.propagate(texture(3)).scores, 0.9)
+    np.testing.assert_allclose(kept.propagate(texture(3)).boxes.scores, 0.9)
 
 
 def test_only_boxes_worth_it_are_moved_and_scores_decay():
     picture = texture(1)
     boxes = np.tile(np.array([[40, 40, 90, 90]], np.float32), (4, 1))
-    found = PropagatedBoxes.detected(boxes, np.array([0.2, 0.04, 0.9, 0.5]), np.arange(4))
+    found = Boxes(boxes, np.array([0.2, 0.04, 0.9, 0.5]), np.arange(4))
     propagator = make_propagator("flow-boxes", {"most_boxes": 2, "score_decay": 0.5, "error_weight": 0})
     propagator.keyframe(picture, found)
     shown = propagator.propagate(picture)
-    assert shown.labels.tolist() == [2, 3]
-    np.testing.assert_allclose(shown.scores, [0.45, 0.25], rtol=1e-6)
-    np.testing.assert_allclose(propagator.propagate(picture).scores, [0.225, 0.125], rtol=1e-6)
+    assert shown.boxes.labels.tolist() == [2, 3]
+    np.testing.assert_allclose(shown.boxes.scores, [0.45, 0.25], rtol=1e-6)
+    np.testing.assert_allclose(propagator.propagate(picture).boxes.scores, [0.225, 0.125], rtol=1e-6)
+
+
+def test_corners_come_back_by_the_rule_they_came_by():
+    edges, inclusive = make_propagator("flow-boxes"), make_propagator("flow-boxes")
+    picture, box = moving_object((80, 90), (60, 48))
+    edges.keyframe(picture, boxes_of(box))
+    inclusive.keyframe(picture, boxes_of(box).with_corners("inclusive"))
+    picture, box = moving_object((84, 90), (60, 48))
+    first, second = edges.propagate(picture).boxes, inclusive.propagate(picture).boxes
+    assert (first.corners, second.corners) == ("edges", "inclusive")
+    np.testing.assert_allclose(second.as_edges().xyxy_px, first.xyxy_px, atol=1e-4)
 
 
 def test_the_callers_picture_may_be_used_again():
@@ -204,7 +214,7 @@ def test_the_callers_picture_may_be_used_again():
     for step in range(1, 4):
         buffer[:], box = moving_object((80 + 5 * step, 90), (60, 48))
         found = propagator.propagate(buffer)
-    assert iou(found.boxes_xyxy_px[0], box) > 0.9
+    assert iou(found.boxes.xyxy_px[0], box) > 0.9
 
 
 @pytest.mark.parametrize(

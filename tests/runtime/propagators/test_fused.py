@@ -2,34 +2,31 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 
+from lsts_edge.boxes import Boxes
 from lsts_edge.errors import StateError
-from lsts_edge.runtime.propagators import PropagatedBoxes, make_propagator
+from lsts_edge.runtime.propagators import make_propagator
 from lsts_edge.runtime.propagators.fused import FusedOptions, fuse_boxes
 from moving_object import moving_object, texture
 
 OPTIONS = FusedOptions(detected_weight=0.5, unseen_decay=0.5)
 
 
-def detected(boxes: list[list[float]], scores: list[float], labels: list[int]) -> PropagatedBoxes:
-    return PropagatedBoxes.detected(
-        np.array(boxes, np.float32).reshape(-1, 4), np.array(scores), np.array(labels, np.int64)
-    )
+def detected(boxes: list[list[float]], scores: list[float], labels: list[int]) -> Boxes:
+    return Boxes(np.array(boxes, np.float32).reshape(-1, 4), np.array(scores), np.array(labels, np.int64))
 
 
-def moved(boxes: list[list[float]], scores: list[float], labels: list[int]) -> PropagatedBoxes:
-    return replace(detected(boxes, scores, labels), moved=np.ones(len(scores), bool))
+def moved(boxes: list[list[float]], scores: list[float], labels: list[int]) -> Boxes:
+    return detected(boxes, scores, labels)
 
 
 def test_box_seen_by_both_goes_to_the_weighted_mean_and_keeps_its_score():
     fused = fuse_boxes(moved([[0, 0, 40, 40]], [0.4], [1]), detected([[8, 0, 48, 40]], [0.8], [1]), OPTIONS)
     # Weights 0.4 and 0.8 * 0.5: half way.
-    np.testing.assert_allclose(fused.boxes_xyxy_px, [[4, 0, 44, 40]], atol=1e-5)
-    np.testing.assert_allclose(fused.scores, [0.4])
+    np.testing.assert_allclose(fused.boxes.xyxy_px, [[4, 0, 44, 40]], atol=1e-5)
+    np.testing.assert_allclose(fused.boxes.scores, [0.4])
     assert fused.moved.tolist() == [False]
 
 
@@ -39,8 +36,8 @@ def test_unseen_box_decays_new_box_joins_other_class_is_another_object():
         detected([[0, 0, 40, 40], [100, 100, 140, 140]], [0.8, 0.6], [2, 1]),
         OPTIONS,
     )
-    np.testing.assert_allclose(fused.scores, [0.3, 0.4, 0.3], rtol=1e-6)
-    assert fused.labels.tolist() == [1, 2, 1]
+    np.testing.assert_allclose(fused.boxes.scores, [0.3, 0.4, 0.3], rtol=1e-6)
+    assert fused.boxes.labels.tolist() == [1, 2, 1]
     assert fused.moved.tolist() == [True, False, False]
 
 
@@ -63,7 +60,7 @@ def test_nothing_on_one_side(count):
         OPTIONS,
     )
     assert len(fused) == first + second
-    assert fused.boxes_xyxy_px.shape == (first + second, 4)
+    assert fused.boxes.xyxy_px.shape == (first + second, 4)
 
 
 def test_correction_and_new_object_last():
@@ -75,9 +72,9 @@ def test_correction_and_new_object_last():
         picture, box = moving_object((80 + 4 * step, 90), (60, 48))
         rows = [box.tolist()] + ([[200, 120, 240, 160]] if step == 1 else [])
         found = propagator.propagate(picture, detected(rows, [0.8] * len(rows), [0] + [5] * (len(rows) - 1)))
-    assert found.labels.tolist() == [0, 5]
-    assert abs(found.boxes_xyxy_px[0, 0] - box[0]) < 3
-    np.testing.assert_allclose(found.boxes_xyxy_px[1], [200, 120, 240, 160], atol=1)
+    assert found.boxes.labels.tolist() == [0, 5]
+    assert abs(found.boxes.xyxy_px[0, 0] - box[0]) < 3
+    np.testing.assert_allclose(found.boxes.xyxy_px[1], [200, 120, 240, 160], atol=1)
     assert found.moved.tolist() == [False, True]
 
 
@@ -93,4 +90,4 @@ def test_forgotten_boxes_of_the_smaller_input_are_an_error_that_loses_nothing(na
 
 def test_smaller_input_shows_what_it_is_given():
     given = detected([[1, 2, 3, 4]], [0.5], [3])
-    assert make_propagator("smaller-input").propagate(None, given) is given
+    assert make_propagator("smaller-input").propagate(None, given).boxes is given

@@ -7,8 +7,9 @@ import json
 import numpy as np
 import pytest
 
+from lsts_edge.boxes import Boxes
 from lsts_edge.errors import OptionError, ShapeError, StateError
-from lsts_edge.runtime.propagators import PROPAGATORS, PropagatedBoxes, make_propagator, propagator_parameters
+from lsts_edge.runtime.propagators import PROPAGATORS, make_propagator, propagator_parameters
 
 
 def test_every_way_is_made_by_its_own_name():
@@ -39,13 +40,13 @@ def test_unknown_name_and_parameter_list_what_is_known():
 
 
 def test_hold_shows_the_keyframe_again_until_reset():
-    found = PropagatedBoxes.detected(np.ones((1, 4)), np.array([0.5]), np.array([2]))
+    found = Boxes(np.ones((1, 4)), np.array([0.5]), np.array([2]))
     hold = make_propagator("hold", {"score_decay": 0.5})
     hold.keyframe(None, found)
     assert hold.propagate(None).moved.tolist() == [True]
-    assert hold.propagate(None).scores.tolist() == [0.125]
+    assert hold.propagate(None).boxes.scores.tolist() == [0.125]
     hold.keyframe(None, found)
-    assert hold.propagate(None).scores.tolist() == [0.25]
+    assert hold.propagate(None).boxes.scores.tolist() == [0.25]
     hold.reset()
     with pytest.raises(StateError):
         hold.propagate(None)
@@ -53,4 +54,4 @@ def test_hold_shows_the_keyframe_again_until_reset():
 
 def test_boxes_that_do_not_fit_each_other_are_refused():
     with pytest.raises(ShapeError):
-        PropagatedBoxes.detected(np.ones((2, 4)), np.array([0.5]), np.array([2]))
+        Boxes(np.ones((2, 4)), np.array([0.5]), np.array([2]))
