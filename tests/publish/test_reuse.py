@@ -34,12 +34,12 @@ def lowered(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Bundl
     folder = tmp_path_factory.mktemp("lowered")
     toy = write_toy_data(folder, frames=12)
     plan = plan_precision("int8", FIVE_GROUPS, calibrate=toy, calibrate_sequences=["bird"])
-    network, weights = load_network(checkpoint)
+    network, weights, _ = load_network(checkpoint)
     return publish(network, weights, folder / "b", forms=("gridsample",), frames=3, precision=plan).bundle
 
 
 def exported(checkpoint: Path, *forms: str) -> ExportedModel:
-    network, weights = load_network(checkpoint)
+    network, weights, _ = load_network(checkpoint)
     return export_model(network, weights, forms=forms)
 
 
@@ -74,7 +74,7 @@ def test_planted_fault_another_float32_graph_is_refused(lowered: Bundle, checkpo
 
 
 def test_a_float32_bundle_has_nothing_to_take(checkpoint: Path, tmp_path: Path) -> None:
-    network, weights = load_network(checkpoint)
+    network, weights, _ = load_network(checkpoint)
     float32 = publish(network, weights, tmp_path / "b", frames=1).bundle
     with pytest.raises(OptionError, match="got float32 graphs only"):
         reuse_precision(exported(checkpoint, "taps"), float32)

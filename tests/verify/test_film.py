@@ -37,7 +37,7 @@ def videos(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 @pytest.fixture(scope="module")
 def bundle(videos: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    network, weights = load_network("random", preset="lsts-tiny")
+    network, weights, _ = load_network("random", preset="lsts-tiny")
     film = FilmPlan.of([str(videos[0]), f"{videos[1]}@0.4"], "drawn by this test")
     return publish(network, weights, tmp_path_factory.mktemp("film") / "b", frames=FRAMES, film=film).bundle
 
@@ -167,7 +167,7 @@ def test_too_few_boxes_are_told_by_export_and_by_verify(
     bundle: Bundle, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Of weights from a file, that is: the boxes of random ones mean nothing."""
-    network, weights = load_network("random", preset="lsts-tiny")
+    network, weights, _ = load_network("random", preset="lsts-tiny")
     weights = dataclasses.replace(weights, source="file", seed=None, file="a.safetensors", sha256="a" * 64)
     published = publish(network, weights, tmp_path / "b", frames=1)
     assert published.weakness.startswith("the recording proves little")
