@@ -3,48 +3,31 @@
 from __future__ import annotations
 
 import os
-import statistics
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from contextlib import contextmanager
 from types import TracebackType
-from typing import Literal
 
 import numpy as np
 
-from lsts_edge.boxes import Boxes
 from lsts_edge.bundle import Bundle
 from lsts_edge.bundle.manifest import Manifest
+from lsts_edge.bundle.propagation import PropagationWay
 from lsts_edge.errors import OptionError, StateConcurrent
 from lsts_edge.runtime.detections import Detections
 from lsts_edge.runtime.engines.options import EngineOptions
-from lsts_edge.runtime.pipeline import Kind, Pipeline
-from lsts_edge.runtime.preprocess import Preprocessor
+from lsts_edge.runtime.executor import Executor
+from lsts_edge.runtime.pipeline import Pipeline
+from lsts_edge.runtime.runners.open import choose_way, open_runner
 from lsts_edge.runtime.schedulers.fixed import FixedInterval
-from lsts_edge.runtime.schedulers.interface import FrameInfo, Scheduler
+from lsts_edge.runtime.schedulers.interface import Scheduler
 from lsts_edge.runtime.sources.interface import Frame, Source
 from lsts_edge.runtime.sources.open import open_source
+from lsts_edge.runtime.stream import Stream
 from lsts_edge.runtime.timings import Timings
 
-__all__ = ["Detector", "ResetReason"]
-
-ResetReason = Literal["new-video", "size-change", "time-gap", "decode-error", "non-finite", "requested"]
-
-_GAP_S = 2.0
-_GAP_INTERVALS = 5
-
-
-@dataclass
-class _Stream:
-    """Where a stream stands. ``reset_reason`` waits for the frame that starts the memory anew."""
-
-    frame: int = 0
-    feature_age: int = 0
-    shape: tuple[int, ...] | None = None
-    tainted: bool = False
-    reset_reason: str | None = None
+__all__ = ["Detector"]
 
 
 class Detector:
@@ -62,6 +45,7 @@ class Detector:
         keyframe_interval: int | None = None,
         score_threshold: float = 0.3,
         scheduler: Scheduler | None = None,
+        propagator: str | PropagationWay | None = None,
         expect_digest: str | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -73,7 +57,10 @@ class Detector:
                 CPU.
             keyframe_interval: frames from one keyframe to the next; None takes the bundle's.
             score_threshold: boxes scoring less are left out, 0 to 1.
-            scheduler: decides which frames are keyframes, in place of the fixed interval.
+            scheduler: decides which frames are keyframes, in place of the fixed interval; each stream gets its own.
+            propagator: what fills the frames between keyframes: a way that the bundle names, ``hold``,
+                ``flow-boxes`` or ``every-frame``, which any bundle can be run with, or one made by the caller; None
+                takes the bundle's default.
             expect_digest: refuse any other bundle; for a path.
             clock: monotonic seconds, handed to the scheduler.
         Raises:
@@ -93,45 +80,46 @@ class Detector:
                 expected="its path",
                 fix="Give the digest to Bundle.open, or the path here.",
             )
+        way = choose_way(bundle.manifest, propagator)
         if scheduler is None:
-            scheduler = FixedInterval(
-                bundle.manifest.keyframe_interval if keyframe_interval is None else keyframe_interval
-            )
+            scheduler = FixedInterval(way.keyframe_interval if keyframe_interval is None else keyframe_interval)
         elif keyframe_interval is not None:
             raise OptionError(
                 "keyframe interval and scheduler", got="both", expected="one of them", fix="Give the scheduler alone."
             )
-        self._set_up(bundle, Pipeline(bundle, engine), scheduler, score_threshold, clock)
+        runner = open_runner(bundle, engine, way)
+        self._set_up(bundle, Executor(runner, scheduler, clock), score_threshold)
 
-    def _set_up(
-        self,
-        bundle: Bundle,
-        pipeline: Pipeline,
-        scheduler: Scheduler,
-        score_threshold: float,
-        clock: Callable[[], float],
-    ) -> None:
+    def _set_up(self, bundle: Bundle, executor: Executor, score_threshold: float) -> None:
         self.bundle = bundle
-        self.pipeline = pipeline
-        self.scheduler = scheduler
         self.score_threshold = score_threshold
-        self._clock = clock
-        self._preprocess = Preprocessor(bundle.manifest.input)
-        self._stream = _Stream()
-        self._gaps = _GapWatch()
+        self._executor = executor
         self._busy = threading.Lock()
 
     def share(self, scheduler: Scheduler | None = None) -> Detector:
         """A detector for another stream on the same loaded graphs.
 
         Args:
-            scheduler: for the other stream; needed where this one's scheduler keeps state of its own.
+            scheduler: for the other stream; None takes this one's policy, with nothing learnt.
         """
         other = object.__new__(Detector)
-        other._set_up(
-            self.bundle, self.pipeline.share(), scheduler or self.scheduler, self.score_threshold, self._clock
-        )
+        other._set_up(self.bundle, self._executor.share(scheduler), self.score_threshold)
         return other
+
+    @property
+    def pipeline(self) -> Pipeline:
+        """The network that runs on keyframes, with the memory."""
+        return self._executor.runner.pipeline
+
+    @property
+    def scheduler(self) -> Scheduler:
+        """The policy of this stream."""
+        return self._executor.scheduler
+
+    @property
+    def carries_memory(self) -> bool:
+        """Whether frames between keyframes are run as such."""
+        return self._executor.runner.carries_memory
 
     @property
     def manifest(self) -> Manifest:
@@ -148,8 +136,8 @@ class Detector:
 
     def close(self) -> None:
         """Forget the stream; the sessions go when the last detector on them does."""
-        self.pipeline.reset()
-        self._stream = _Stream()
+        self._executor.runner.reset()
+        self._executor.stream = Stream()
 
     def push(self, frame_hwc_bgr_u8: np.ndarray, time_s: float | None = None, *, damaged: bool = False) -> Detections:
         """Detect on the next frame of the stream.
@@ -166,34 +154,15 @@ class Detector:
             StateConcurrent: if another push is under way on this detector.
             ProviderError: if the engine fails.
         """
-        if not self._busy.acquire(blocking=False):
-            raise StateConcurrent(
-                "two pushes at once on one detector",
-                got="a push while another runs",
-                expected="one stream, one thread at a time",
-                fix="Give each stream its own detector: detector.share().",
-            )
-        try:
-            return self._push(frame_hwc_bgr_u8, time_s, damaged)
-        finally:
-            self._busy.release()
+        return self._push(Frame(frame_hwc_bgr_u8, self._executor.stream.frame, time_s, damaged))
 
     def reset(self, reason: str = "requested") -> None:
         """Drop the memory and start counting frames' ages anew; the next result states ``reason``.
 
         Does nothing where no frame has been pushed yet.
         """
-        if not self._busy.acquire(blocking=False):
-            raise StateConcurrent(
-                "reset during a push",
-                got="a push under way",
-                expected="one thread at a time",
-                fix="Reset between frames, from the thread that pushes them.",
-            )
-        try:
-            self._drop_memory(reason)
-        finally:
-            self._busy.release()
+        with self._alone("reset during a push", "Reset between frames, from the thread that pushes them."):
+            self._executor.reset(reason)
 
     def run(self, source: Source | str | os.PathLike[str]) -> Iterator[tuple[Frame, Detections]]:
         """Detect on every frame of a video, as a new stream.
@@ -209,113 +178,43 @@ class Detector:
         with opened:
             self.start_stream()
             for frame in opened:
-                if frame.lost_before and not frame.damaged:
-                    self.reset("decode-error")
-                yield frame, self.push(frame.image, frame.time_s, damaged=frame.damaged)
+                yield frame, self._push(frame)
 
     def start_stream(self) -> None:
         """Begin a new video: frame numbers start at 0 and nothing is carried over."""
-        self.reset("new-video")
-        self._stream = _Stream(reset_reason=self._stream.reset_reason)
-        self._gaps = _GapWatch()
+        with self._alone("a new stream during a push", "Begin it between frames, from the thread that pushes them."):
+            self._executor.next_video()
 
-    def _drop_memory(self, reason: str) -> None:
-        if self.pipeline.has_memory or self._stream.reset_reason is not None:
-            self._stream.reset_reason = reason
-        self.pipeline.reset()
-
-    def _push(self, frame: np.ndarray, time_s: float | None, damaged: bool) -> Detections:
+    def _push(self, frame: Frame) -> Detections:
+        with self._alone("two pushes at once on one detector", "Give each stream its own detector: detector.share()."):
+            result = self._executor.run(frame)
         begin_ns = time.perf_counter_ns()
-        image, geometry = self._preprocess(frame)
-        stages_ms = {"preprocess": (time.perf_counter_ns() - begin_ns) / 1e6}
-        self._drop_what_does_not_fit(frame.shape, time_s, damaged)
-        kind, why = self._decide(time_s, damaged)
-        slots = self.pipeline.step(image, kind, remember=not damaged)
-        finite = self.pipeline.is_finite(slots, kind)
-        graphs_ms = dict(self.pipeline.timings_ms)
-        if not finite and kind != "first":
-            self._drop_memory("non-finite")
-            kind, why = "first", "non-finite memory"
-            slots = self.pipeline.step(image, kind, remember=not damaged)
-            finite = self.pipeline.is_finite(slots, kind)
-            for graph, ms in self.pipeline.timings_ms.items():
-                graphs_ms[graph] = graphs_ms.get(graph, 0.0) + ms
-        begin_ns = time.perf_counter_ns()
-        stated = self._settle(kind, finite, damaged)
-        stream = self._stream
-        boxes = geometry.to_frame(Boxes.of_slots(slots, self.manifest.detection.corners))
-        boxes = boxes.select(boxes.scores >= self.score_threshold)  # false for NaN too
-        label_names = tuple(self.manifest.classes[label] for label in boxes.labels.tolist())
-        stages_ms["postprocess"] = (time.perf_counter_ns() - begin_ns) / 1e6
-        result = Detections(
-            frame=stream.frame,
-            time_s=time_s,
-            kind=kind,
-            feature_age=stream.feature_age,
+        found = result.found
+        keep = found.boxes.scores >= self.score_threshold  # false for NaN too
+        boxes = found.boxes.select(keep)
+        names = tuple(self.manifest.classes[label] for label in boxes.labels.tolist())
+        spent = Timings({"postprocess": (time.perf_counter_ns() - begin_ns) / 1e6})
+        return Detections(
+            frame=result.frame,
+            time_s=frame.time_s,
+            kind=result.kind,
+            feature_age=result.feature_age,
             boxes=boxes,
-            label_names=label_names,
-            reset_reason=stated,
-            damaged=damaged,
-            why=why,
-            timings=Timings(stages_ms, graphs_ms),
+            label_names=names,
+            reset_reason=result.reset_reason,
+            damaged=frame.damaged,
+            why=result.why,
+            timings=found.timings + spent,
+            moved=found.moved[keep],
         )
-        stream.frame += 1
-        stream.shape = frame.shape
-        return result
 
-    def _drop_what_does_not_fit(self, shape: tuple[int, ...], time_s: float | None, damaged: bool) -> None:
-        stream = self._stream
-        gap = self._gaps.is_gap(time_s)
-        if stream.tainted and not damaged:
-            stream.tainted = False
-            self._drop_memory("decode-error")
-        if gap:
-            self._drop_memory("time-gap")
-        if stream.shape is not None and stream.shape != shape:
-            self._drop_memory("size-change")
-
-    def _decide(self, time_s: float | None, damaged: bool) -> tuple[Kind, str]:
-        if not self.pipeline.has_memory:
-            return "first", "no memory"
-        if not self.pipeline.carries_memory:
-            return "keyframe", "per-frame model"
-        stream = self._stream
-        decision = self.scheduler.decide(FrameInfo(stream.frame, stream.feature_age + 1, time_s, self._clock()))
-        if decision.keyframe and damaged:
-            return "propagated", "damaged picture"
-        return ("keyframe" if decision.keyframe else "propagated"), decision.why
-
-    def _settle(self, kind: Kind, finite: bool, damaged: bool) -> str | None:
-        """Keep the memory or not; returns the reason this frame's result states."""
-        stream = self._stream
-        stream.tainted = stream.tainted or damaged
-        stream.feature_age = stream.feature_age + 1 if kind == "propagated" else 0
-        if not finite:  # even from an empty memory: the frame itself gives no finite feature
-            self.pipeline.reset()
-            stream.reset_reason = None
-            return "non-finite"
-        if kind != "first":
-            return None
-        if damaged:
-            stream.reset_reason = stream.reset_reason or "decode-error"
-            return None
-        reason, stream.reset_reason = stream.reset_reason, None
-        return reason
-
-
-class _GapWatch:
-    """Notices time that runs backwards, or a step longer than 2 s and 5 usual frame intervals."""
-
-    def __init__(self) -> None:
-        self._last_s: float | None = None
-        self._steps_s: deque[float] = deque(maxlen=5)
-
-    def is_gap(self, time_s: float | None) -> bool:
-        last_s, self._last_s = self._last_s, time_s
-        if last_s is None or time_s is None:
-            return False
-        step_s = time_s - last_s
-        usual_s = statistics.median(self._steps_s) if self._steps_s else 0.0
-        if step_s >= 0:
-            self._steps_s.append(step_s)
-        return step_s < 0 or step_s > max(_GAP_S, _GAP_INTERVALS * usual_s)
+    @contextmanager
+    def _alone(self, problem: str, fix: str) -> Iterator[None]:
+        """One stream, one thread at a time."""
+        if not self._busy.acquire(blocking=False):
+            got, expected = "another thread at work on it", "one stream, one thread at a time"
+            raise StateConcurrent(problem, got=got, expected=expected, fix=fix)
+        try:
+            yield
+        finally:
+            self._busy.release()

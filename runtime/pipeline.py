@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 
 from lsts_edge.bundle import Bundle
 from lsts_edge.bundle.manifest import Manifest, Step
-from lsts_edge.errors import OptionError, ShapeError, StateError
+from lsts_edge.bundle.programs import Programs
+from lsts_edge.errors import ShapeError, StateError
 from lsts_edge.runtime.engines.interface import Backend, Session
-from lsts_edge.runtime.engines.open import open_backend
 from lsts_edge.runtime.engines.options import EngineOptions
 from lsts_edge.runtime.engines.tensors import Tensor, Tensors
-from lsts_edge.runtime.form_choice import choose_form
+from lsts_edge.runtime.graphs import Graphs
 
 __all__ = ["Kind", "Pipeline", "Slots"]
 
@@ -35,12 +35,11 @@ class _BoundStep:
 class _Loaded:
     """What several pipelines share: sessions and programs, which never change after loading."""
 
-    backend: Backend
+    graphs: Graphs
     programs: Mapping[str, tuple[_BoundStep, ...]]
     watched: Mapping[str, tuple[str, ...]]
     state: tuple[str, ...]
     image_shape: tuple[int | str, ...]
-    lsts_form: str | None
     joined: bool
 
 
@@ -91,30 +90,44 @@ class Pipeline:
             OpLibraryError: if the form is ``custom`` and the op library is missing or does not fit.
             DigestMismatch: if a file changed since the bundle was opened.
         """
-        options = options or EngineOptions()
-        manifest = bundle.manifest
-        if options.lsts_form == "auto":
-            options = replace(options, lsts_form=choose_form(bundle, options).form)
-        form = _choose_form(manifest, options.lsts_form)
-        use_joined = bool(manifest.joined) if options.joined is None else options.joined
-        if use_joined and not manifest.joined:
-            raise OptionError("joined graphs", got="none in the bundle", expected="some", fix="Export with --joined.")
-        backend = open_backend(options, custom_op=form == "custom")
-        programs = manifest.joined if use_joined else manifest.programs
-        sessions: dict[str, Session] = {}
-        for step in (step for steps in programs.values() for step in steps):
-            if step.graph not in sessions:
-                model = bundle.model_for(backend.name, step.graph, form or "default")
-                sessions[step.graph] = backend.load(model, step.graph)
-        state = tuple(slot.name for slot in manifest.state)
+        graphs = Graphs(bundle, options)
+        programs = bundle.manifest.joined if graphs.joined else bundle.manifest.programs
+        self._load(graphs, programs, tuple(slot.name for slot in bundle.manifest.state), {})
+
+    @classmethod
+    def of_steps(
+        cls,
+        graphs: Graphs,
+        programs: Programs,
+        state: Sequence[str] = (),
+        sessions: Mapping[str, Session] | None = None,
+    ) -> Pipeline:
+        """Other programs over the same graphs.
+
+        Args:
+            graphs: of the bundle.
+            programs: ``first`` alone, which then runs on every frame, or steps for each kind of frame.
+            state: the slots that live on to the next frame; ``first`` writes them.
+            sessions: what runs in place of a graph, or of one that the bundle does not have, by graph name; on the
+                same engine.
+        """
+        pipeline = object.__new__(cls)
+        pipeline._load(graphs, programs, tuple(state), sessions or {})
+        return pipeline
+
+    def _load(
+        self, graphs: Graphs, programs: Programs, state: tuple[str, ...], sessions: Mapping[str, Session]
+    ) -> None:
         self._loaded = _Loaded(
-            backend=backend,
-            programs={kind: tuple(_bind(step, sessions) for step in steps) for kind, steps in programs.items()},
+            graphs=graphs,
+            programs={
+                kind: tuple(_bind(step, sessions.get(step.graph) or graphs.session(step.graph)) for step in steps)
+                for kind, steps in programs.items()
+            },
             watched={kind: _watched(steps, state) for kind, steps in programs.items()},
             state=state,
-            image_shape=_image_shape(manifest, programs),
-            lsts_form=form,
-            joined=use_joined,
+            image_shape=_image_shape(graphs.manifest, programs),
+            joined=programs["first"][-1] in graphs.manifest.joined.get("first", ()),
         )
         self._start_empty()
 
@@ -133,12 +146,12 @@ class Pipeline:
     @property
     def backend(self) -> Backend:
         """The engine in use."""
-        return self._loaded.backend
+        return self._loaded.graphs.backend
 
     @property
     def lsts_form(self) -> str | None:
         """The LSTS form in use; None where the model has no LSTS."""
-        return self._loaded.lsts_form
+        return self._loaded.graphs.lsts_form
 
     @property
     def joined(self) -> bool:
@@ -156,9 +169,14 @@ class Pipeline:
         return self._started
 
     @property
+    def image_shape(self) -> tuple[int | str, ...]:
+        """``(1, height_px, width_px, 3)`` of its images; a name where the size is open."""
+        return self._loaded.image_shape
+
+    @property
     def state(self) -> Mapping[str, np.ndarray]:
         """The carried slots by name; empty after a reset."""
-        return Slots(self._state, self._loaded.backend.tensors)
+        return Slots(self._state, self._loaded.graphs.backend.tensors)
 
     def kind_at(self, index: int, keyframe_interval: int) -> Kind:
         """Kind of frame ``index`` of a stream that is run at a fixed interval; ``first`` always without memory."""
@@ -198,7 +216,7 @@ class Pipeline:
             )
         steps = loaded.programs[kind if self.carries_memory else "first"]
         slots: dict[str, Tensor] = {} if kind == "first" else dict(self._state)
-        slots["image"] = loaded.backend.tensors.put(image)
+        slots["image"] = loaded.graphs.backend.tensors.put(image)
         timings: dict[str, float] = {}
         for step in steps:
             begin = time.perf_counter_ns()
@@ -211,12 +229,12 @@ class Pipeline:
             self._state = {name: slots[name] for name in loaded.state}
             self._started = True
         self.timings_ms = timings
-        return Slots(slots, loaded.backend.tensors)
+        return Slots(slots, loaded.graphs.backend.tensors)
 
     def is_finite(self, slots: Slots, kind: Kind) -> bool:
         """Whether the carried slots, the feature the boxes are read from and the boxes hold no NaN or infinity."""
         watched = self._loaded.watched[kind if self.carries_memory else "first"]
-        return self._loaded.backend.tensors.all_finite([slots.tensors[name] for name in watched])
+        return self._loaded.graphs.backend.tensors.all_finite([slots.tensors[name] for name in watched])
 
     def _check_image(self, image: np.ndarray) -> None:
         expected = self._loaded.image_shape
@@ -230,20 +248,8 @@ class Pipeline:
             )
 
 
-def _choose_form(manifest: Manifest, asked: str | None) -> str | None:
-    if manifest.lsts is None:
-        if asked is None:
-            return None
-        raise OptionError("LSTS form", got=repr(asked), expected="none: a per-frame model", fix="Leave it out.")
-    form = asked or manifest.lsts.default_form
-    if form not in manifest.lsts.forms:
-        expected = ", ".join(manifest.lsts.forms)
-        raise OptionError("LSTS form", got=repr(form), expected=expected, fix="Choose one, or export the bundle again.")
-    return form
-
-
-def _bind(step: Step, sessions: Mapping[str, Session]) -> _BoundStep:
-    return _BoundStep(step.graph, sessions[step.graph], tuple(step.inputs.items()), tuple(step.outputs.items()))
+def _bind(step: Step, session: Session) -> _BoundStep:
+    return _BoundStep(step.graph, session, tuple(step.inputs.items()), tuple(step.outputs.items()))
 
 
 def _watched(steps: tuple[Step, ...], state: tuple[str, ...]) -> tuple[str, ...]:
@@ -253,9 +259,9 @@ def _watched(steps: tuple[Step, ...], state: tuple[str, ...]) -> tuple[str, ...]
     return tuple(sorted(watched - {"image"}))
 
 
-def _image_shape(manifest: Manifest, programs: Mapping[str, tuple[Step, ...]]) -> tuple[int | str, ...]:
+def _image_shape(manifest: Manifest, programs: Programs) -> tuple[int | str, ...]:
     for step in programs["first"]:
         for name, slot in step.inputs.items():
-            if slot == "image":
+            if slot == "image" and step.graph in manifest.graphs:
                 return next(tensor.shape for tensor in manifest.graphs[step.graph].inputs if tensor.name == name)
     return (1, manifest.input.height_px, manifest.input.width_px, 3)

@@ -11,7 +11,7 @@ from lsts_edge.boxes import Boxes
 from lsts_edge.bundle.manifest import InputInfo
 from lsts_edge.errors import ShapeError
 
-__all__ = ["Geometry", "Preprocessor"]
+__all__ = ["Geometry", "Preprocessor", "check_frame"]
 
 MAX_SIDE_PX = 16384
 
@@ -41,12 +41,16 @@ class Geometry:
         Returns:
             Those that reach into the frame; a box wholly in the padding, or with a NaN, does not.
         """
+        return self.place(boxes)[0]
+
+    def place(self, boxes: Boxes) -> tuple[Boxes, np.ndarray]:
+        """As ``to_frame``, and which of ``boxes`` reach into the frame, ``(D,)`` bool."""
         scale = np.array([self.scale_x, self.scale_y] * 2, np.float32)
         start = np.array([self.left_px, self.top_px] * 2, np.float32)
         size = np.array([self.width_px, self.height_px], np.float32)
         sides = (boxes.as_edges().xyxy_px - start) / scale
         inside = np.all((sides[:, :2] < size) & (sides[:, 2:] > 0), axis=1)
-        return Boxes(np.clip(sides, 0, np.tile(size, 2)), boxes.scores, boxes.labels).select(inside)
+        return Boxes(np.clip(sides, 0, np.tile(size, 2)), boxes.scores, boxes.labels).select(inside), inside
 
 
 class Preprocessor:
@@ -69,7 +73,7 @@ class Preprocessor:
             ShapeError: if the frame is not a BGR picture of 1 to 16384 pixels a side.
         """
         frame = frame_hwc_bgr_u8
-        _check_frame(frame)
+        check_frame(frame)
         geometry = self._geometry
         if geometry is None or (geometry.height_px, geometry.width_px) != frame.shape[:2]:
             geometry = self._geometry = self.geometry(*frame.shape[:2])
@@ -106,7 +110,12 @@ class Preprocessor:
         return Geometry(height_px, width_px, scale, scale, inner_height, inner_width, top, left)
 
 
-def _check_frame(frame: np.ndarray) -> None:
+def check_frame(frame: np.ndarray) -> None:
+    """Refuse what is no BGR picture.
+
+    Raises:
+        ShapeError: if it is not ``(H, W, 3)`` uint8 of 1 to 16384 pixels a side.
+    """
     fits = isinstance(frame, np.ndarray) and frame.dtype == np.uint8 and frame.ndim == 3 and frame.shape[2] == 3
     if not fits or not all(1 <= side <= MAX_SIDE_PX for side in frame.shape[:2]):
         got = f"{frame.dtype} {frame.shape}" if isinstance(frame, np.ndarray) else type(frame).__name__

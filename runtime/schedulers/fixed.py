@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from lsts_edge.errors import OptionError
-from lsts_edge.runtime.schedulers.interface import Decision, FrameInfo
+from lsts_edge.runtime.schedulers.interface import Decision, FrameInfo, Scheduler
 
 __all__ = ["FixedInterval"]
 
 
 @dataclass(frozen=True)
-class FixedInterval:
+class FixedInterval(Scheduler):
     """A keyframe every ``interval`` frames, counted in frames whatever the time stamps say."""
 
     interval: int
@@ -27,3 +27,7 @@ class FixedInterval:
         if info.feature_age >= self.interval:
             return Decision(True, "interval")
         return Decision(False, "within interval")
+
+    def for_stream(self) -> FixedInterval:
+        """Itself: it keeps nothing."""
+        return self

@@ -24,6 +24,8 @@ class Frame:
         lost_before: packets or pictures since the frame before that gave nothing.
         dropped_before: whole frames left out before this one because the consumer was slow.
         decode_ms: time spent reading, decoding and converting.
+        reconnected: the source lost its camera and found it again before this frame.
+        arrived_s: monotonic seconds when the source had the frame; None where it does not say.
     """
 
     image: np.ndarray
@@ -33,6 +35,8 @@ class Frame:
     lost_before: int = 0
     dropped_before: int = 0
     decode_ms: float = 0.0
+    reconnected: bool = False
+    arrived_s: float | None = None
 
 
 class Source(ABC):

@@ -13,7 +13,7 @@ from hand_made import black_gives_nan_bundle
 from lsts_edge.bundle import Bundle
 from lsts_edge.errors import BundleError, OptionError, ShapeError, StateConcurrent
 from lsts_edge.runtime import Detections, Detector, EngineOptions
-from lsts_edge.runtime.schedulers.interface import Decision, FrameInfo
+from lsts_edge.runtime.schedulers.interface import Decision, FrameInfo, Scheduler
 from lsts_edge.runtime.sources.arrays import ArraySource
 from videos import small_clip
 
@@ -155,7 +155,7 @@ def test_a_refused_frame_leaves_the_stream_as_it_was(detector: Detector, hand_ma
         assert (left.frame, left.kind) == (right.frame, right.kind)
 
 
-class _Slow:
+class _Slow(Scheduler):
     """A scheduler that waits inside a push until it is let go."""
 
     def __init__(self) -> None:
@@ -165,6 +165,9 @@ class _Slow:
         self.inside.set()
         assert self.go.wait(60)
         return Decision(False, "late")
+
+    def for_stream(self) -> _Slow:
+        return self
 
 
 def test_two_threads_on_one_detector_are_refused(hand_made_bundle: Path) -> None:
