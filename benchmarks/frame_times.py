@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from lsts_edge.benchmarks.harness import summarize
+from lsts_edge.bundle.programs import PROGRAM_KINDS
 from lsts_edge.errors import OptionError
 from lsts_edge.statistics import nearest_rank
 
 __all__ = [
-    "FRAME_KINDS",
     "FrameTime",
     "deadline_misses",
     "frames_per_second",
@@ -22,8 +22,6 @@ __all__ = [
     "stage_split",
     "summarize_frames",
 ]
-
-FRAME_KINDS = ("first", "keyframe", "propagated")
 
 
 @dataclass(frozen=True)
@@ -147,7 +145,7 @@ def summarize_frames(frames: Sequence[FrameTime], camera_fps: float) -> dict[str
     if not frames:
         raise OptionError("frames to summarise", got="none", expected="at least 1", fix="Time more frames.")
     by_kind = {}
-    for kind in FRAME_KINDS:
+    for kind in PROGRAM_KINDS:
         chosen = [frame for frame in frames if frame.kind == kind]
         if chosen:
             by_kind[kind] = {

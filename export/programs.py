@@ -9,13 +9,13 @@ from lsts_edge.bundle.manifest import PropagationInfo, Step
 from lsts_edge.errors import ExportError
 from lsts_edge.presets import ModelPreset
 
-__all__ = ["Programs", "programs_of"]
+__all__ = ["NetworkPrograms", "programs_of"]
 
 _DETECTIONS = {"boxes": "boxes", "scores": "scores", "labels": "labels"}
 
 
 @dataclass(frozen=True)
-class Programs:
+class NetworkPrograms:
     """A bundle's programs.
 
     Attributes:
@@ -31,7 +31,7 @@ class Programs:
     propagation: PropagationInfo
 
 
-def programs_of(preset: ModelPreset) -> Programs:
+def programs_of(preset: ModelPreset) -> NetworkPrograms:
     """The programs of a preset's form.
 
     ``released`` with r = 1: memory and task feature are one tensor, the state ``task``. With another r the state
@@ -42,7 +42,7 @@ def programs_of(preset: ModelPreset) -> Programs:
     """
     if preset.lsts is None:
         alone = (_step("heavy", "image", "feature=task"), _head("task"))
-        return Programs((), (), {"first": alone}, PropagationInfo.only("every-frame", 1))
+        return NetworkPrograms((), (), {"first": alone}, PropagationInfo.only("every-frame", 1))
     aggregate: tuple[Step, ...]
     start: tuple[Step, ...]
     if preset.form == "paper":
@@ -87,7 +87,7 @@ def programs_of(preset: ModelPreset) -> Programs:
     features = tuple(dict.fromkeys((memory, carried)))
     kinds = {"first": first, "keyframe": keyframe, "propagated": propagated}
     ways = PropagationInfo.only("features", preset.keyframe_interval)
-    return Programs((*features, "task_embedding"), features, kinds, ways)
+    return NetworkPrograms((*features, "task_embedding"), features, kinds, ways)
 
 
 def _step(graph: str, inputs: str, outputs: str) -> Step:

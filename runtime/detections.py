@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from lsts_edge.boxes import Boxes
+from lsts_edge.bundle.programs import FrameKind
 from lsts_edge.errors import ShapeError
-from lsts_edge.runtime.pipeline import Kind
 from lsts_edge.runtime.timings import Timings
 
 __all__ = ["Detections"]
@@ -35,7 +35,7 @@ class Detections:
 
     frame: int
     time_s: float | None
-    kind: Kind
+    kind: FrameKind
     feature_age: int
     boxes: Boxes
     label_names: tuple[str, ...]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
-from lsts_edge.runtime.pipeline import Kind
+from lsts_edge.bundle.programs import FrameKind
 from lsts_edge.runtime.preprocess import check_frame
 from lsts_edge.runtime.runners.interface import Found, FrameRunner
 from lsts_edge.runtime.schedulers.interface import FrameInfo, Scheduler
@@ -20,7 +20,7 @@ class FrameResult:
     """What a frame gave and how it was run; ``frame`` counts from the start of the stream."""
 
     frame: int
-    kind: Kind
+    kind: FrameKind
     why: str
     feature_age: int
     reset_reason: str | None
@@ -97,7 +97,7 @@ class Executor:
         self._signals = found.signals
         return FrameResult(number, kind, why, stream.feature_age, stated, found)
 
-    def _decide(self, frame: Frame) -> tuple[Kind, str]:
+    def _decide(self, frame: Frame) -> tuple[FrameKind, str]:
         stream = self.stream
         if not stream.has_memory:
             return "first", "no memory"

@@ -5,22 +5,19 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 
 from lsts_edge.bundle import Bundle
 from lsts_edge.bundle.manifest import Manifest, Step
-from lsts_edge.bundle.programs import Programs
+from lsts_edge.bundle.programs import FrameKind, Programs
 from lsts_edge.errors import ShapeError, StateError
 from lsts_edge.runtime.engines.interface import Backend, Session
 from lsts_edge.runtime.engines.options import EngineOptions
 from lsts_edge.runtime.engines.tensors import Tensor, Tensors
 from lsts_edge.runtime.graphs import Graphs
 
-__all__ = ["Kind", "Pipeline", "Slots"]
-
-Kind = Literal["first", "keyframe", "propagated"]
+__all__ = ["Pipeline", "Slots"]
 
 
 @dataclass(frozen=True)
@@ -178,7 +175,7 @@ class Pipeline:
         """The carried slots by name; empty after a reset."""
         return Slots(self._state, self._loaded.graphs.backend.tensors)
 
-    def kind_at(self, index: int, keyframe_interval: int) -> Kind:
+    def kind_at(self, index: int, keyframe_interval: int) -> FrameKind:
         """Kind of frame ``index`` of a stream that is run at a fixed interval; ``first`` always without memory."""
         if index == 0 or not self.carries_memory:
             return "first"
@@ -189,7 +186,7 @@ class Pipeline:
         self._state = {}
         self._started = False
 
-    def step(self, image: np.ndarray, kind: Kind, *, remember: bool = True) -> Slots:
+    def step(self, image: np.ndarray, kind: FrameKind, *, remember: bool = True) -> Slots:
         """Run one frame.
 
         The memory changes only when every graph of the program has run: after an exception it is what it was.
@@ -231,7 +228,7 @@ class Pipeline:
         self.timings_ms = timings
         return Slots(slots, loaded.graphs.backend.tensors)
 
-    def is_finite(self, slots: Slots, kind: Kind) -> bool:
+    def is_finite(self, slots: Slots, kind: FrameKind) -> bool:
         """Whether the carried slots, the feature the boxes are read from and the boxes hold no NaN or infinity."""
         watched = self._loaded.watched[kind if self.carries_memory else "first"]
         return self._loaded.graphs.backend.tensors.all_finite([slots.tensors[name] for name in watched])

@@ -6,7 +6,7 @@ import statistics
 from collections import deque
 from typing import Literal
 
-from lsts_edge.runtime.pipeline import Kind
+from lsts_edge.bundle.programs import FrameKind
 from lsts_edge.runtime.sources.interface import Frame
 
 __all__ = ["ResetReason", "Stream"]
@@ -74,7 +74,7 @@ class Stream:
         self.__init__()  # type: ignore[misc]
         self._pending = pending
 
-    def settle(self, frame: Frame, kind: Kind, *, finite: bool) -> str | None:
+    def settle(self, frame: Frame, kind: FrameKind, *, finite: bool) -> str | None:
         """Count a frame that was run; returns the reason that its result states.
 
         Args:

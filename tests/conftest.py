@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import os
 import shutil
 import subprocess
 import sys
 import sysconfig
 import venv
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
 from hand_made import write_hand_made_bundle
 
@@ -25,6 +27,31 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         if os.environ.get("LSTS_REQUIRE_GPU") == "1":
             pytest.fail("LSTS_REQUIRE_GPU=1 and there is no GPU")
         pytest.skip("no GPU on this machine")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _surroundings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Nothing of the user's is read or left: a cache of our own; tools of this environment (cmake) are found.
+
+    Other programs keep their caches where they are, so that they need not be filled again.
+    """
+    before = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PIP_CACHE_DIR", os.environ.get("PIP_CACHE_DIR", str(before / "pip")))
+        patch.setenv("MPLCONFIGDIR", os.environ.get("MPLCONFIGDIR", str(before / "matplotlib")))
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        patch.setenv("PATH", str(Path(sys.executable).parent), prepend=os.pathsep)
+        yield
+
+
+@pytest.fixture(autouse=True)
+def _torch_threads() -> Iterator[None]:
+    """A test that sets torch's threads, as benchmarks do, sets them for itself."""
+    torch = sys.modules.get("torch")
+    before = torch.get_num_threads() if torch is not None else None
+    yield
+    if torch is not None:
+        torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="session")
@@ -102,6 +129,33 @@ def make_environment(path: Path, *, with_dependencies: bool) -> Path:
         packages = next(path.glob("lib/python*/site-packages"))
         (packages / "dependencies.pth").write_text(sysconfig.get_path("platlib") + "\n")
     return python
+
+
+def link_dependencies(python: Path, extra: str) -> list[str]:
+    """Link what an installed ``lsts-edge[extra]`` asks for, and what that needs; returns the names.
+
+    The packages are this environment's: no index is asked, and nothing that is not asked for is there.
+    """
+    packages = next(python.parent.parent.glob("lib/python*/site-packages"))
+    ours = importlib.metadata.Distribution.at(next(packages.glob("lsts_edge-*.dist-info")))
+    wanted, linked = _requirements(ours, {extra}), set[str]()
+    while wanted:
+        requirement = wanted.pop()
+        if requirement.name in linked:
+            continue
+        linked.add(requirement.name)
+        found = importlib.metadata.distribution(requirement.name)
+        assert requirement.specifier.contains(found.version, prereleases=True), f"{requirement}: {found.version}"
+        for top in {Path(file).parts[0] for file in found.files or ()} - {"..", "__pycache__"}:
+            if not (packages / top).exists():
+                (packages / top).symlink_to(Path(str(found.locate_file(top))).resolve())
+        wanted += _requirements(found, requirement.extras)
+    return sorted(linked)
+
+
+def _requirements(distribution: importlib.metadata.Distribution, extras: set[str]) -> list[Requirement]:
+    found = [Requirement(line) for line in distribution.requires or ()]
+    return [one for one in found if one.marker is None or any(one.marker.evaluate({"extra": e}) for e in {"", *extras})]
 
 
 def pip_install(python: Path, *words: str, **variables: str) -> None:

@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import subprocess
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -44,15 +45,23 @@ def build(kind: str, sources: Path, target: str, *options: str, reads: tuple[Pat
     made = folder / target
     if made.is_file():
         return made
-    for old in folder.parent.glob(f"{kind}-*"):
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    for old in set(folder.parent.glob(f"{kind}-*")) - {folder}:
         shutil.rmtree(old, ignore_errors=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent) as work:
+        _cmake(sources, Path(work), target, *options)
+        folder.mkdir(exist_ok=True)
+        os.replace(Path(work) / target, made)  # whole or absent, whoever else builds it
+    return made
+
+
+def _cmake(sources: Path, folder: Path, target: str, *options: str) -> None:
     generator = ["-G", "Ninja"] if shutil.which("ninja") else []
     configure = ["cmake", "-S", str(sources), "-B", str(folder), *generator, "-DLSTS_CUDA=OFF", *options]
     what = ["--target", Path(target).stem.removeprefix("lib"), "--parallel", str(os.cpu_count() or 1)]
     for command in (configure, ["cmake", "--build", str(folder), *what]):
         done = subprocess.run(command, capture_output=True, text=True)
         assert done.returncode == 0, done.stdout + done.stderr
-    return made
 
 
 def install(folder: Path, content: bytes, **changes: object) -> Path:

@@ -11,9 +11,9 @@ import numpy as np
 from lsts_edge.export.detectors.nodes import Nodes
 from lsts_edge.export.detectors.spec import DetectorSpec, cell_grid
 
-__all__ = ["Found", "Reading", "add_decoding"]
+__all__ = ["DetectionValues", "Reading", "add_decoding"]
 
-Found = tuple[Any, Any, Any]
+DetectionValues = tuple[Any, Any, Any]
 """boxes ``(K, 4)`` xyxy, scores ``(K,)`` falling, 0 where there is none, and labels ``(K,)`` int64."""
 
 
@@ -38,7 +38,7 @@ class Reading:
     candidates: int
 
 
-def add_decoding(nodes: Nodes, reading: Reading, outputs: Mapping[str, Any]) -> Found:
+def add_decoding(nodes: Nodes, reading: Reading, outputs: Mapping[str, Any]) -> DetectionValues:
     """Decode; a box has the class it scores best in.
 
     The best ``candidates`` are chosen by score before anything else is worked out for them.
@@ -53,7 +53,7 @@ def add_decoding(nodes: Nodes, reading: Reading, outputs: Mapping[str, Any]) -> 
     return _dense(nodes, reading, outputs) if dense else _final(nodes, reading, outputs)
 
 
-def _dense(nodes: Nodes, reading: Reading, outputs: Mapping[str, Any]) -> Found:
+def _dense(nodes: Nodes, reading: Reading, outputs: Mapping[str, Any]) -> DetectionValues:
     """Boxes with a score for each class."""
     spec, classes = reading.spec, reading.class_count
     background = int(spec.background != "none")
@@ -93,7 +93,7 @@ def _dense(nodes: Nodes, reading: Reading, outputs: Mapping[str, Any]) -> Found:
     return _corners(nodes, reading, chosen, order), best, labels
 
 
-def _final(nodes: Nodes, reading: Reading, outputs: Mapping[str, Any]) -> Found:
+def _final(nodes: Nodes, reading: Reading, outputs: Mapping[str, Any]) -> DetectionValues:
     """Boxes that have a score and a label already."""
     spec = reading.spec
     if spec.columns:

@@ -10,7 +10,7 @@ import onnx
 import onnx_graphsurgeon as gs
 
 from lsts_edge.errors import DetectorSpecError, ExportError, OptionError
-from lsts_edge.export.detectors.decode import Found, Reading, add_decoding
+from lsts_edge.export.detectors.decode import DetectionValues, Reading, add_decoding
 from lsts_edge.export.detectors.nodes import Nodes
 from lsts_edge.export.detectors.resize import resized
 from lsts_edge.export.detectors.spec import DetectorSpec
@@ -124,7 +124,7 @@ def _add_picture(nodes: Nodes, graph: gs.Graph, spec: DetectorSpec, height_px: i
     nodes.into(inner, "Cast", value, to=np.dtype(spec.dtype).type)
 
 
-def _suppressed(nodes: Nodes, found: Found, reading: Reading, overlap: float, most: int) -> Found:
+def _suppressed(nodes: Nodes, found: DetectionValues, reading: Reading, overlap: float, most: int) -> DetectionValues:
     """Class by class: a box goes if a better one of its class overlaps it by more than ``overlap``."""
     boxes, scores, labels = found
     kinds = nodes.constant(np.arange(reading.class_count)[:, None], "int64")
@@ -144,7 +144,7 @@ def _suppressed(nodes: Nodes, found: Found, reading: Reading, overlap: float, mo
     return _each(lambda value: nodes.op("Gather", value, index, axis=0), found)
 
 
-def _cut(nodes: Nodes, found: Found) -> Found:
+def _cut(nodes: Nodes, found: DetectionValues) -> DetectionValues:
     """Those that have a score; they come first."""
     _, scores, _ = found
     some = nodes.cast(nodes.op("Greater", scores, 0.0), "int64")
@@ -152,12 +152,12 @@ def _cut(nodes: Nodes, found: Found) -> Found:
     return _each(lambda value: nodes.op("Slice", value, nodes.ints(0), count, nodes.ints(0)), found)
 
 
-def _each(make: Callable[[Any], Any], found: Found) -> Found:
+def _each(make: Callable[[Any], Any], found: DetectionValues) -> DetectionValues:
     boxes, scores, labels = found
     return make(boxes), make(scores), make(labels)
 
 
-def _name_outputs(graph: gs.Graph, found: Found) -> None:
+def _name_outputs(graph: gs.Graph, found: DetectionValues) -> None:
     kinds = (("boxes", ("D", 4), np.float32), ("scores", ("D",), np.float32), ("labels", ("D",), np.int64))
     for value, (name, shape, dtype) in zip(found, kinds, strict=True):
         value.name, value.shape, value.dtype = name, shape, dtype

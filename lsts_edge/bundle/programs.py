@@ -4,15 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 from lsts_edge.bundle.check import check, check_name
 from lsts_edge.bundle.graphs import GraphInfo, StateInfo, TensorInfo
 from lsts_edge.bundle.interface import InputInfo
 
-__all__ = ["DETECTION_SLOTS", "PROGRAM_KINDS", "Programs", "Step", "check_extra_programs", "check_programs"]
+__all__ = [
+    "DETECTION_SLOTS",
+    "PROGRAM_KINDS",
+    "FrameKind",
+    "Programs",
+    "Step",
+    "check_extra_programs",
+    "check_programs",
+]
 
 DETECTION_SLOTS = ("boxes", "scores", "labels")
-PROGRAM_KINDS = ("first", "keyframe", "propagated")
+FrameKind = Literal["first", "keyframe", "propagated"]
+"""A frame run with an empty memory, run in full, or built on the memory."""
+PROGRAM_KINDS: tuple[FrameKind, ...] = get_args(FrameKind)
 MAX_EXTRA_PROGRAMS = 16
 
 

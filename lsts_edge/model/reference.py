@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import Literal
 
 import numpy as np
 import torch
 
+from lsts_edge.bundle.programs import FrameKind
 from lsts_edge.model.network import Normalize, VideoNetwork
 from lsts_edge.model.video_loop import VideoLoop
 
 __all__ = ["nearby_detections", "reference_steps", "torch_version"]
 
-Kind = Literal["first", "keyframe", "propagated"]
 
 _FEW_PARAMETERS = 1_000_000
 """Below this, handing work to threads costs more than the work."""
@@ -22,7 +21,7 @@ _FEW_PARAMETERS = 1_000_000
 
 def reference_steps(
     network: VideoNetwork, images: Iterable[np.ndarray], keyframe_interval: int, scene_frames: int | None = None
-) -> Iterator[tuple[np.ndarray, Kind, dict[str, np.ndarray]]]:
+) -> Iterator[tuple[np.ndarray, FrameKind, dict[str, np.ndarray]]]:
     """Run the video loop, state carried from frame to frame.
 
     Args:
@@ -41,7 +40,7 @@ def reference_steps(
         index = number % scene_frames if scene_frames else number
         if index == 0:
             loop.reset()
-        kind: Kind = "first"
+        kind: FrameKind = "first"
         if index and network.lsts is not None:
             kind = "propagated" if index % keyframe_interval else "keyframe"
         with torch.inference_mode(), _threads(1 if few else torch.get_num_threads()):

@@ -18,10 +18,11 @@ import numpy.typing as npt
 from lsts_edge.boxes import Boxes
 from lsts_edge.bundle import Bundle
 from lsts_edge.bundle.manifest import DETECTION_SLOTS, Manifest
+from lsts_edge.bundle.programs import FrameKind
 from lsts_edge.clips import moving_clip
 from lsts_edge.errors import BundleError, CheckFailed, OptionError
 from lsts_edge.runtime.engines.options import EngineOptions
-from lsts_edge.runtime.pipeline import Kind, Pipeline
+from lsts_edge.runtime.pipeline import Pipeline
 from lsts_edge.runtime.preprocess import Preprocessor
 from lsts_edge.verify.golden import GOLDEN_FILE, Golden, GoldenRecorder, TensorSample
 from lsts_edge.verify.parity import EXACT, LOWERED, Doubt, Limits, doubt_of
@@ -54,7 +55,7 @@ class FrameTruth:
     """What the reference says about one frame: image, kind, tensors by torch's slot name, boxes and their doubt."""
 
     image: Array
-    kind: Kind
+    kind: FrameKind
     tensors: Mapping[str, TensorSample]
     boxes: Boxes
     doubt: Callable[[], Doubt]
@@ -181,7 +182,7 @@ class RecordedReference:
                     expected=f"sha256 {golden.image_sha256[index][:16]}...",
                     fix=f"{fix}, or verify with --checkpoint.",
                 )
-            kind: Kind = golden.kinds[index]  # type: ignore[assignment]
+            kind: FrameKind = golden.kinds[index]  # type: ignore[assignment]
             doubt = functools.partial(golden.doubt, index)
             yield FrameTruth(image, kind, golden.tensors(index), golden.boxes(index), doubt)
 

@@ -7,7 +7,7 @@ from typing import Protocol
 import cv2
 import numpy as np
 
-__all__ = ["DenseFlow", "PointFlow", "PointTracker"]
+__all__ = ["DisFlow", "PointFlow", "PointTracker"]
 
 
 class PointTracker(Protocol):
@@ -25,7 +25,7 @@ class PointTracker(Protocol):
         """
 
 
-class DenseFlow:
+class DisFlow:
     """DIS flow (Kroeger et al., ECCV 2016) at the preset ultrafast.
 
     From there: patches of 8 pixels every 6 instead of every 4 and 8 steps instead of 12, one level finer. Its time

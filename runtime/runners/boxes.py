@@ -10,8 +10,9 @@ import cv2
 import numpy as np
 
 from lsts_edge.boxes import Boxes
+from lsts_edge.bundle.programs import FrameKind
 from lsts_edge.errors import StateError
-from lsts_edge.runtime.pipeline import Kind, Pipeline
+from lsts_edge.runtime.pipeline import Pipeline
 from lsts_edge.runtime.preprocess import Geometry
 from lsts_edge.runtime.propagators.interface import BoxPropagator, PropagatedBoxes
 from lsts_edge.runtime.runners.interface import Found
@@ -62,7 +63,7 @@ class BoxRunner:
         self._propagator.reset()
         self._shown = None
 
-    def step(self, frame_hwc_bgr_u8: np.ndarray, kind: Kind, *, remember: bool = True) -> Found:
+    def step(self, frame_hwc_bgr_u8: np.ndarray, kind: FrameKind, *, remember: bool = True) -> Found:
         """Detect on keyframes, propagate on the others."""
         if kind == "propagated":
             return self._propagate(frame_hwc_bgr_u8, remember)

@@ -9,7 +9,8 @@ from typing import Protocol
 import numpy as np
 
 from lsts_edge.boxes import Boxes
-from lsts_edge.runtime.pipeline import Kind, Pipeline
+from lsts_edge.bundle.programs import FrameKind
+from lsts_edge.runtime.pipeline import Pipeline
 from lsts_edge.runtime.timings import Timings
 
 __all__ = ["Found", "FrameRunner"]
@@ -45,7 +46,7 @@ class FrameRunner(Protocol):
     def pipeline(self) -> Pipeline:
         """The network that runs on keyframes."""
 
-    def step(self, frame_hwc_bgr_u8: np.ndarray, kind: Kind, *, remember: bool = True) -> Found:
+    def step(self, frame_hwc_bgr_u8: np.ndarray, kind: FrameKind, *, remember: bool = True) -> Found:
         """Run one frame.
 
         Args:

@@ -10,7 +10,8 @@ import numpy as np
 
 from lsts_edge.boxes import Boxes, Corners
 from lsts_edge.bundle.manifest import InputInfo
-from lsts_edge.runtime.pipeline import Kind, Pipeline, Slots
+from lsts_edge.bundle.programs import FrameKind
+from lsts_edge.runtime.pipeline import Pipeline, Slots
 from lsts_edge.runtime.preprocess import Geometry, Preprocessor
 from lsts_edge.runtime.runners.interface import Found
 from lsts_edge.runtime.timings import Timings
@@ -62,7 +63,7 @@ class NetworkRunner:
         """Forget what is carried."""
         self.pipeline.reset()
 
-    def step(self, frame_hwc_bgr_u8: np.ndarray, kind: Kind, *, remember: bool = True) -> Found:
+    def step(self, frame_hwc_bgr_u8: np.ndarray, kind: FrameKind, *, remember: bool = True) -> Found:
         """Preprocess, run the program, place the boxes in the frame."""
         seen = self.look(frame_hwc_bgr_u8, kind, remember=remember)
         begin_ns = time.perf_counter_ns()
@@ -78,7 +79,7 @@ class NetworkRunner:
         """Where the frame would lie in the network's image, without making it."""
         return self._preprocess.geometry(*frame_hwc_bgr_u8.shape[:2])
 
-    def look(self, frame_hwc_bgr_u8: np.ndarray, kind: Kind, *, remember: bool = True) -> Seen:
+    def look(self, frame_hwc_bgr_u8: np.ndarray, kind: FrameKind, *, remember: bool = True) -> Seen:
         """As ``step``, with the boxes where the network has them."""
         begin_ns = time.perf_counter_ns()
         image, geometry = self._preprocess(frame_hwc_bgr_u8)

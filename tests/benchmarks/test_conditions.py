@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 import time
 from pathlib import Path
 from types import SimpleNamespace
 
-import numpy as np
 import pytest
 
-from lsts_edge.benchmarks.conditions import ConditionsRecorder, peak_rss_mib, reset_peak_rss
+from lsts_edge.benchmarks.conditions import ConditionsRecorder
 from lsts_edge.benchmarks.energy import EnergyMeter, PowerMeter, RaplMeter, open_energy_meter
 from lsts_edge.benchmarks.machine import describe_device
 
@@ -100,13 +100,22 @@ def test_our_own_work_is_not_others_load() -> None:
     assert found["busy_by_others"] is None or 0.0 <= found["busy_by_others"] <= 1.0
 
 
-def test_peak_memory_sees_a_planted_array() -> None:
-    if not reset_peak_rss():
-        pytest.skip("the kernel does not let the peak be reset")
+PEAK = """
+import numpy as np
+from lsts_edge.benchmarks.conditions import peak_rss_mib, reset_peak_rss
+if reset_peak_rss():
     before = peak_rss_mib()
     array = np.ones(64 * 2**20, dtype=np.uint8)
-    assert peak_rss_mib() - before >= 60
-    del array
+    print(peak_rss_mib() - before)
+"""
+
+
+def test_peak_memory_sees_a_planted_array() -> None:
+    """In a process of its own: here, pages that an earlier test freed might be used again and not count."""
+    done = subprocess.run([sys.executable, "-c", PEAK], capture_output=True, text=True, check=True)
+    if not done.stdout:
+        pytest.skip("the kernel does not let the peak be reset")
+    assert 60 <= float(done.stdout) < 80
 
 
 def test_device_from_another_kernel(tmp_path: Path) -> None:

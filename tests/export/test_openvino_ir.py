@@ -11,6 +11,7 @@ from hand_made import hand_made_files
 from lsts_edge.bundle import Bundle, OpenVinoIr, write_bundle
 from lsts_edge.bundle.ir_bytes import check_ir_bytes
 from lsts_edge.bundle.manifest import WeightsInfo
+from lsts_edge.bundle.programs import FrameKind
 from lsts_edge.clips import moving_clip
 from lsts_edge.errors import ExportError
 from lsts_edge.export.exporter import ExportedModel, export_model, require_ir_form, with_ir
@@ -21,7 +22,7 @@ from lsts_edge.publish.publish import publish
 from lsts_edge.runtime.engines.interface import Session
 from lsts_edge.runtime.engines.open import open_backend
 from lsts_edge.runtime.engines.options import EngineOptions
-from lsts_edge.runtime.pipeline import Kind, Pipeline
+from lsts_edge.runtime.pipeline import Pipeline
 from videos import small_clip, write_video
 
 WEIGHTS = WeightsInfo("random", "none", "random weights", seed=0)
@@ -57,7 +58,7 @@ def test_every_program_gives_the_numbers_of_onnx_with_the_state_carried(
 ) -> None:
     onnx = Pipeline(bundle, EngineOptions(OnnxOnly(), lsts_form=form, joined=joined))
     ir = Pipeline(bundle, EngineOptions("openvino", threads=1, lsts_form=form, joined=joined))
-    kinds: list[Kind] = ["first", "propagated", "propagated", "keyframe", "propagated", "keyframe", "propagated"]
+    kinds: list[FrameKind] = ["first", "propagated", "propagated", "keyframe", "propagated", "keyframe", "propagated"]
     boxes = 0
     for kind, frame in zip(kinds, moving_clip(len(kinds), 64, 96, 3), strict=True):
         expected, found = onnx.step(frame[None], kind), ir.step(frame[None], kind)

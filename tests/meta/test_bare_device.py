@@ -1,4 +1,4 @@
-"""The device side in a bare environment: the wheel and an engine, from the registry; no torch, no onnx."""
+"""The device side in a bare environment: the wheel and an engine, as its metadata asks; no torch, no onnx."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from conftest import make_environment, pip_install
+from conftest import link_dependencies, make_environment, pip_install
 
 FORBIDDEN = ("torch", "onnx", "onnxscript", "onnx_ir", "onnx_graphsurgeon", "safetensors", "pycocotools", "matplotlib")
 
@@ -39,9 +39,11 @@ print(*kinds)
 
 
 @pytest.fixture(scope="module")
-def device(wheel: Path, root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def device(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     python = make_environment(tmp_path_factory.mktemp("device"), with_dependencies=False)
-    pip_install(python, "--constraint", str(root / "constraints.txt"), f"{wheel}[cpu]")
+    pip_install(python, "--no-deps", "--no-index", str(wheel))
+    linked = link_dependencies(python, "cpu")
+    assert {"numpy", "onnxruntime"} <= set(linked)
     return python
 
 

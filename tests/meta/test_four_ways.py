@@ -19,7 +19,7 @@ TOP_LEVEL = ("runtime", "export", "custom_ops", "benchmarks")
 @pytest.fixture(scope="module")
 def with_wheel(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     python = make_environment(tmp_path_factory.mktemp("with_wheel"), with_dependencies=True)
-    pip_install(python, "--no-deps", str(wheel))
+    pip_install(python, "--no-deps", "--no-index", str(wheel))
     return python
 
 

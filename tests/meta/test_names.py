@@ -1,4 +1,4 @@
-"""One name, one thing: no public class is defined twice, and modules that once shared a name do not again."""
+"""One name, one thing: no public type is defined twice, and modules that once shared a name do not again."""
 
 from __future__ import annotations
 
@@ -17,18 +17,24 @@ def _modules() -> list[Path]:
     return sorted({path.resolve() for folder in FOLDERS for path in (ROOT / folder).rglob("*.py")})
 
 
-def _classes(path: Path) -> list[str]:
+def _types(path: Path) -> dict[str, str]:
+    """Public classes and exported aliases (``FrameKind = Literal[...]``), and what makes two of them the same."""
     body = ast.parse(path.read_text(encoding="utf-8")).body
-    return [node.name for node in body if isinstance(node, ast.ClassDef) and not node.name.startswith("_")]
+    plain = [node for node in body if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name)]
+    values = {node.targets[0].id: node.value for node in plain}
+    exported = {element.value for element in getattr(values.get("__all__"), "elts", ())}
+    aliases = {name: value for name, value in values.items() if name in exported and isinstance(value, ast.Subscript)}
+    classes = {node.name: str(path) for node in body if isinstance(node, ast.ClassDef) and node.name[0] != "_"}
+    return classes | {name: ast.unparse(value) for name, value in aliases.items()}
 
 
 def _twice(names: list[str]) -> list[str]:
     return sorted(name for name, count in Counter(names).items() if count > 1)
 
 
-def test_a_public_class_has_one_definition() -> None:
-    found = [name for path in _modules() for name in _classes(path)]
-    assert len(found) > 80 and _twice(found) == []
+def test_a_public_type_has_one_definition() -> None:
+    found = {pair for path in _modules() for pair in _types(path).items()}
+    assert len(found) > 80 and _twice([name for name, _ in found]) == []
 
 
 def test_modules_held_apart() -> None:
@@ -37,5 +43,7 @@ def test_modules_held_apart() -> None:
 
 def test_planted_doubles_are_seen(tmp_path: Path) -> None:
     planted = tmp_path / "planted.py"
-    planted.write_text("class Step:\n    pass\n\n\nclass _Own:\n    pass\n")
-    assert _twice([*_classes(planted), "Step", "_Own"]) == ["Step"]
+    text = '__all__ = ["Kind"]\nKind = Literal["a"]\nOther = Literal["b"]\nclass Step: ...\nclass _Own: ...\n'
+    planted.write_text(text)
+    assert _types(planted) == {"Step": str(planted), "Kind": "Literal['a']"}
+    assert _twice([*_types(planted), "Step", "Other"]) == ["Step"]
