@@ -92,9 +92,7 @@ class AccuracyMeter:
                     raise AnnotationError(
                         f"image {record.path}", got="nothing readable", expected="a picture", fix="Check the folder."
                     )
-                prepared, geometry = entry.contestant.prepare(frame)
-                raw = entry.contestant.infer(prepared, index % self._interval == 0)
-                boxes = entry.contestant.finish(raw, geometry)
+                boxes = entry.contestant.detect(frame, index % self._interval == 0).boxes
                 classes = entry.contestant.classes
                 if classes != self._groups:
                     boxes = replace(boxes, labels=to_groups(boxes.labels, classes, self._groups, COCO_GROUPS))

@@ -94,28 +94,24 @@ class DenseFlow:
         self._height, self._width = feature_size
         y, x = np.meshgrid(np.arange(self._height), np.arange(self._width), indexing="ij")
         self._cells = np.stack((x, y), axis=-1).astype(np.float32)
-        self._key: np.ndarray | None = None
 
-    def grey(self, image: np.ndarray) -> np.ndarray:
-        """``(1, H, W, 3)`` uint8 BGR to the half-size grey image that flow is computed on."""
+    def gray(self, image: np.ndarray) -> np.ndarray:
+        """``(1, H, W, 3)`` uint8 BGR to the half-size gray picture that flow is computed on."""
         height, width = image.shape[1:3]
         half = cv2.resize(image[0], (width // 2, height // 2), interpolation=cv2.INTER_AREA)
         return np.asarray(cv2.cvtColor(half, cv2.COLOR_BGR2GRAY))
 
-    def keyframe(self, image: np.ndarray) -> None:
-        """Remember the image that later frames are matched to."""
-        self._key = self.grey(image)
+    def grid(self, gray: np.ndarray, key_gray: np.ndarray) -> np.ndarray:
+        """Where each cell of the current frame lies in the keyframe, in GridSample's units.
 
-    def grid(self, image: np.ndarray) -> np.ndarray:
-        """``(1, H, W, 2)`` float32: where each cell of the current frame lies in the keyframe, in GridSample's units.
-
-        Raises:
-            AssertionError: if there was no keyframe.
+        Args:
+            gray: of the current frame.
+            key_gray: of the keyframe.
+        Returns:
+            ``(1, H, W, 2)`` float32.
         """
-        assert self._key is not None, "keyframe comes first"
-        grey = self.grey(image)
-        flow = self._flow.calc(grey, self._key, np.zeros((*grey.shape, 2), np.float32))
-        scale = np.array([self._width / grey.shape[1], self._height / grey.shape[0]], np.float32)
+        flow = self._flow.calc(gray, key_gray, np.zeros((*gray.shape, 2), np.float32))
+        scale = np.array([self._width / gray.shape[1], self._height / gray.shape[0]], np.float32)
         small = cv2.resize(flow, (self._width, self._height), interpolation=cv2.INTER_AREA) * scale
         grid = (2.0 * (self._cells + small) + 1.0) / np.array([self._width, self._height], np.float32) - 1.0
         return np.ascontiguousarray(grid[None], dtype=np.float32)

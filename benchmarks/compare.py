@@ -135,18 +135,13 @@ def _run_segment(entry: Entry, segment: Sequence[np.ndarray], times: SegmentTime
     for index, frame in enumerate(segment):
         is_keyframe = times.is_keyframe(index)
         begin = time.perf_counter_ns()
-        prepared, geometry = contestant.prepare(frame)
-        ready = time.perf_counter_ns()
-        raw = contestant.infer(prepared, is_keyframe)
-        inferred = time.perf_counter_ns()
-        boxes = contestant.finish(raw, geometry)
-        end = time.perf_counter_ns()
-        model.append((inferred - ready) / 1e6)
-        whole.append((end - begin) / 1e6)
+        outcome = contestant.detect(frame, is_keyframe)
+        whole.append((time.perf_counter_ns() - begin) / 1e6)
+        model.append(outcome.model_ms)
         if timed:
-            times.boxes += len(boxes)
+            times.boxes += len(outcome.boxes)
             graphs = times.graphs["keyframe" if is_keyframe or not contestant.propagates else "propagated"]
-            for name, value in contestant.graphs_ms.items():
+            for name, value in outcome.timings.graphs_ms.items():
                 graphs.setdefault(name, []).append(value)
     if timed:
         times.model.append(model)

@@ -11,9 +11,10 @@ from typing import Any
 
 from lsts_edge.benchmarks.alignments import DenseFlow
 from lsts_edge.benchmarks.compare import Entry, RunSettings, run_comparison
-from lsts_edge.benchmarks.contestants import METHODS, PeerContestant, bundle_contestant
+from lsts_edge.benchmarks.contestants import BundleContestant, PeerContestant
 from lsts_edge.benchmarks.peers import NanoDetPlus, YoloxNano
 from lsts_edge.benchmarks.results import bundle_facts, precision_label
+from lsts_edge.benchmarks.rivals import FOR_EVERY_BUNDLE, METHODS, method_runner
 from lsts_edge.benchmarks.timed_clip import Clip
 from lsts_edge.bundle import Bundle
 from lsts_edge.errors import OpLibraryError, OptionError
@@ -159,15 +160,14 @@ def _add_bundle(
             left_out[name] = no_op
             continue
         try:
-            contestant = bundle_contestant(
-                bundle, method, backend, form=form, joined=joined, score_floor=options.score_floor
-            )
+            runner = method_runner(bundle, method, backend, form=form, joined=joined)
         except OptionError as error:
             left_out[name] = str(error)
             continue
         labels = {**_labels(method, engine), "precision": precision, "form": form, "joined": joined}
         labels["input_px"] = [bundle.manifest.input.height_px, bundle.manifest.input.width_px]
         labels["bundle"] = bundle.digest
+        contestant = BundleContestant(bundle.manifest.classes, runner, options.score_floor)
         entries.append(Entry(name, contestant, labels, baseline if name != baseline else None))
 
 
@@ -183,7 +183,7 @@ def _variants(bundle: Bundle, methods: Sequence[str], options: LineupOptions) ->
             found += [(method, form, True) for form in forms if may_join]
         elif method == "per-frame":
             found += [(method, None, False)] + ([(method, None, True)] if may_join else [])
-        elif lsts is not None or method == "keyframe-copy":
+        elif lsts is not None or method in FOR_EVERY_BUNDLE:
             found.append((method, None, False))
     return found
 

@@ -142,12 +142,12 @@ def _add_accuracy(
     from lsts_edge.benchmarks.accuracy import AccuracyMeter
     from lsts_edge.benchmarks.compare import Entry
     from lsts_edge.benchmarks.contestants import BundleContestant
-    from lsts_edge.runtime.pipeline import Pipeline
+    from lsts_edge.runtime.runners.open import open_runner
 
-    pipeline = Pipeline(bundle, engine)
+    runner = open_runner(bundle, engine)
     for row in rows:
         interval = row["keyframe_interval"]
         meter = AccuracyMeter(annotations, bundle.manifest.classes, interval)
-        contestant = BundleContestant(bundle, pipeline, True, bundle.manifest.detection.score_floor)
+        contestant = BundleContestant(bundle.manifest.classes, runner, bundle.manifest.detection.score_floor)
         told = renamed(progress, f"accuracy at {interval}")
         row["accuracy"] = meter.measure(Entry(f"interval {interval}", contestant, {"method": "lsts"}), told)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from lsts_edge.bundle.manifest import DETECTION_SLOTS, Step
 from lsts_edge.bundle.programs import Programs
@@ -10,20 +10,16 @@ from lsts_edge.bundle.programs import Programs
 __all__ = ["prune"]
 
 
-def prune(
-    programs: Programs, state: Sequence[str], unread: Mapping[str, Sequence[str]] | None = None
-) -> tuple[dict[str, tuple[Step, ...]], tuple[str, ...]]:
+def prune(programs: Programs, state: Sequence[str]) -> tuple[dict[str, tuple[Step, ...]], tuple[str, ...]]:
     """Keep the steps that lead to boxes, scores and labels, and the state that some program still reads.
 
     Args:
         programs: steps by kind of frame.
         state: names of the carried slots.
-        unread: graph name -> inputs that its replacement does not read.
 
     Returns:
         The programs that are left, and the carried slots that are left.
     """
-    ignored = unread or {}
     carried: set[str] = set()
     while True:
         kept: dict[str, tuple[Step, ...]] = {}
@@ -35,7 +31,7 @@ def prune(
                 if needed & set(step.outputs.values()):
                     chosen.insert(0, step)
                     needed -= set(step.outputs.values())
-                    needed |= {slot for name, slot in step.inputs.items() if name not in ignored.get(step.graph, ())}
+                    needed |= set(step.inputs.values())
             kept[kind] = tuple(chosen)
             read |= needed & set(state)
         if read <= carried:

@@ -76,14 +76,14 @@ def model(graph: bytes, extra: bytes = b"") -> bytes:
     return field(1, 10) + field(7, graph) + field(8, field(2, 18)) + extra
 
 
-def heavy_model() -> bytes:
+def heavy_model(height_px: int = 64, width_px: int = 96) -> bytes:
     """image -> its mean colour, ``feature (1, 3)``."""
     graph = (
         field(1, node("Cast", ["image"], ["image_f32"], _int_attribute("to", _FLOAT)))
         + field(1, node("ReduceMean", ["image_f32", "axes"], ["feature"], _int_attribute("keepdims", 0)))
         + field(2, "heavy")
         + field(5, tensor("axes", np.array([1, 2], np.int64)))
-        + field(11, value_info("image", _UINT8, (1, 64, 96, 3)))
+        + field(11, value_info("image", _UINT8, (1, height_px, width_px, 3)))
         + field(12, value_info("feature", _FLOAT, (1, 3)))
     )
     return model(graph)

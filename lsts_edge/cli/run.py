@@ -41,6 +41,11 @@ __all__ = ["command", "run_with_progress", "summary_to_dict"]
 @click.option("--provider", default="cpu", show_default=True, help="cpu, cuda, tensorrt; OpenVINO: cpu, gpu, auto.")
 @click.option("--threads", type=int, help="Threads inside an operator [default: the engine's choice].")
 @click.option("--lsts-form", help="taps, custom, gridsample, or auto: measured once [default: the bundle's].")
+@click.option(
+    "--propagator",
+    metavar="WAY",
+    help="Between keyframes: a way of the bundle's, hold, flow-boxes or every-frame [default: the bundle's own].",
+)
 @click.option("--max-frames", type=int, help="Stop after so many frames.")
 @click.option("--expect-digest", metavar="SHA256", help="Refuse the bundle unless this is its digest.")
 @json_option

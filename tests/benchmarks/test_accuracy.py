@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -16,10 +14,11 @@ pytest.importorskip("onnx")
 
 from lsts_edge.benchmarks.accuracy import AccuracyMeter
 from lsts_edge.benchmarks.compare import Entry
+from lsts_edge.benchmarks.contestants import Outcome
 from lsts_edge.boxes import Boxes
 from lsts_edge.coco import COCO_CLASSES
 from lsts_edge.errors import AnnotationError
-from lsts_edge.runtime.preprocess import Geometry
+from lsts_edge.runtime.timings import Timings
 
 GROUPS = ("person", "rider", "vehicle", "bird", "quadruped")
 BOX = (8.0, 10.0, 24.0, 20.0)  # x, y, width, height
@@ -52,8 +51,6 @@ def annotations(tmp_path: Path) -> Path:
 class Oracle:
     """Says the true box, on keyframes only if told so; a peer's classes are COCO's."""
 
-    graphs_ms: Mapping[str, float] = {}
-
     def __init__(self, label: int, classes: tuple[str, ...] = GROUPS, keyframes_only: bool = False) -> None:
         self.classes = classes
         self.propagates = True
@@ -67,16 +64,11 @@ class Oracle:
     def start(self) -> None:
         self.starts += 1
 
-    def prepare(self, frame: np.ndarray) -> tuple[np.ndarray, Geometry]:
-        return frame, Geometry(48, 64, 1.0, 1.0, 48, 64)
-
-    def infer(self, prepared: Any, keyframe: bool) -> bool:
+    def detect(self, frame: np.ndarray, keyframe: bool) -> Outcome:
         self.keyframes.append(keyframe)
-        return keyframe
-
-    def finish(self, raw: bool, geometry: Geometry) -> Boxes:
-        count = 0 if self._keyframes_only and not raw else 1
-        return Boxes(self._box[:count], np.ones(count, np.float32), np.full(count, self._label))
+        count = 0 if self._keyframes_only and not keyframe else 1
+        boxes = Boxes(self._box[:count], np.ones(count, np.float32), np.full(count, self._label))
+        return Outcome(boxes, Timings())
 
 
 def test_perfect_boxes_and_the_schedule(annotations: Path) -> None:

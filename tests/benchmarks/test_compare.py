@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,20 +16,20 @@ pytest.importorskip("onnx")
 from planted_time import PlantedTime, plant_time
 
 from lsts_edge.benchmarks.compare import Entry, RunSettings, run_comparison, summarize_entry, time_segments
-from lsts_edge.benchmarks.contestants import METHODS, bundle_contestant
+from lsts_edge.benchmarks.contestants import BundleContestant, Outcome
 from lsts_edge.benchmarks.lineup import EngineChoice, LineupOptions, compare_bundle, line_up
-from lsts_edge.benchmarks.programs import ProgramRunner, prune
+from lsts_edge.benchmarks.rivals import METHODS, method_runner
 from lsts_edge.benchmarks.timed_clip import Clip
 from lsts_edge.boxes import Boxes
 from lsts_edge.bundle import Bundle, write_bundle
 from lsts_edge.bundle.manifest import WeightsInfo
 from lsts_edge.clips import moving_clip
 from lsts_edge.errors import OptionError, ProviderUnavailable
+from lsts_edge.runtime import Detector
 from lsts_edge.runtime.engines.loads_once import LoadsOnce
 from lsts_edge.runtime.engines.open import open_backend
 from lsts_edge.runtime.engines.options import EngineOptions
-from lsts_edge.runtime.pipeline import Pipeline
-from lsts_edge.runtime.preprocess import Geometry
+from lsts_edge.runtime.timings import Timings
 
 
 @pytest.fixture(scope="module")
@@ -46,58 +46,67 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     return write_bundle(tmp_path_factory.mktemp("tiny") / "bundle", exported.manifest, exported.files)
 
 
+APPLICABLE = [method for method in METHODS if method not in ("smaller-input", "fused")]
+"""Methods that need no way of their own in the bundle."""
+
+
 @pytest.fixture(scope="module")
 def images(tiny: Bundle) -> list[np.ndarray]:
     size = tiny.manifest.input
-    return [frame[None] for frame in moving_clip(12, size.height_px, size.width_px)]
+    return list(moving_clip(12, size.height_px, size.width_px))
 
 
-def run(contestant: Any, images: list[np.ndarray], interval: int = 5) -> list[dict[str, np.ndarray]]:
+def run(contestant: Any, frames: list[np.ndarray], interval: int = 5) -> list[Outcome]:
     contestant.start()
-    return [contestant.infer(image, index % interval == 0) for index, image in enumerate(images)]
+    return [contestant.detect(frame, index % interval == 0) for index, frame in enumerate(frames)]
 
 
-def contestant(bundle: Bundle, method: str, **options: Any) -> Any:
+def contestant(bundle: Bundle, method: str, *, form: str | None = "taps", joined: bool = False) -> BundleContestant:
     backend = LoadsOnce(open_backend(EngineOptions(threads=1)))
-    settings = {"form": "taps" if bundle.manifest.lsts else None, "joined": False, "score_floor": 0.0, **options}
-    return bundle_contestant(bundle, method, backend, **settings)
+    form = form if bundle.manifest.lsts else None
+    runner = method_runner(bundle, method, backend, form=form, joined=joined)
+    return BundleContestant(bundle.manifest.classes, runner, 0.0)
 
 
-def test_pruned_programs(tiny: Bundle) -> None:
-    programs, state = tiny.manifest.programs, [slot.name for slot in tiny.manifest.state]
-    kept, carried = prune(programs, state)
-    assert {kind: len(steps) for kind, steps in kept.items()} == {kind: len(steps) for kind, steps in programs.items()}
-    assert carried == set(state)
-    alone, nothing = prune({"first": programs["first"]}, state)
-    assert [step.graph for step in alone["first"]] == ["heavy", "head"], "nobody reads the embedding"
-    assert nothing == set()
-    unread = {
-        name: ["memory_embedding", "feature_embedding", "high_embedding"] for name in ("lsts_key", "lsts_current")
-    }
-    flow, _ = prune(programs, state, unread)
-    assert not any(step.graph.startswith("embed") for steps in flow.values() for step in steps)
+def test_ours_is_the_runtimes_own_answer(tiny: Bundle, images: list[np.ndarray]) -> None:
+    engine = EngineOptions(threads=1, lsts_form="taps", joined=False)
+    detector = Detector(tiny, engine, keyframe_interval=5, score_threshold=0.0)
+    for image, outcome in zip(images, run(contestant(tiny, "lsts"), images), strict=True):
+        assert detector.push(image).boxes == outcome.boxes
+    detector = Detector(tiny, engine, propagator="flow-boxes", keyframe_interval=5, score_threshold=0.0)
+    for image, outcome in zip(images, run(contestant(tiny, "flow-boxes"), images), strict=True):
+        assert detector.push(image).boxes == outcome.boxes
 
 
-def test_runner_equals_the_runtimes_pipeline(tiny: Bundle, images: list[np.ndarray]) -> None:
-    backend = open_backend(EngineOptions(threads=1))
-    runner = ProgramRunner(tiny.manifest, lambda graph: backend.load(tiny.graph_bytes(graph, "taps"), graph).run)
-    pipeline = Pipeline(tiny, EngineOptions(backend, lsts_form="taps", joined=False))
-    for index, image in enumerate(images):
-        kind = "first" if index == 0 else "keyframe" if index % 5 == 0 else "propagated"
-        ours, theirs = runner.step(image, kind), pipeline.step(image, kind)  # type: ignore[arg-type]
-        for slot in ("boxes", "scores", "labels"):
-            np.testing.assert_array_equal(ours[slot], theirs[slot])
-
-
-@pytest.mark.parametrize("method", list(METHODS))
+@pytest.mark.parametrize("method", APPLICABLE)
 def test_every_method_runs(tiny: Bundle, images: list[np.ndarray], method: str) -> None:
-    found = run(contestant(tiny, method), images)
-    assert all(np.isfinite(frame["boxes"]).all() and len(frame["boxes"]) == len(frame["scores"]) for frame in found)
-    if method == "keyframe-copy":
-        assert found[1] is found[4]
-        assert found[5] is not found[4]
+    mine = contestant(tiny, method)
+    assert mine.propagates == (method != "per-frame")
+    found = run(mine, images)
+    assert all(np.isfinite(one.boxes.xyxy_px).all() and one.timings.total_ms > 0 for one in found)
+    per_frame = run(contestant(tiny, "per-frame"), images[:1])
+    assert found[0].boxes == per_frame[0].boxes, "a first frame is the detector's own"
+    between = [one.boxes.xyxy_px for one in found[:5]]
+    if method == "hold":
+        assert all(np.array_equal(one, between[0]) for one in between)
+        assert found[5].boxes != found[0].boxes
     else:
-        assert any(not np.array_equal(a["scores"], b["scores"]) for a, b in itertools.pairwise(found[:5]))
+        assert any(not np.array_equal(a, b) for a, b in itertools.pairwise(between))
+
+
+def test_what_a_method_leaves_out(tiny: Bundle, images: list[np.ndarray]) -> None:
+    graphs = {
+        method: [set(one.timings.graphs_ms) for one in run(contestant(tiny, method), images)] for method in APPLICABLE
+    }
+    assert graphs["per-frame"] == [{"heavy", "head"}] * len(images), "nobody reads the embedding"
+    for method in ("hold", "flow-boxes"):
+        assert graphs[method][:6] == [{"heavy", "head"}, *[set()] * 4, {"heavy", "head"}]
+    assert graphs["flow-warp"][:2] == [{"heavy", "head", "flow_key"}, {"flow_warp", "head"}]
+    aggregate = graphs["flow-warp-aggregate"]
+    assert not any(name.startswith("embed") for names in aggregate for name in names)
+    assert "flow_key" in aggregate[5] and "lsts_key" in aggregate[5] and "lsts_current" in aggregate[1]
+    for method in ("match-trans", "non-local"):
+        assert graphs[method] == graphs["lsts"]
 
 
 def test_joined_and_split_agree(tiny: Bundle, images: list[np.ndarray]) -> None:
@@ -105,13 +114,13 @@ def test_joined_and_split_agree(tiny: Bundle, images: list[np.ndarray]) -> None:
         split = run(contestant(tiny, method), images)
         joined = run(contestant(tiny, method, joined=True), images)
         for a, b in zip(split, joined, strict=True):
-            assert len(a["scores"]) == len(b["scores"])
-            np.testing.assert_allclose(a["scores"], b["scores"], atol=1e-4)
+            assert len(a.boxes) == len(b.boxes)
+            np.testing.assert_allclose(a.boxes.scores, b.boxes.scores, atol=1e-4)
 
 
-def test_joined_per_frame_leaves_the_embedding_out(tiny: Bundle, images: list[np.ndarray]) -> None:
-    joined = contestant(tiny, "per-frame", joined=True)
-    assert set(run(joined, images[:1])[0]) == {"boxes", "scores", "labels"}
+def test_joined_per_frame_is_one_graph(tiny: Bundle, images: list[np.ndarray]) -> None:
+    (found,) = run(contestant(tiny, "per-frame", joined=True), images[:1])
+    assert set(found.timings.graphs_ms) == {"per_frame"}
 
 
 def test_equal_bytes_are_loaded_once(tiny: Bundle) -> None:
@@ -126,15 +135,15 @@ def test_equal_bytes_are_loaded_once(tiny: Bundle) -> None:
             return backend.load(model, name)
 
     shared = LoadsOnce(Counting())
-    for method in ("per-frame", "keyframe-copy", "match-trans", "lsts"):
-        bundle_contestant(tiny, method, shared, form="taps", joined=False, score_floor=0.0)
+    for method in ("per-frame", "hold", "match-trans", "lsts"):
+        method_runner(tiny, method, shared, form="taps", joined=False)
     assert loaded.count("heavy") == loaded.count("head") == 1
 
 
 class Timed:
     """A contestant whose frames take known times."""
 
-    graphs_ms: Mapping[str, float] = {}
+    classes = ("thing",)
 
     def __init__(self, clock: PlantedTime, key_ms: float, other_ms: float, propagates: bool = True) -> None:
         self._clock, self.propagates = clock, propagates
@@ -144,15 +153,12 @@ class Timed:
     def start(self) -> None:
         self.seen.clear()
 
-    def prepare(self, frame: np.ndarray) -> tuple[np.ndarray, Geometry]:
-        return frame, Geometry(1, 1, 1.0, 1.0, 1, 1)
-
-    def infer(self, prepared: Any, keyframe: bool) -> None:
+    def detect(self, frame: np.ndarray, keyframe: bool) -> Outcome:
         self.seen.append(keyframe)
-        self._clock.sleep(self._times[0 if keyframe or not self.propagates else 1] / 1e3)
-
-    def finish(self, raw: Any, geometry: Geometry) -> Boxes:
-        return Boxes(np.zeros((2, 4)), np.zeros(2), np.zeros(2, np.int64))
+        spent_ms = self._times[0 if keyframe or not self.propagates else 1]
+        self._clock.sleep((1.0 + spent_ms) / 1e3)
+        boxes = Boxes(np.zeros((2, 4)), np.zeros(2), np.zeros(2, np.int64))
+        return Outcome(boxes, Timings({"preprocess": 1.0, "propagate": 0.25 * spent_ms}, {"network": 0.75 * spent_ms}))
 
 
 def test_known_times_give_the_known_ratio(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -167,6 +173,9 @@ def test_known_times_give_the_known_ratio(monkeypatch: pytest.MonkeyPatch) -> No
     assert fast.seen == [True, False, False, False, False] * 2 * 7
     row = summarize_entry(entries[1], times, "slow")
     assert row["model"]["ratio_same_engine"]["median"] == pytest.approx(2.5)
+    assert row["frame_to_boxes"]["ratio_same_engine"]["median"] == pytest.approx(210 / 90, rel=1e-4), (
+        "with preprocessing"
+    )
     assert row["model"]["ratio_same_engine"]["n"] == 6
     assert row["model"]["keyframe"]["n"] == 12
     assert row["model"]["propagated"]["n"] == 48
@@ -184,7 +193,8 @@ def test_lineup_and_result(tiny: Bundle, tmp_path: Path) -> None:
         tiny, None, LineupOptions(engines=(EngineChoice("onnxruntime"),), threads=1), RunSettings(2)
     )
     rows = {row["name"]: row for row in result["data"]["rows"]}
-    assert set(METHODS) == {row["method"] for row in rows.values()}
+    assert set(APPLICABLE) == {row["method"] for row in rows.values()}
+    assert {name.split(",")[0] for name in result["data"]["left_out"]} == {"smaller-input", "fused"}
     ours = rows["lsts taps, onnxruntime fp32"]
     assert ours["model"]["ratio_same_engine"]["against"] == "per-frame, onnxruntime fp32"
     assert set(ours["graphs"]["propagated"]) >= {"light", "lsts_current", "head"}
@@ -200,7 +210,7 @@ def test_who_cannot_take_part_is_named(hand_made_bundle: Path) -> None:
     with pytest.raises(OptionError, match="bundle with LSTS"):
         contestant(bundle, "lsts")
     lineup = line_up(bundle, LineupOptions(engines=(EngineChoice("onnxruntime"),)))
-    assert {entry.labels["method"] for entry in lineup.entries} == {"per-frame", "keyframe-copy"}
+    assert {entry.labels["method"] for entry in lineup.entries} == {"per-frame", "hold", "flow-boxes"}
     for wrong in ("tensorflow", "openvino:cpu:fp32:more"):
         with pytest.raises(OptionError, match="engine"):
             EngineChoice.parse(wrong)

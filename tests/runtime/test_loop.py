@@ -112,3 +112,13 @@ def test_outputs_never_replace_the_source(hand_made_bundle: Path, tmp_path: Path
     done = CliRunner().invoke(command, [str(hand_made_bundle), str(clip), "--output-video", str(clip)])
     assert isinstance(done.exception, OptionError)
     assert clip.read_bytes() == before
+
+
+def test_a_propagator_is_chosen_by_name(hand_made_bundle: Path, tmp_path: Path, lsts_edge_command) -> None:  # type: ignore[no-untyped-def]
+    clip, rows = write_video(tmp_path / "clip.mp4", small_clip(6)), tmp_path / "out.jsonl"
+    done = lsts_edge_command("run", hand_made_bundle, clip, "--propagator", "hold", "--output-json", rows)
+    assert done.returncode == 0, done.stderr
+    found = [json.loads(line) for line in rows.read_text().splitlines()]
+    assert [row["detections"][0].get("moved", False) for row in found] == [False] + [True] * 5
+    failed = lsts_edge_command("run", hand_made_bundle, clip, "--propagator", "magic")
+    assert failed.returncode == 2 and "hold, flow-boxes, every-frame" in failed.stderr
