@@ -29,7 +29,7 @@ class FusedOptions(FlowBoxesOptions):
     same_iou: float = 0.5
     new_iou: float = 0.45
     detected_weight: float = 0.6
-    unseen_decay: float = 0.95
+    unseen_decay: float = 0.9
 
     def __post_init__(self) -> None:
         super().__post_init__()

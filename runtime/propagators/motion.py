@@ -44,7 +44,7 @@ def move_boxes(boxes_xyxy_px: np.ndarray, points: np.ndarray, shifts: np.ndarray
         shifts: ``(D, S, 2)``, of the points; NaN where a point was lost.
     Returns:
         ``(D, 4)`` float32; a box with fewer than four points stays. And ``(D,)`` float32, how badly a shift and a
-        stretch describe the points: their median error as a share of the shorter side; 1 where the points are lost.
+        stretch describe the points: their median error as a share of the shorter side; 0 where the points are lost.
     """
     known = np.isfinite(shifts).all(axis=2)
     middle = _median(np.where(known[..., None], shifts, np.nan))
@@ -67,7 +67,7 @@ def move_boxes(boxes_xyxy_px: np.ndarray, points: np.ndarray, shifts: np.ndarray
     side = np.maximum((points[:, -1] - points[:, 0]).min(axis=1) / (1 - 2 * _MARGIN), 1)
     share = _median(np.where(known, error, np.nan)[..., None])[:, 0] / side
     boxes = np.where(enough[:, None], moved.reshape(-1, 4), boxes_xyxy_px).astype(np.float32)
-    return boxes, np.where(enough, np.minimum(share, 1), 1).astype(np.float32)
+    return boxes, np.where(enough, np.minimum(share, 1), 0).astype(np.float32)
 
 
 def _median(values: np.ndarray) -> np.ndarray:
