@@ -7,7 +7,7 @@ from typing import Protocol
 import cv2
 import numpy as np
 
-__all__ = ["DisFlow", "PointFlow", "PointTracker"]
+__all__ = ["DisFlow", "LkTracker", "PointTracker"]
 
 
 class PointTracker(Protocol):
@@ -48,7 +48,7 @@ class DisFlow:
         return np.asarray(field[nearest[..., 1], nearest[..., 0]])
 
 
-class PointFlow:
+class LkTracker:
     """Lucas-Kanade in pyramids: its time grows with the boxes, and its points do not share errors."""
 
     _WINDOW = (11, 11)

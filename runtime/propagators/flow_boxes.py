@@ -10,7 +10,7 @@ import numpy as np
 
 from lsts_edge.boxes import Boxes, Corners
 from lsts_edge.errors import OptionError
-from lsts_edge.runtime.propagators.flow import DisFlow, PointFlow, PointTracker
+from lsts_edge.runtime.propagators.flow import DisFlow, LkTracker, PointTracker
 from lsts_edge.runtime.propagators.hold import require_keyframe
 from lsts_edge.runtime.propagators.interface import (
     PropagatedBoxes,
@@ -22,7 +22,7 @@ from lsts_edge.runtime.propagators.motion import move_boxes, sample_points
 
 __all__ = ["FlowBoxes", "FlowBoxesOptions"]
 
-_FLOWS: dict[str, type[DisFlow] | type[PointFlow]] = {"dis": DisFlow, "lk": PointFlow}
+_FLOWS: dict[str, type[DisFlow] | type[LkTracker]] = {"dis": DisFlow, "lk": LkTracker}
 _LEAST_SIDE_PX = 16  # of the picture flow is computed on; DIS needs 12
 _BORDER_PX = 2.0  # a side this near the frame's border is cut off by it
 

@@ -177,7 +177,7 @@ def test_box_whose_picture_is_torn_apart_is_dropped():
         after[rows, 160:280] = picture[rows, 160 - slide_px : 280 - slide_px]
     labels = []
     for most_error in (0.05, 1):
-        propagator = make_propagator("flow-boxes", {"most_error": most_error})
+        propagator = make_propagator("flow-boxes", {"flow": "lk", "reduce": 1, "most_error": most_error})
         propagator.keyframe(picture, boxes_of(whole, torn))
         labels.append(propagator.propagate(after).boxes.labels.tolist())
     assert labels == [[0], [0, 1]]
