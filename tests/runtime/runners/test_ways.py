@@ -50,8 +50,8 @@ def bundle(tmp_path: Path) -> Bundle:
     ways = {
         "features": PropagationWay("features", 4),
         "hold": PropagationWay("hold", 4, {"score_decay": 0.9}),
-        "flow-boxes": PropagationWay("flow-boxes", 4, {"error_weight": 0.0}),
-        "fused": PropagationWay("fused", 4, {"error_weight": 0.0}, "small"),
+        "flow-boxes": PropagationWay("flow-boxes", 4, {"most_error": 1.0}),
+        "fused": PropagationWay("fused", 4, {"most_error": 1.0}, "small"),
         "small": PropagationWay("smaller-input", 4, program="small"),
     }
     manifest = dataclasses.replace(
@@ -187,8 +187,9 @@ def test_a_box_that_is_not_finite_is_one_event(bundle: Bundle, way: str) -> None
     original = state.propagate
 
     def poison(*arguments: object) -> object:
-        boxes = original(*arguments)
-        return dataclasses.replace(boxes, boxes_xyxy_px=boxes.boxes_xyxy_px * np.float32(np.nan))
+        shown = original(*arguments)
+        broken = dataclasses.replace(shown.boxes, xyxy_px=shown.boxes.xyxy_px * np.float32(np.nan))
+        return dataclasses.replace(shown, boxes=broken)
 
     state.propagate = poison
     found = one.push(flat(50))
