@@ -71,9 +71,9 @@ class BoxRunner:
         detected = _from_edge(seen.boxes, seen.geometry)
         if remember and seen.finite:
             self._propagator.keyframe(self._luma(seen.image, seen.geometry), detected)
-            self._shown = detected
+            self._shown = _detected(detected)
         spent = Timings({"propagate": (time.perf_counter_ns() - begin_ns) / 1e6})
-        found = _placed(detected, seen.geometry, seen.timings + spent)
+        found = _placed(_detected(detected), seen.geometry, seen.timings + spent)
         return replace(found, finite=seen.finite, signals=seen.signals)
 
     def _propagate(self, frame: np.ndarray, remember: bool) -> Found:
@@ -94,7 +94,7 @@ class BoxRunner:
             seen = self._small.look(frame, "first")
             detected, timings, signals = _rescaled(seen.boxes, seen.geometry, geometry), seen.timings, seen.signals
             if not seen.finite:
-                return replace(_placed(detected, geometry, timings), finite=False)
+                return replace(_placed(_detected(detected), geometry, timings), finite=False)
         luma = None
         if self._propagator.needs_luma:
             begin_ns = time.perf_counter_ns()
@@ -120,22 +120,28 @@ def _start(geometry: Geometry) -> np.ndarray:
     return np.array([geometry.left_px, geometry.top_px] * 2, np.float32)
 
 
-def _from_edge(boxes: Boxes, geometry: Geometry) -> PropagatedBoxes:
+def _from_edge(boxes: Boxes, geometry: Geometry) -> Boxes:
     """As a propagator takes them: corners as edges, counted from where the frame begins in the network's image."""
-    return PropagatedBoxes.detected(boxes.as_edges().xyxy_px - _start(geometry), boxes.scores, boxes.labels)
+    edges = boxes.as_edges()
+    return replace(edges, xyxy_px=edges.xyxy_px - _start(geometry))
 
 
-def _rescaled(boxes: Boxes, small: Geometry, large: Geometry) -> PropagatedBoxes:
+def _rescaled(boxes: Boxes, small: Geometry, large: Geometry) -> Boxes:
     """Boxes of the smaller input in pixels of the large one."""
     found = _from_edge(boxes, small)
     scale = np.array([large.scale_x / small.scale_x, large.scale_y / small.scale_y] * 2, np.float32)
-    return replace(found, boxes_xyxy_px=found.boxes_xyxy_px * scale)
+    return replace(found, xyxy_px=found.xyxy_px * scale)
 
 
-def _placed(boxes: PropagatedBoxes, geometry: Geometry, timings: Timings) -> Found:
+def _detected(boxes: Boxes) -> PropagatedBoxes:
+    return PropagatedBoxes(boxes, np.zeros(len(boxes), bool))
+
+
+def _placed(shown: PropagatedBoxes, geometry: Geometry, timings: Timings) -> Found:
     """In the frame's pixels, and whether they are finite."""
     begin_ns = time.perf_counter_ns()
-    finite = bool(np.isfinite(boxes.boxes_xyxy_px).all() and np.isfinite(boxes.scores).all())
-    placed, inside = geometry.place(Boxes(boxes.boxes_xyxy_px + _start(geometry), boxes.scores, boxes.labels))
+    boxes = shown.boxes
+    finite = bool(np.isfinite(boxes.xyxy_px).all() and np.isfinite(boxes.scores).all())
+    placed, inside = geometry.place(replace(boxes, xyxy_px=boxes.xyxy_px + _start(geometry)))
     spent = Timings({"postprocess": (time.perf_counter_ns() - begin_ns) / 1e6})
-    return Found(placed, boxes.moved[inside], finite, timings + spent)
+    return Found(placed, shown.moved[inside], finite, timings + spent)

@@ -15,6 +15,7 @@ from lsts_edge.bundle.manifest import GraphInfo, Step, TensorInfo
 from lsts_edge.bundle.propagation import PropagationInfo, PropagationWay
 from lsts_edge.errors import OptionError, StateError
 from lsts_edge.runtime import Detections, Detector, EngineOptions
+from lsts_edge.runtime.propagators.interface import PropagatedBoxes
 from lsts_edge.runtime.runners.open import choose_way, open_runner
 
 MOVING = ("hold", "flow-boxes", "fused")
@@ -186,9 +187,10 @@ def test_a_box_that_is_not_finite_is_one_event(bundle: Bundle, way: str) -> None
     state = one._executor.runner._propagator  # type: ignore[attr-defined]
     original = state.propagate
 
-    def poison(*arguments: object) -> object:
+    def poison(*arguments: object) -> PropagatedBoxes:
         boxes = original(*arguments)
-        return dataclasses.replace(boxes, boxes_xyxy_px=boxes.boxes_xyxy_px * np.float32(np.nan))
+        lost = dataclasses.replace(boxes.boxes, xyxy_px=boxes.boxes.xyxy_px * np.float32(np.nan))
+        return dataclasses.replace(boxes, boxes=lost)
 
     state.propagate = poison
     found = one.push(flat(50))
