@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import itertools
 import math
 import random
@@ -65,6 +66,8 @@ def measure_sweep(
         OptionError: if the bundle has no memory to propagate.
         ProviderError: if the engine is missing or fails.
     """
+    if annotations is not None:
+        importlib.import_module("pycocotools")  # told now, not after the rounds
     engine = options.engine
     detectors = {interval: Detector(bundle, engine, keyframe_interval=interval) for interval in options.intervals}
     if not next(iter(detectors.values())).pipeline.carries_memory:

@@ -40,7 +40,7 @@ _EXTRAS = {
     "safetensors": "export",
     "onnxruntime": "cpu",
     "openvino": "openvino",
-    "pycocotools": "train",
+    "pycocotools": "evaluate",
     "matplotlib": "bench",
 }
 

@@ -121,10 +121,6 @@ def _start(geometry: Geometry) -> np.ndarray:
     return np.array([geometry.left_px, geometry.top_px] * 2, np.float32)
 
 
-def _detected(boxes: Boxes) -> PropagatedBoxes:
-    return PropagatedBoxes(boxes, np.zeros(len(boxes), bool))
-
-
 def _from_edge(boxes: Boxes, geometry: Geometry) -> Boxes:
     """As a propagator takes them: corners as edges, counted from where the frame begins in the network's image."""
     edges = boxes.as_edges()
@@ -138,11 +134,15 @@ def _rescaled(boxes: Boxes, small: Geometry, large: Geometry) -> Boxes:
     return replace(found, xyxy_px=found.xyxy_px * scale)
 
 
-def _placed(found: PropagatedBoxes, geometry: Geometry, timings: Timings) -> Found:
+def _detected(boxes: Boxes) -> PropagatedBoxes:
+    return PropagatedBoxes(boxes, np.zeros(len(boxes), bool))
+
+
+def _placed(shown: PropagatedBoxes, geometry: Geometry, timings: Timings) -> Found:
     """In the frame's pixels, and whether they are finite."""
     begin_ns = time.perf_counter_ns()
-    boxes = found.boxes
+    boxes = shown.boxes
     finite = bool(np.isfinite(boxes.xyxy_px).all() and np.isfinite(boxes.scores).all())
     placed, inside = geometry.place(replace(boxes, xyxy_px=boxes.xyxy_px + _start(geometry)))
     spent = Timings({"postprocess": (time.perf_counter_ns() - begin_ns) / 1e6})
-    return Found(placed, found.moved[inside], finite, timings + spent)
+    return Found(placed, shown.moved[inside], finite, timings + spent)

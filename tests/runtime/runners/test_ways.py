@@ -15,6 +15,7 @@ from lsts_edge.bundle.manifest import GraphInfo, Step, TensorInfo
 from lsts_edge.bundle.propagation import PropagationInfo, PropagationWay
 from lsts_edge.errors import OptionError, StateError
 from lsts_edge.runtime import Detections, Detector, EngineOptions
+from lsts_edge.runtime.propagators.interface import PropagatedBoxes
 from lsts_edge.runtime.runners.open import choose_way, open_runner
 
 MOVING = ("hold", "flow-boxes", "fused")
@@ -50,8 +51,8 @@ def bundle(tmp_path: Path) -> Bundle:
     ways = {
         "features": PropagationWay("features", 4),
         "hold": PropagationWay("hold", 4, {"score_decay": 0.9}),
-        "flow-boxes": PropagationWay("flow-boxes", 4, {"most_error": 1.0}),
-        "fused": PropagationWay("fused", 4, {"most_error": 1.0}, "small"),
+        "flow-boxes": PropagationWay("flow-boxes", 4, {"error_weight": 0.0}),
+        "fused": PropagationWay("fused", 4, {"error_weight": 0.0}, "small"),
         "small": PropagationWay("smaller-input", 4, program="small"),
     }
     manifest = dataclasses.replace(
@@ -186,10 +187,10 @@ def test_a_box_that_is_not_finite_is_one_event(bundle: Bundle, way: str) -> None
     state = one._executor.runner._propagator  # type: ignore[attr-defined]
     original = state.propagate
 
-    def poison(*arguments: object) -> object:
-        shown = original(*arguments)
-        broken = dataclasses.replace(shown.boxes, xyxy_px=shown.boxes.xyxy_px * np.float32(np.nan))
-        return dataclasses.replace(shown, boxes=broken)
+    def poison(*arguments: object) -> PropagatedBoxes:
+        boxes = original(*arguments)
+        lost = dataclasses.replace(boxes.boxes, xyxy_px=boxes.boxes.xyxy_px * np.float32(np.nan))
+        return dataclasses.replace(boxes, boxes=lost)
 
     state.propagate = poison
     found = one.push(flat(50))
