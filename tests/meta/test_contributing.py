@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,17 +16,87 @@ from lsts_edge.benchmarks.compare import Entry, RunSettings, run_comparison
 from lsts_edge.benchmarks.contestants import PeerContestant
 from lsts_edge.benchmarks.timed_clip import Clip
 from lsts_edge.boxes import Boxes
+from lsts_edge.bundle import Model
 from lsts_edge.bundle.manifest import InputInfo
 from lsts_edge.errors import StreamEmpty
 from lsts_edge.runtime import Detections, Detector
+from lsts_edge.runtime.engines.interface import Session
+from lsts_edge.runtime.engines.options import EngineOptions
+from lsts_edge.runtime.engines.tensors import Tensor, Tensors, arrays_finite
 from lsts_edge.runtime.loop import run_stream
 from lsts_edge.runtime.preprocess import Geometry, Preprocessor
+from lsts_edge.runtime.schedulers import Decision, FrameInfo, Scheduler
 from lsts_edge.runtime.sinks.interface import Sink
 from lsts_edge.runtime.sinks.partial_file import PartialFile
 from lsts_edge.runtime.sources.interface import Frame, Source
 
 ROOT = Path(__file__).resolve().parents[2]
-ADDED = ("a source", "a sink", "an op", "a peer")
+ADDED = ("an engine", "a scheduler", "a source", "a sink", "an op", "a peer")
+
+
+class NumpyTensors(Tensors):
+    """Tensors of the engine below: arrays, which nobody writes to."""
+
+    def all_finite(self, tensors: Sequence[Tensor]) -> bool:
+        return arrays_finite(tensors)
+
+    def _put(self, array: np.ndarray) -> Tensor:
+        return array
+
+    def _get(self, tensor: Tensor) -> np.ndarray:
+        return tensor
+
+
+class NumpySession(Session):
+    """A graph of the hand-made bundle, worked out by hand."""
+
+    def __init__(self, name: str, tensors: NumpyTensors) -> None:
+        self.tensors = tensors
+        self._work, self.inputs, self.outputs = {
+            "heavy": (lambda image: (image.astype(np.float32).mean(axis=(1, 2)),), ("image",), ("feature",)),
+            "blend": (lambda memory, feature: ((memory + feature) / 2,), ("memory", "feature"), ("task",)),
+            "head": (self._head, ("task",), ("boxes", "scores", "labels")),
+        }[name]
+
+    def run_tensors(self, feeds: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        return dict(zip(self.outputs, self._work(*(feeds[name] for name in self.inputs)), strict=True))
+
+    @staticmethod
+    def _head(task: np.ndarray) -> tuple[np.ndarray, ...]:
+        box = np.array([[8, 8, 40, 40]], np.float32) + np.float32(0.01) * task.max()
+        return box, np.array([0.75], np.float32), np.array([0])
+
+
+class NumpyEngine:
+    """An engine: a ``Backend``."""
+
+    name, provider, version = "numpy", "cpu", np.__version__
+
+    def __init__(self) -> None:
+        self.tensors = NumpyTensors()
+
+    def load(self, model: Model, name: str) -> Session:
+        assert isinstance(model, bytes)
+        return NumpySession(name, self.tensors)
+
+
+class AfterLoss(Scheduler):
+    """A scheduler: a keyframe right after frames were left out, and every sixth frame at the latest."""
+
+    def __init__(self) -> None:
+        self._lost = 0
+
+    def decide(self, info: FrameInfo) -> Decision:
+        lost, self._lost = self._lost, 0
+        if lost:
+            return Decision(True, f"{lost} left out")
+        return Decision(info.feature_age >= 6, "age")
+
+    def for_stream(self) -> AfterLoss:
+        return AfterLoss()
+
+    def on_drop(self, frames: int) -> None:
+        self._lost += frames
 
 
 class RawVideo(Source):
@@ -100,6 +170,31 @@ def raw_video(tmp_path: Path) -> Path:
     path = tmp_path / "clip.raw"
     path.write_bytes(np.random.default_rng(0).integers(0, 256, (12, 72, 96, 3), np.uint8).tobytes())
     return path
+
+
+def test_an_engine(hand_made_bundle: Path) -> None:
+    frames = np.random.default_rng(0).integers(0, 256, (12, 72, 96, 3), np.uint8)
+    ours, theirs = (Detector(hand_made_bundle, EngineOptions(name)) for name in (NumpyEngine(), "onnxruntime"))
+    for frame in frames:
+        found, expected = ours.push(frame), theirs.push(frame)
+        assert (found.kind, found.label_names) == (expected.kind, expected.label_names)
+        np.testing.assert_allclose(found.boxes_xyxy_px, expected.boxes_xyxy_px, rtol=1e-5)
+    assert ours.pipeline.backend.tensors.traffic.in_bytes > 0
+
+
+def test_a_scheduler(hand_made_bundle: Path) -> None:
+    frame = np.zeros((72, 96, 3), np.uint8)
+
+    class Lossy(Source):
+        def __iter__(self) -> Iterator[Frame]:
+            return (Frame(frame, i, i / 25, dropped_before=3 if i == 4 else 0) for i in range(12))
+
+    policy = AfterLoss()
+    with Detector(hand_made_bundle, scheduler=policy) as detector, detector.share() as other:
+        found = [(detections.kind, detections.why) for _, detections in detector.run(Lossy())]
+        assert isinstance(other.scheduler, AfterLoss) and len({policy, detector.scheduler, other.scheduler}) == 3
+    assert found[0][0] == "first" and found[4] == ("keyframe", "3 left out") and found[10] == ("keyframe", "age")
+    assert [kind for kind, _ in found].count("propagated") == 9
 
 
 def test_a_source_and_a_sink(raw_video: Path, tmp_path: Path, hand_made_bundle: Path) -> None:
