@@ -51,8 +51,8 @@ def bundle(tmp_path: Path) -> Bundle:
     ways = {
         "features": PropagationWay("features", 4),
         "hold": PropagationWay("hold", 4, {"score_decay": 0.9}),
-        "flow-boxes": PropagationWay("flow-boxes", 4, {"error_weight": 0.0}),
-        "fused": PropagationWay("fused", 4, {"error_weight": 0.0}, "small"),
+        "flow-boxes": PropagationWay("flow-boxes", 4, {"most_error": 1.0}),
+        "fused": PropagationWay("fused", 4, {"most_error": 1.0}, "small"),
         "small": PropagationWay("smaller-input", 4, program="small"),
     }
     manifest = dataclasses.replace(
