@@ -220,9 +220,7 @@ def test_a_peer() -> None:
     frame = np.zeros((128, 192, 3), np.uint8)
     frame[60:64, 100:104] = 255
     peer = PeerContestant(BrightSpot())
-    prepared, geometry = peer.prepare(frame)
-    found = peer.finish(peer.infer(prepared, False), geometry)
-    x1, y1, x2, y2 = found.xyxy_px[0]
+    x1, y1, x2, y2 = peer.detect(frame, keyframe=False).boxes.xyxy_px[0]
     assert x1 <= 102 <= x2 and y1 <= 62 <= y2 and peer.classes == ("bird",)
     entries = [Entry("bright spot", peer, {"method": "bright-spot", "engine": "numpy", "precision": "fp32"})]
     result: dict[str, Any] = run_comparison(
