@@ -41,9 +41,26 @@ def test_modules_held_apart() -> None:
     assert not set(_twice([path.stem for path in _modules()])) & HELD_APART
 
 
+def _progress_otherwise(path: Path) -> list[str]:
+    """Parameters that tell of progress under another name or type than ``progress: Progress``."""
+    functions = (ast.FunctionDef, ast.AsyncFunctionDef)
+    nodes = [node for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(node, functions)]
+    arguments = [a for node in nodes for a in (*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs)]
+    typed = [(a.arg, ast.unparse(a.annotation)) for a in arguments if a.annotation is not None]
+    tellers = ("Callable[[str], None]", "Callable[[int, int], None]", "Callable[[str, int, int], None]")
+    return [name for name, kind in typed if (kind.startswith("Progress")) != (name == "progress") or kind in tellers]
+
+
+def test_progress_is_told_under_one_name() -> None:
+    found = {path.name: wrong for path in _modules() if (wrong := _progress_otherwise(path))}
+    assert found == {}
+
+
 def test_planted_doubles_are_seen(tmp_path: Path) -> None:
     planted = tmp_path / "planted.py"
     text = '__all__ = ["Kind"]\nKind = Literal["a"]\nOther = Literal["b"]\nclass Step: ...\nclass _Own: ...\n'
     planted.write_text(text)
     assert _types(planted) == {"Step": str(planted), "Kind": "Literal['a']"}
     assert _twice([*_types(planted), "Step", "Other"]) == ["Step"]
+    planted.write_text("def f(told: Callable[[str], None], report: Progress, progress: Progress): ...\n")
+    assert _progress_otherwise(planted) == ["told", "report"]
