@@ -11,7 +11,7 @@ OP_SOURCES := $(shell find custom_ops -name _lib -prune -o -type f \( -name '*.c
 	-o -name '*.map' -o -name CMakeLists.txt -o -name '*.cmake' \) -print)
 SOURCES    := lsts_edge export runtime custom_ops benchmarks tests examples setup.py
 
-.PHONY: help demo test test-slow check format bench clean
+.PHONY: help demo test test-slow matrix check format bench clean
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -25,6 +25,9 @@ test: $(READY)  ## every test but the long ones
 
 test-slow: $(READY)  ## the long tests: soaks, full fault counts
 	$(BIN)/python -m pytest -m slow --timeout=7200 $(ARGS)
+
+matrix: $(READY)  ## the committed bundle on every engine that we allow; environments in .cache
+	$(BIN)/python -m lsts_edge.benchmarks.engine_matrix $(ARGS)
 
 check: $(READY)  ## ruff, ruff format, mypy --strict on the device side, the layers of .importlinter
 	$(BIN)/ruff check .

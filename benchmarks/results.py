@@ -28,7 +28,7 @@ __all__ = [
 ]
 
 SCHEMA = 1
-KINDS = ("latency", "compare", "op", "params", "accuracy", "sweep")
+KINDS = ("latency", "compare", "op", "params", "accuracy", "sweep", "engines")
 _REQUIRED = ("schema", "kind", "created_utc", "commit", "device", "device_key", "versions", "settings", "data")
 _MAX_BYTES = 64 * 2**20
 
@@ -143,12 +143,12 @@ def read_result(path: Path) -> dict[str, Any]:
 
 
 def require_one_device(results: Sequence[Mapping[str, Any]]) -> str:
-    """The device key that all results share.
+    """The device key that all results share, but for those of the kind ``engines``, which hold no times.
 
     Raises:
         BenchmarkDevice: if two results come from different devices; their times may not stand in one table.
     """
-    devices = {result["device_key"]: device_name(result["device"]) for result in results}
+    devices = {result["device_key"]: device_name(result["device"]) for result in results if result["kind"] != "engines"}
     if len(devices) != 1:
         raise BenchmarkDevice(
             "results in one comparison",

@@ -25,7 +25,7 @@ LIBRARY_FOLDER = Path(__file__).resolve().parent / "_lib"
 LIBRARY_NAME = "liblsts_ops.so"
 BUILD_INFO = "_build_info.json"
 
-_BUILD_AGAIN = "Install lsts-edge again on a machine with CMake and a C++17 compiler, or use --lsts-form taps."
+_BUILD_AGAIN = "Install lsts-edge again on a machine with CMake and a C++17 compiler."
 _ELF_MACHINES = {0x3E: "x86_64", 0xB7: "aarch64", 0x28: "arm", 0x03: "i386", 0xF3: "riscv64"}
 _MACHINE_NAMES = {"amd64": "x86_64", "arm64": "aarch64"}
 _MOST_BYTES = 256 << 20
@@ -211,7 +211,7 @@ def _check_engine(path: Path, told: dict[str, Any], ort_version: str) -> None:
             f"op library {path.name} needs a newer ONNX Runtime",
             got=f"onnxruntime {ort_version} (API {offered})",
             expected=f"onnxruntime 1.{needed} or newer (API {needed})",
-            fix="Install a newer onnxruntime, or use --lsts-form taps.",
+            fix="Install a newer onnxruntime.",
         )
 
 
@@ -221,7 +221,7 @@ def _check_cuda(path: Path, told: dict[str, Any], provider: str) -> None:
             f"op library {path.name} has no kernels for provider {provider}",
             got="CPU kernels only: it was built where no nvcc was found",
             expected="CUDA kernels",
-            fix="Install lsts-edge again where nvcc is in PATH, or use --lsts-form taps.",
+            fix="Install lsts-edge again where nvcc is in PATH.",
         )
     reason = _cuda_reason(told["cuda"])
     if reason is not None:

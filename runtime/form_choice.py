@@ -1,8 +1,9 @@
 """Choose the LSTS form on the device: a short measurement, kept in the user's cache, never in the bundle.
 
 Which form is fastest depends on the engine, its version, the processor and the threads, so a bundle carries them all
-and ``auto`` times them here once: each form's LSTS graph on random inputs, in turn. The answer is kept under the
-bundle's digest, the device, the engine and the op library, and taken from there the next time.
+and ``auto`` times them here once: each form's LSTS graph on random inputs, in turn. Before that each form is tried in a
+process of its own, so that an engine that a form crashes ends that process and not this one. The answer is kept under
+the bundle's digest, the device, the engine and the op library, and taken from there the next time.
 """
 
 from __future__ import annotations
@@ -19,16 +20,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from lsts_edge.bundle import Bundle
-from lsts_edge.bundle.manifest import GraphInfo
+from lsts_edge.bundle.manifest import GraphInfo, LstsInfo, Manifest
 from lsts_edge.errors import OpLibraryError, OptionError, ProviderError
-from lsts_edge.runtime.engines.interface import Session
+from lsts_edge.runtime.engines.interface import Backend, Session
 from lsts_edge.runtime.engines.open import open_backend
 from lsts_edge.runtime.engines.options import EngineOptions
+from lsts_edge.runtime.form_trial import example_feeds, try_form
 
-__all__ = ["FormChoice", "cache_folder", "choose_form"]
+__all__ = ["FormChoice", "cache_folder", "choose_form", "with_other_forms"]
 
 logger = logging.getLogger(__name__)
 
@@ -76,7 +76,7 @@ def choose_form(
 
     Raises:
         OptionError: if the bundle has no LSTS, or none of the forms that can be chosen.
-        ProviderError: if the engine or provider is missing, or no form runs.
+        ProviderError: if the engine or provider is missing, or no form runs (the text says of what each died).
     """
     options = options or EngineOptions()
     lsts = bundle.manifest.lsts
@@ -90,20 +90,59 @@ def choose_form(
         )
     if len(forms) == 1:
         return FormChoice(forms[0], {}, {}, from_cache=False)
-    sessions, refused, version = _open_forms(bundle, forms, options)
-    default = lsts.default_form if lsts.default_form in sessions else next(iter(sessions))
-    if len(sessions) == 1:
-        return FormChoice(default, {}, refused, from_cache=False)
+    refused: dict[str, str] = {}
+    engines = _open_engines(forms, options, refused)
+    if len(engines) == 1:
+        return FormChoice(next(iter(engines)), {}, refused, from_cache=False)
+    version = next((engine.version for engine in engines.values()), "")
     key = _key(bundle.digest, options.name, version, options.provider, str(options.threads), options.precision)
     path = (folder or cache_folder()) / "forms" / f"{key}.json"
-    times = _read(path, set(sessions))
-    from_cache = times is not None
-    if times is None:
-        times = _measure(sessions, bundle.manifest.graphs[_graph_of(bundle)], rounds)
-        _write(path, times)
+    kept = _read(path, set(engines))
+    if kept is not None:
+        return FormChoice(_fastest(kept.times_ms, lsts), kept.times_ms, {**refused, **kept.refused}, from_cache=True)
+    graph, crashed = _graph_of(bundle), {}
+    for form in engines:
+        trial = try_form(bundle, graph, form, options)
+        if trial.refused:
+            refused[form] = trial.refused
+            if trial.crashed:
+                crashed[form] = trial.refused
+    running = [form for form in engines if form not in refused]
+    if not running:
+        raise ProviderError(
+            f"no LSTS form of the bundle runs on {options.name}",
+            got="; ".join(f"{form}: {reason}" for form, reason in refused.items()),
+            expected=" or ".join(forms),
+            fix="Export the bundle with --lsts-form all.",
+        )
+    sessions = {form: engines[form].load(bundle.model_for(options.name, graph, form), graph) for form in running}
+    times = _measure(sessions, bundle.manifest.graphs[graph], rounds)
+    if set(times) | set(crashed) == set(engines):  # another refusal may be gone the next time
+        _write(path, _Kept(times, crashed))
+    return FormChoice(_fastest(times, lsts), times, refused, from_cache=False)
+
+
+@dataclass(frozen=True)
+class _Kept:
+    """What the cache holds: times of the forms that ran, and of what the others died."""
+
+    times_ms: Mapping[str, float]
+    refused: Mapping[str, str]
+
+
+def _fastest(times: Mapping[str, float], lsts: LstsInfo) -> str:
+    default = lsts.default_form if lsts.default_form in times else next(iter(times))
     fastest = min(times, key=lambda form: times[form])
-    form = fastest if times[fastest] <= _MARGIN * times[default] else default
-    return FormChoice(form, times, refused, from_cache)
+    return fastest if times[fastest] <= _MARGIN * times[default] else default
+
+
+def with_other_forms(error: OpLibraryError, manifest: Manifest) -> OpLibraryError:
+    """The same error, whose fix names the forms of the bundle that need no op library, or says that it has none."""
+    others = [form for form in (manifest.lsts.forms if manifest.lsts else ()) if form != "custom"]
+    advice = "Or export the bundle with --lsts-form taps: this one holds the form custom only."
+    if others:
+        advice = f"Or use --lsts-form {' or '.join(others)}: this bundle holds {'them' if others[1:] else 'it'} too."
+    return type(error)(error.problem, got=error.got, expected=error.expected, fix=f"{error.fix} {advice}")
 
 
 def _graph_of(bundle: Bundle) -> str:
@@ -115,36 +154,18 @@ def _graph_of(bundle: Bundle) -> str:
     return next(name for name, graph in bundle.manifest.graphs.items() if len(graph.forms) > 1)
 
 
-def _open_forms(
-    bundle: Bundle, forms: list[str], options: EngineOptions
-) -> tuple[dict[str, Session], dict[str, str], str]:
-    graph = _graph_of(bundle)
-    sessions: dict[str, Session] = {}
-    refused: dict[str, str] = {}
-    version = ""
+def _open_engines(forms: list[str], options: EngineOptions, refused: dict[str, str]) -> dict[str, Backend]:
+    engines = {}
     for form in forms:
         try:
-            engine = open_backend(options, custom_op=form == "custom")
-            sessions[form] = engine.load(bundle.model_for(options.name, graph, form), graph)
-            version = engine.version
+            engines[form] = open_backend(options, custom_op=form == "custom")
         except OpLibraryError as error:
             refused[form] = str(error)
-    if not sessions:
-        raise ProviderError(
-            f"no LSTS form of the bundle runs on {options.name}",
-            got="; ".join(refused.values()),
-            expected=" or ".join(forms),
-            fix="Export the bundle with --lsts-form all.",
-        )
-    return sessions, refused, version
+    return engines
 
 
 def _measure(sessions: Mapping[str, Session], graph: GraphInfo, rounds: int) -> dict[str, float]:
-    random = np.random.RandomState(0)
-    feeds: dict[str, np.ndarray] = {}
-    for tensor in graph.inputs:
-        shape = [size if isinstance(size, int) else 32 for size in tensor.shape]  # an open size: a typical map
-        feeds[tensor.name] = (random.standard_normal(shape) * 0.1).astype(tensor.dtype)
+    feeds = example_feeds(graph)
     samples: dict[str, list[float]] = {form: [] for form in sessions}
     for number in range(-3, rounds):  # three untimed rounds first
         for form in sorted(sessions, reverse=number % 2 == 0):
@@ -177,22 +198,25 @@ def _library_digest() -> str:
         return "none"
 
 
-def _read(path: Path, forms: set[str]) -> dict[str, float] | None:
-    """Times measured before; None where there are none for these forms, or the file is not ours."""
+def _read(path: Path, forms: set[str]) -> _Kept | None:
+    """What was measured before; None where there is nothing for these forms, or the file is not ours."""
     try:
-        kept = json.loads(path.read_text())
-        times = {str(form): float(value) for form, value in kept["times_ms"].items()}
+        content = json.loads(path.read_text())
+        times = {str(form): float(value) for form, value in content["times_ms"].items()}
+        refused = {str(form): str(reason) for form, reason in content.get("refused", {}).items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
-    return times if set(times) == forms and all(0 < value < 1e9 for value in times.values()) else None
+    whole = set(times) | set(refused) == forms and not set(times) & set(refused)
+    return _Kept(times, refused) if times and whole and all(0 < value < 1e9 for value in times.values()) else None
 
 
-def _write(path: Path, times: Mapping[str, float]) -> None:
-    """Keep the times; a cache that cannot be written costs a measurement at each start and nothing else."""
+def _write(path: Path, kept: _Kept) -> None:
+    """Keep the answer; a cache that cannot be written costs a measurement at each start and nothing else."""
+    content = {"schema": _SCHEMA, "times_ms": dict(kept.times_ms), "refused": dict(kept.refused)}
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile("w", dir=path.parent, prefix=".form.", delete=False) as staged:
-            json.dump({"schema": _SCHEMA, "times_ms": dict(times)}, staged)
+            json.dump(content, staged)
         os.replace(staged.name, path)
     except OSError as error:
         logger.warning("the choice of LSTS form is not kept: %s", error.strerror)

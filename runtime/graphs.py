@@ -6,11 +6,11 @@ from dataclasses import replace
 
 from lsts_edge.bundle import Bundle
 from lsts_edge.bundle.manifest import Manifest
-from lsts_edge.errors import OptionError
+from lsts_edge.errors import OpLibraryError, OptionError
 from lsts_edge.runtime.engines.interface import Session
 from lsts_edge.runtime.engines.open import open_backend
 from lsts_edge.runtime.engines.options import EngineOptions
-from lsts_edge.runtime.form_choice import choose_form
+from lsts_edge.runtime.form_choice import choose_form, with_other_forms
 
 __all__ = ["Graphs"]
 
@@ -44,7 +44,10 @@ class Graphs:
         self.joined = bool(bundle.manifest.joined) if options.joined is None else options.joined
         if self.joined and not bundle.manifest.joined:
             raise OptionError("joined graphs", got="none in the bundle", expected="some", fix="Export with --joined.")
-        self.backend = open_backend(options, custom_op=self.lsts_form == "custom")
+        try:
+            self.backend = open_backend(options, custom_op=self.lsts_form == "custom")
+        except OpLibraryError as error:
+            raise with_other_forms(error, bundle.manifest) from error
         self._bundle = bundle
         self._sessions: dict[str, Session] = {}
 
@@ -53,11 +56,15 @@ class Graphs:
 
         Raises:
             ProviderError: if the engine refuses the graph.
+            OpLibraryError: if it refuses the op library.
             DigestMismatch: if its file changed since the bundle was opened.
         """
         if graph not in self._sessions:
             model = self._bundle.model_for(self.backend.name, graph, self.lsts_form or "default")
-            self._sessions[graph] = self.backend.load(model, graph)
+            try:
+                self._sessions[graph] = self.backend.load(model, graph)
+            except OpLibraryError as error:
+                raise with_other_forms(error, self.manifest) from error
         return self._sessions[graph]
 
 

@@ -13,6 +13,7 @@ from lsts_edge.errors import CheckFailed, OpLibraryError
 from lsts_edge.runtime.engines.loads_once import LoadsOnce
 from lsts_edge.runtime.engines.open import open_backend
 from lsts_edge.runtime.engines.options import EngineOptions
+from lsts_edge.runtime.form_choice import with_other_forms
 from lsts_edge.runtime.pipeline import Pipeline
 from lsts_edge.verify.parity import (
     EXACT,
@@ -117,7 +118,10 @@ def verify_bundle(
     engine = engine or EngineOptions()
     if engine.threads is None and sum(graph.parameters for graph in manifest.graphs.values()) < _FEW_PARAMETERS:
         engine = replace(engine, threads=1)
-    backend = LoadsOnce(open_backend(engine, custom_op="custom" in chosen))
+    try:
+        backend = LoadsOnce(open_backend(engine, custom_op="custom" in chosen))
+    except OpLibraryError as missing:
+        raise with_other_forms(missing, manifest) from missing
     limits = reference.limits
     if limits.loose and backend.name != RECORDING_BACKEND:
         limits = LOWERED_OTHER_ENGINE
@@ -137,8 +141,8 @@ def verify_bundle(
             written = {slot for step in steps for slot in step.outputs.values()} - set(DETECTION_SLOTS)
             parity.totals.frames += 1
             for slot in sorted(written):
-                error = truth.tensors[torch_name(slot)].error_of(slots[slot])
-                parity.totals.add_tensor(slot, index, error)
+                distance = truth.tensors[torch_name(slot)].error_of(slots[slot])
+                parity.totals.add_tensor(slot, index, distance)
             found = Boxes.of_slots(slots, manifest.detection.corners)
             if limits.loose:
                 parity.totals.add_boxes(match_loosely(truth.boxes, found))
@@ -171,7 +175,7 @@ def comparable_forms(manifest: Manifest, told: Callable[[str], None]) -> tuple[s
         library_path()
     except OpLibraryError as error:
         if forms == ("custom",):
-            raise
+            raise with_other_forms(error, manifest) from error
         told(f"form custom is not compared: {error.problem}")
         return tuple(form for form in forms if form != "custom")
     return forms

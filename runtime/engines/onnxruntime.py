@@ -193,7 +193,7 @@ class OnnxRuntimeBackend:
                     f"ONNX Runtime {self.version} does not take the custom-op library",
                     got=_first_line(error),
                     expected="a library built for this ONNX Runtime",
-                    fix="Build it again, or use --lsts-form taps.",
+                    fix="Build it again.",
                 ) from error
         return options
 

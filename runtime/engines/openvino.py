@@ -140,7 +140,7 @@ class OpenVinoBackend:
                 "the compiled LSTS op inside OpenVINO",
                 got=f"provider {self.provider}",
                 expected="provider cpu",
-                fix="Use --lsts-form taps.",
+                fix="Use --provider cpu.",
             )
         from lsts_edge.custom_ops.finder import library_path
         from lsts_edge.custom_ops.openvino_op import openvino_extension

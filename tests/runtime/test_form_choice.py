@@ -12,7 +12,7 @@ from export_bundles import tiny_variants
 from lsts_edge.bundle import Bundle, write_bundle
 from lsts_edge.bundle.manifest import WeightsInfo
 from lsts_edge.custom_ops import finder
-from lsts_edge.errors import OptionError
+from lsts_edge.errors import OpLibraryError, OptionError
 from lsts_edge.export.exporter import export_model
 from lsts_edge.model import random_network
 from lsts_edge.presets import get_preset
@@ -95,6 +95,30 @@ def test_without_the_library_taps_are_chosen_and_the_reason_is_told(
     assert choice.form == "taps" and not choice.from_cache
     assert "this install has no op library" in choice.refused["custom"]
     assert not (tmp_path / "forms").exists()
+
+
+@pytest.mark.parametrize(
+    ("forms", "words"),
+    [
+        (("custom",), "Or export the bundle with --lsts-form taps: this one holds the form custom only."),
+        (("custom", "taps"), "Or use --lsts-form taps: this bundle holds it too."),
+        (("custom", "taps", "gridsample"), "Or use --lsts-form taps or gridsample: this bundle holds them too."),
+    ],
+)
+@pytest.mark.parametrize("backend", ["onnxruntime", "openvino"])
+def test_advice_without_the_library_is_made_from_what_the_bundle_has(
+    forms: tuple[str, ...], words: str, backend: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    exported = export_model(random_network(get_preset("lsts-tiny"), 0), WEIGHTS, forms=forms)
+    made = write_bundle(tmp_path / "bundle", exported.manifest, exported.files)
+    monkeypatch.setattr(
+        finder.library_path, "__kwdefaults__", {**finder.library_path.__kwdefaults__, "folder": tmp_path}
+    )
+    with pytest.raises(OpLibraryError) as caught:
+        Pipeline(made, EngineOptions(backend, threads=1))
+    assert caught.value.code == "oplib-missing" and str(caught.value).endswith(words)
+    for form in forms[1:]:
+        assert Pipeline(made, EngineOptions(backend, threads=1, lsts_form=form)).lsts_form == form, "the advice works"
 
 
 def test_a_bundle_with_one_form_needs_no_measurement(tmp_path: Path) -> None:
