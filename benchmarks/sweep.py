@@ -70,7 +70,7 @@ def measure_sweep(
         importlib.import_module("pycocotools")  # told now, not after the rounds
     engine = options.engine
     detectors = {interval: Detector(bundle, engine, keyframe_interval=interval) for interval in options.intervals}
-    if not next(iter(detectors.values())).pipeline.carries_memory:
+    if not next(iter(detectors.values())).carries_memory:
         raise OptionError(
             "interval sweep", got="a per-frame model", expected="a bundle with a memory", fix="Export one."
         )

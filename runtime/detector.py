@@ -25,7 +25,6 @@ from lsts_edge.runtime.schedulers.interface import Scheduler
 from lsts_edge.runtime.sources.interface import Frame, Source
 from lsts_edge.runtime.sources.open import open_source
 from lsts_edge.runtime.stream import Stream
-from lsts_edge.runtime.timings import Timings
 
 __all__ = ["Detector"]
 
@@ -94,6 +93,7 @@ class Detector:
         self.bundle = bundle
         self.score_threshold = score_threshold
         self._executor = executor
+        self._classes = tuple(bundle.manifest.classes)
         self._busy = threading.Lock()
 
     def share(self, scheduler: Scheduler | None = None) -> Detector:
@@ -191,9 +191,11 @@ class Detector:
         begin_ns = time.perf_counter_ns()
         found = result.found
         keep = found.boxes.scores >= self.score_threshold  # false for NaN too
-        boxes = found.boxes.select(keep)
-        names = tuple(self.manifest.classes[label] for label in boxes.labels.tolist())
-        spent = Timings({"postprocess": (time.perf_counter_ns() - begin_ns) / 1e6})
+        boxes, moved = found.boxes, found.moved
+        if not keep.all():
+            boxes, moved = boxes.select(keep), moved[keep]
+        names = tuple([self._classes[label] for label in boxes.labels.tolist()])
+        timings = found.timings.spent("postprocess", (time.perf_counter_ns() - begin_ns) / 1e6)
         return Detections(
             frame=result.frame,
             time_s=frame.time_s,
@@ -204,8 +206,8 @@ class Detector:
             reset_reason=result.reset_reason,
             damaged=frame.damaged,
             why=result.why,
-            timings=found.timings + spent,
-            moved=found.moved[keep],
+            timings=timings,
+            moved=moved,
         )
 
     @contextmanager

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 
-from lsts_edge.boxes import Boxes
+from lsts_edge.boxes import Boxes, Corners
 from lsts_edge.bundle.manifest import InputInfo
 from lsts_edge.errors import ShapeError
 
@@ -45,12 +46,26 @@ class Geometry:
 
     def place(self, boxes: Boxes) -> tuple[Boxes, np.ndarray]:
         """As ``to_frame``, and which of ``boxes`` reach into the frame, ``(D,)`` bool."""
-        scale = np.array([self.scale_x, self.scale_y] * 2, np.float32)
+        shift, scale, size, limit = self._numbers[boxes.corners]
+        sides = (boxes.xyxy_px + shift) / scale
+        reaches = (sides[:, :2] < size) & (sides[:, 2:] > 0)
+        inside = reaches[:, 0] & reaches[:, 1]
+        placed = Boxes(np.minimum(np.maximum(sides, 0), limit), boxes.scores, boxes.labels)
+        return placed if inside.all() else placed.select(inside), inside
+
+    @functools.cached_property
+    def _numbers(self) -> dict[Corners, tuple[np.ndarray, ...]]:
+        """By corner rule: what is added to corners to make them edges counted from where the frame begins, the scale,
+        and the frame's size once and twice.
+        """
         start = np.array([self.left_px, self.top_px] * 2, np.float32)
+        scale = np.array([self.scale_x, self.scale_y] * 2, np.float32)
         size = np.array([self.width_px, self.height_px], np.float32)
-        sides = (boxes.as_edges().xyxy_px - start) / scale
-        inside = np.all((sides[:, :2] < size) & (sides[:, 2:] > 0), axis=1)
-        return Boxes(np.clip(sides, 0, np.tile(size, 2)), boxes.scores, boxes.labels).select(inside), inside
+        last = np.array([0, 0, 1, 1], np.float32)
+        return {
+            "edges": (-start, scale, size, np.tile(size, 2)),
+            "inclusive": (last - start, scale, size, np.tile(size, 2)),
+        }
 
 
 class Preprocessor:

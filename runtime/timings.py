@@ -25,6 +25,10 @@ class Timings:
         """Both together, name by name: a frame that ran twice."""
         return Timings(_sums(self.stages_ms, other.stages_ms), _sums(self.graphs_ms, other.graphs_ms))
 
+    def spent(self, stage: str, ms: float) -> Timings:
+        """With so much more in a stage."""
+        return Timings({**self.stages_ms, stage: self.stages_ms.get(stage, 0.0) + ms}, self.graphs_ms)
+
     @property
     def graphs_total_ms(self) -> float:
         """Inside the engine."""

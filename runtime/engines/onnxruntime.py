@@ -27,16 +27,18 @@ _SPIN_US = "100"  # an ONNX Runtime that does not know this limit ignores it
 
 
 class _HostTensors(Tensors):
-    """``OrtValue``s in the host's memory, which arrays share."""
+    """In the host's memory ONNX Runtime reads arrays where they are, and gives its outputs as arrays over the buffers
+    that it made for them: arrays are its tensors, at no cost.
+    """
 
     def all_finite(self, tensors: Sequence[Tensor]) -> bool:
-        return arrays_finite(tensor.numpy() for tensor in tensors)
+        return arrays_finite(tensors)
 
     def _put(self, array: np.ndarray) -> Tensor:
-        return onnxruntime.OrtValue.ortvalue_from_numpy(np.asarray(array, order="C"))
+        return array
 
     def _get(self, tensor: Tensor) -> np.ndarray:
-        return np.asarray(tensor.numpy())
+        return np.asarray(tensor)
 
 
 class _DeviceTensors(Tensors):
@@ -100,7 +102,7 @@ class _OnnxRuntimeSession(Session):
         return dict(zip(self.outputs, values, strict=True))
 
     def _run_host(self, feeds: Mapping[str, Tensor]) -> Sequence[Tensor]:
-        return list(self._session.run_with_ort_values(self._outputs, feeds))
+        return list(self._session.run(self._outputs, dict(feeds)))
 
     def _run_bound(self, feeds: Mapping[str, Tensor]) -> Sequence[Tensor]:
         """Outputs stay on the device. A binding used twice would write into the outputs of its last run, so each run

@@ -85,8 +85,6 @@ def _array_finite(array: np.ndarray) -> bool:
     if array.dtype.kind != "f":
         return True
     flat = array.reshape(-1)
-    if array.dtype == np.float32:
-        with np.errstate(over="ignore"):
-            if np.isfinite(np.dot(flat, flat)):
-                return True
+    if array.dtype == np.float32 and np.isfinite(np.dot(flat, flat)):
+        return True
     return bool(np.isfinite(flat).all())

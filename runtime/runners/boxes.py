@@ -73,8 +73,8 @@ class BoxRunner:
         if remember and seen.finite:
             self._propagator.keyframe(self._luma(seen.image, seen.geometry), detected)
             self._shown = _detected(detected)
-        spent = Timings({"propagate": (time.perf_counter_ns() - begin_ns) / 1e6})
-        found = _placed(_detected(detected), seen.geometry, seen.timings + spent)
+        timings = seen.timings.spent("propagate", (time.perf_counter_ns() - begin_ns) / 1e6)
+        found = _placed(_detected(detected), seen.geometry, timings)
         return replace(found, finite=seen.finite, signals=seen.signals)
 
     def _propagate(self, frame: np.ndarray, remember: bool) -> Found:
@@ -100,12 +100,12 @@ class BoxRunner:
         if self._propagator.needs_luma:
             begin_ns = time.perf_counter_ns()
             image, _ = self._network.prepare(frame)
-            timings += Timings({"preprocess": (time.perf_counter_ns() - begin_ns) / 1e6})
+            timings = timings.spent("preprocess", (time.perf_counter_ns() - begin_ns) / 1e6)
             luma = image
         begin_ns = time.perf_counter_ns()
         boxes = self._propagator.propagate(None if luma is None else self._luma(luma, geometry), detected)
         self._shown = boxes
-        timings += Timings({"propagate": (time.perf_counter_ns() - begin_ns) / 1e6})
+        timings = timings.spent("propagate", (time.perf_counter_ns() - begin_ns) / 1e6)
         return replace(_placed(boxes, geometry, timings), signals=signals)
 
     def _luma(self, image: np.ndarray, geometry: Geometry) -> np.ndarray | None:
@@ -144,5 +144,5 @@ def _placed(shown: PropagatedBoxes, geometry: Geometry, timings: Timings) -> Fou
     boxes = shown.boxes
     finite = bool(np.isfinite(boxes.xyxy_px).all() and np.isfinite(boxes.scores).all())
     placed, inside = geometry.place(replace(boxes, xyxy_px=boxes.xyxy_px + _start(geometry)))
-    spent = Timings({"postprocess": (time.perf_counter_ns() - begin_ns) / 1e6})
-    return Found(placed, shown.moved[inside], finite, timings + spent)
+    timings = timings.spent("postprocess", (time.perf_counter_ns() - begin_ns) / 1e6)
+    return Found(placed, shown.moved[inside], finite, timings)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -47,7 +48,7 @@ class NetworkRunner:
         self.pipeline = pipeline
         self._rule = rule
         self._corners = corners
-        self._signals = dict(signals or {})
+        self._signals: Mapping[str, Any] = dict(signals or {})
         self._preprocess = Preprocessor(rule)
 
     @property
@@ -68,8 +69,8 @@ class NetworkRunner:
         seen = self.look(frame_hwc_bgr_u8, kind, remember=remember)
         begin_ns = time.perf_counter_ns()
         boxes = seen.geometry.to_frame(seen.boxes)
-        spent = Timings({"postprocess": (time.perf_counter_ns() - begin_ns) / 1e6})
-        return Found(boxes, np.zeros(len(boxes), bool), seen.finite, seen.timings + spent, seen.signals)
+        timings = seen.timings.spent("postprocess", (time.perf_counter_ns() - begin_ns) / 1e6)
+        return Found(boxes, np.zeros(len(boxes), bool), seen.finite, timings, seen.signals)
 
     def prepare(self, frame_hwc_bgr_u8: np.ndarray) -> tuple[np.ndarray, Geometry]:
         """The network's image, valid until the next one, and where the frame lies in it."""
@@ -92,6 +93,8 @@ class NetworkRunner:
         stages_ms["postprocess"] = (time.perf_counter_ns() - begin_ns) / 1e6
         return Seen(image, geometry, boxes, finite, Timings(stages_ms, self.pipeline.timings_ms), signals)
 
-    def _read_signals(self, slots: Slots) -> dict[str, float]:
+    def _read_signals(self, slots: Slots) -> Mapping[str, float]:
+        if not self._signals:
+            return self._signals
         known = ((meaning, slots.get(slot)) for meaning, slot in self._signals.items())
         return {meaning: float(np.mean(values)) for meaning, values in known if values is not None}
