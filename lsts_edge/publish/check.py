@@ -93,10 +93,11 @@ def _own_recording(network: VideoNetwork, draft: Draft, target: Target, progress
         raise CheckFailed(
             "lowered graphs", got=f"tensor error {error}", expected="finite tensors", fix="Calibrate on other clips."
         )
+    recording = recorder.to_bytes()
     assert manifest.precision is not None
     info = dataclasses.replace(manifest.precision, torch_tensor_error=float(f"{error:.3g}"))
     told = DraftBundle.of(dataclasses.replace(manifest, precision=info), bundle.files)
-    return Draft(told, recorder.to_bytes(), tuple(reports[:1]), tuple(reports[1:]))
+    return Draft(told, recording, tuple(reports[:1]), tuple(reports[1:]))
 
 
 def _recorder(bundle: DraftBundle) -> GoldenRecorder:

@@ -97,7 +97,9 @@ def plan_precision(
         source = _calibration_of(source, calibrate_sequences, judged)
         _refuse_overlap(set(source.sequences()) & judged)
     limits = None if judge is None else Gate(judge, bool(judged) and judged <= set(held_out), max_drop_points)
-    return PrecisionPlan(mode, CalibrationClips(calibrate, source), limits, tuple(graphs))
+    return PrecisionPlan(
+        mode, CalibrationClips(calibrate, {} if source is None else source.sequences()), limits, tuple(graphs)
+    )
 
 
 def choose_precision(
@@ -232,7 +234,8 @@ def _search(
 def _to_time(split: DraftBundle, versions: Versions, form: str | None) -> dict[str, dict[str, bytes]]:
     """Graph -> precision -> serialised graph, float32 first."""
     found: dict[str, dict[str, bytes]] = {
-        name: {"fp32": split.graph_bytes(name, form or "default")} for name in split.manifest.graphs
+        name: {"fp32": split.files[info.forms.get(form or "default") or info.forms["default"]]}
+        for name, info in split.manifest.graphs.items()
     }
     for (name, kind), content in versions.items():
         found[name][kind] = content

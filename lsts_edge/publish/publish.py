@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -98,8 +99,8 @@ def publish(
     seconds["verify"] = time.perf_counter() - begin
 
     begin = time.perf_counter()
-    drafts = _finished(matched, target, precision, progress)
-    draft = _first_that_holds(network, drafts, target, progress)
+    with contextlib.closing(_finished(matched, target, precision, progress)) as drafts:
+        draft = _first_that_holds(network, drafts, target, progress)
     if precision is not None or openvino:
         seconds["precision and IR"] = time.perf_counter() - begin
 
@@ -112,7 +113,9 @@ def publish(
     return Published(bundle, (*draft.reports, *draft.engines), seconds)
 
 
-def _finished(matched: Draft, target: Target, precision: PrecisionPlan | None, progress: Progress) -> Iterator[Draft]:
+def _finished(
+    matched: Draft, target: Target, precision: PrecisionPlan | None, progress: Progress
+) -> Generator[Draft, None, None]:
     """What may be written, the best first: lower precisions where they are asked for, IR beside the graphs."""
     from lsts_edge.export.exporter import with_ir
 

@@ -63,15 +63,16 @@ def open_target(
     """
     if frames < 1:
         raise OptionError("frames to compare", got=frames, expected="at least 1", fix="Give a positive number.")
-    check_target(output, overwrite=overwrite)
     from lsts_edge.export.exporter import checked_forms, require_ir_form
 
-    written = checked_forms(forms) if preset.lsts is not None else ()
+    has_lsts = preset.lsts is not None
+    compared = comparable_forms(tuple(dict.fromkeys(forms)) if has_lsts else None, progress)
+    written = checked_forms(forms) if has_lsts else ()
     if openvino:
         open_backend("openvino")
         require_ir_form(written)
     if video is not None:
         with open_source(video):
             pass
-    compared = comparable_forms(written, progress)
+    check_target(output, overwrite=overwrite)
     return Target(Path(output), overwrite, written, compared, openvino, frames, None if video is None else Path(video))

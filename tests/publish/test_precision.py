@@ -129,7 +129,7 @@ def test_planted_fault_a_wrong_weight_is_seen(bundle: Bundle, tmp_path: Path, gr
 
 
 def test_inputs_are_recorded_with_the_memory_carried(toy: Path, exported: DraftBundle) -> None:
-    clips = CalibrationClips(toy, read_annotations(toy, FIVE_GROUPS).only({"bird"}))
+    clips = CalibrationClips(toy, read_annotations(toy, FIVE_GROUPS).only({"bird"}).sequences())
     recording = record_feeds(exported, clips)
     feeds = recording.feeds
     assert recording.frames == FRAMES
