@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from importlib.metadata import version
 
 import numpy as np
@@ -11,6 +11,7 @@ import onnx
 import torch
 
 from lsts_edge import __version__
+from lsts_edge.bundle import DraftBundle
 from lsts_edge.bundle.manifest import (
     DetectionInfo,
     DType,
@@ -42,7 +43,7 @@ from lsts_edge.presets import ModelPreset
 from lsts_edge.progress import Progress, silent
 from lsts_edge.taps import tap_plan
 
-__all__ = ["JOINED_MAX_PARAMETERS", "ExportedModel", "export_model", "require_ir_form", "with_ir", "with_lowered"]
+__all__ = ["JOINED_MAX_PARAMETERS", "checked_forms", "export_model", "require_ir_form", "with_ir", "with_lowered"]
 
 JOINED_MAX_PARAMETERS = 16_000_000
 """Joined graphs repeat the weights of every stage: above this they are written only when asked for."""
@@ -57,19 +58,6 @@ _LSTS_CURRENT_INPUT = {"lsts_key": "feature_embedding", "lsts_current": "high_em
 Graphs = dict[str, dict[str, onnx.ModelProto]]  # graph name -> form -> model
 
 
-@dataclass(frozen=True)
-class ExportedModel:
-    """A bundle that is not on disk yet.
-
-    Attributes:
-        manifest: complete but for parity and the files' digests.
-        files: graph file name -> bytes.
-    """
-
-    manifest: Manifest
-    files: dict[str, bytes]
-
-
 def export_model(
     network: VideoNetwork,
     weights: WeightsInfo,
@@ -77,8 +65,8 @@ def export_model(
     forms: Sequence[str] = ("taps",),
     joined: bool | None = None,
     progress: Progress = silent,
-) -> ExportedModel:
-    """Write every subgraph of a network, in float32 at its preset's input size.
+) -> DraftBundle:
+    """Every subgraph of a network as a draft without parity, in float32 at its preset's input size.
 
     Args:
         network: in evaluation mode, on the CPU.
@@ -98,7 +86,7 @@ def export_model(
             expected="letterbox or stretch: a bundle's size is fixed",
             fix="Choose a preset with another rule.",
         )
-    forms = _checked_forms(forms) if preset.lsts is not None else ()
+    forms = checked_forms(forms) if preset.lsts is not None else ()
     progress("tracing the convolutions")
     graphs: Graphs = {name: {"default": model} for name, model in conv_graphs(network).items()}
     lsts = None
@@ -153,10 +141,10 @@ def export_model(
         detection=DetectionInfo(head.score_floor, head.max_detections, head.nms_iou, CORNERS),
         parity=None,
     )
-    return ExportedModel(manifest, files)
+    return DraftBundle.of(manifest, files)
 
 
-def with_lowered(exported: ExportedModel, models: Mapping[str, tuple[LowPrecision, bytes]]) -> ExportedModel:
+def with_lowered(exported: DraftBundle, models: Mapping[str, tuple[LowPrecision, bytes]]) -> DraftBundle:
     """The same export with some of its split graphs in a lower precision; joined graphs are made again from them.
 
     A joined graph is said to be of the lowest precision among its parts.
@@ -183,10 +171,10 @@ def with_lowered(exported: ExportedModel, models: Mapping[str, tuple[LowPrecisio
             made, _ = _joined(name, steps, graphs, [slot.name for slot in manifest.state])
             files |= {infos[name].forms[form]: m.SerializeToString(deterministic=True) for form, m in made.items()}
             infos[name] = replace(infos[name], precision="int8" if "int8" in lowered else "fp16")
-    return ExportedModel(replace(manifest, graphs=infos), files)
+    return DraftBundle.of(replace(manifest, graphs=infos), files)
 
 
-def with_ir(exported: ExportedModel) -> ExportedModel:
+def with_ir(exported: DraftBundle) -> DraftBundle:
     """The same export with OpenVINO IR beside the ONNX file of every form but ``custom``.
 
     Raises:
@@ -205,7 +193,22 @@ def with_ir(exported: ExportedModel) -> ExportedModel:
             files[xml], files[ir_weights(xml)] = openvino_ir(onnx_bytes, name, folded=info.precision != "int8")
         infos[name] = replace(info, ir=ir)
     tools = {**manifest.tools, "openvino": version("openvino")}
-    return ExportedModel(replace(manifest, graphs=infos, tools=tools), files)
+    return DraftBundle.of(replace(manifest, graphs=infos, tools=tools, files={}), files)
+
+
+def checked_forms(forms: Sequence[str]) -> tuple[str, ...]:
+    """The LSTS forms, each once.
+
+    Raises:
+        ExportError: if one is unknown or there is none.
+    """
+    unique = tuple(dict.fromkeys(forms))
+    unknown = [form for form in unique if form not in LSTS_FORMS]
+    if unknown or not unique:
+        raise ExportError(
+            "LSTS forms", got=", ".join(unknown) or "none", expected=", ".join(LSTS_FORMS), fix="Choose from these."
+        )
+    return unique
 
 
 def require_ir_form(forms: Sequence[str]) -> None:
@@ -221,16 +224,6 @@ def require_ir_form(forms: Sequence[str]) -> None:
             expected="a form of standard operators",
             fix="Add --lsts-form taps.",
         )
-
-
-def _checked_forms(forms: Sequence[str]) -> tuple[str, ...]:
-    unique = tuple(dict.fromkeys(forms))
-    unknown = [form for form in unique if form not in LSTS_FORMS]
-    if unknown or not unique:
-        raise ExportError(
-            "LSTS forms", got=", ".join(unknown) or "none", expected=", ".join(LSTS_FORMS), fix="Choose from these."
-        )
-    return unique
 
 
 def _constant_offsets(network: VideoNetwork) -> np.ndarray:

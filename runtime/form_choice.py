@@ -16,12 +16,12 @@ import platform
 import statistics
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from lsts_edge.bundle import Bundle
-from lsts_edge.bundle.manifest import GraphInfo, LstsInfo, Manifest
+from lsts_edge.bundle.manifest import GraphInfo, LstsInfo
 from lsts_edge.errors import OpLibraryError, OptionError, ProviderError
 from lsts_edge.runtime.engines.interface import Backend, Session
 from lsts_edge.runtime.engines.open import open_backend
@@ -136,9 +136,9 @@ def _fastest(times: Mapping[str, float], lsts: LstsInfo) -> str:
     return fastest if times[fastest] <= _MARGIN * times[default] else default
 
 
-def with_other_forms(error: OpLibraryError, manifest: Manifest) -> OpLibraryError:
+def with_other_forms(error: OpLibraryError, forms: Iterable[str]) -> OpLibraryError:
     """The same error, whose fix names the forms of the bundle that need no op library, or says that it has none."""
-    others = [form for form in (manifest.lsts.forms if manifest.lsts else ()) if form != "custom"]
+    others = [form for form in forms if form != "custom"]
     advice = "Or export the bundle with --lsts-form taps: this one holds the form custom only."
     if others:
         advice = f"Or use --lsts-form {' or '.join(others)}: this bundle holds {'them' if others[1:] else 'it'} too."

@@ -47,7 +47,7 @@ class Graphs:
         try:
             self.backend = open_backend(options, custom_op=self.lsts_form == "custom")
         except OpLibraryError as error:
-            raise with_other_forms(error, bundle.manifest) from error
+            raise with_other_forms(error, bundle.manifest.lsts_forms) from error
         self._bundle = bundle
         self._sessions: dict[str, Session] = {}
 
@@ -64,7 +64,7 @@ class Graphs:
             try:
                 self._sessions[graph] = self.backend.load(model, graph)
             except OpLibraryError as error:
-                raise with_other_forms(error, self.manifest) from error
+                raise with_other_forms(error, self.manifest.lsts_forms) from error
         return self._sessions[graph]
 
 

@@ -22,7 +22,7 @@ from lsts_edge.bundle.manifest import MANIFEST_MAX_BYTES, FileInfo, Manifest, ir
 from lsts_edge.bundle.onnx_bytes import check_onnx_bytes
 from lsts_edge.errors import BundleError, DigestMismatch, FileUnwritable, OptionError
 
-__all__ = ["Bundle", "Model", "OpenVinoIr", "write_bundle"]
+__all__ = ["Bundle", "Model", "OpenVinoIr", "check_target", "write_bundle"]
 
 MANIFEST = "manifest.json"
 MAX_ENTRIES = 4096
@@ -167,6 +167,18 @@ class Bundle:
             )
 
 
+def check_target(path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
+    """Refuse a path that ``write_bundle`` would refuse, before anything is made for it.
+
+    Raises:
+        FileUnwritable: if the parent is missing or cannot be written, or the path is taken.
+    """
+    root = Path(path).absolute()
+    _check_free(root, overwrite)
+    with _staging(root):
+        pass
+
+
 def write_bundle(
     path: str | os.PathLike[str],
     manifest: Manifest,
@@ -191,7 +203,7 @@ def write_bundle(
         BundleError: if a graph is refused.
     """
     root = Path(path).absolute()
-    _check_target(root, overwrite)
+    _check_free(root, overwrite)
     with _staging(root) as stage:
         infos = {}
         for name, content in files.items():
@@ -280,7 +292,7 @@ def _read_plain(root: Path, name: str, limit_bytes: int, *, exact: bool = False)
     return content
 
 
-def _check_target(root: Path, overwrite: bool) -> None:
+def _check_free(root: Path, overwrite: bool) -> None:
     if not root.parent.is_dir():
         raise FileUnwritable(
             f"bundle {root}", got="no parent directory", expected=f"{root.parent} to exist", fix="Create it first."

@@ -15,16 +15,20 @@ __all__ = ["DraftBundle"]
 
 @dataclass(frozen=True)
 class DraftBundle(Bundle):
-    """A bundle whose files are ``contents``; it has no digest yet."""
+    """A bundle whose files are ``files``, name to bytes; it has no digest yet, and its name for a path."""
 
-    contents: Mapping[str, bytes] = dataclasses.field(default_factory=dict)
+    files: Mapping[str, bytes] = dataclasses.field(default_factory=dict, repr=False)
 
     @classmethod
-    def of(cls, path: Path, manifest: Manifest, contents: Mapping[str, bytes]) -> DraftBundle:
-        """A draft that will be written at ``path``; the manifest lists its files without their digests."""
-        infos = {name: FileInfo("0" * 64, len(content)) for name, content in contents.items()}
-        return cls(path, dataclasses.replace(manifest, files=infos), "", contents)
+    def of(cls, manifest: Manifest, files: Mapping[str, bytes]) -> DraftBundle:
+        """A draft of these files; the manifest lists them without their digests.
+
+        Raises:
+            ManifestError: if the files are not those that the manifest's graphs need.
+        """
+        infos = {name: FileInfo("0" * 64, len(content)) for name, content in files.items()}
+        return cls(Path(manifest.name), dataclasses.replace(manifest, files=infos), "", files)
 
     def read(self, name: str) -> bytes:
         """The bytes that will be written."""
-        return self.contents[name]
+        return self.files[name]

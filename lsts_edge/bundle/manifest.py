@@ -166,6 +166,11 @@ class Manifest:
         """Frames from one keyframe to the next in the default way, unless the caller says otherwise."""
         return self.propagation.chosen.keyframe_interval
 
+    @property
+    def lsts_forms(self) -> tuple[str, ...]:
+        """The LSTS forms that the bundle holds; none of a network without LSTS."""
+        return () if self.lsts is None else self.lsts.forms
+
     def ir_bytes(self, graph: str, form: str) -> int:
         """Size of the IR of a graph in a form, both files; 0 where there is none."""
         xml = self.graphs[graph].ir.get(form)

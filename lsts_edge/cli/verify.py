@@ -12,6 +12,7 @@ import click
 
 from lsts_edge.bundle import Bundle
 from lsts_edge.cli.group import examples, json_option
+from lsts_edge.cli.show_progress import echo_progress
 from lsts_edge.errors import CheckpointError, OptionError
 
 if TYPE_CHECKING:
@@ -67,7 +68,8 @@ def command(
     from lsts_edge.verify.references import RecordedReference
 
     opened = Bundle.open(bundle, expect_digest=expect_digest)
-    chosen = forms or comparable_forms(opened.manifest, lambda note: click.echo(note, err=True))
+    lsts = opened.manifest.lsts
+    chosen = forms or comparable_forms(None if lsts is None else lsts.forms, echo_progress)
     network = _live_network(opened, checkpoint, recorded)
     with _reference(opened, network, frames, video) as reference:
         if not as_json:

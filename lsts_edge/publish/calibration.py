@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from lsts_edge.bundle import Bundle, Model
 from lsts_edge.errors import OptionError
-from lsts_edge.evaluation.annotations import AnnotationSet
+from lsts_edge.evaluation.annotations import ImageRecord
 from lsts_edge.evaluation.bundles import read_image
 from lsts_edge.runtime.engines.interface import Backend, Session
 from lsts_edge.runtime.engines.open import open_backend
@@ -40,16 +40,11 @@ class CalibrationClips:
 
     Attributes:
         source: the file; None for the built-in clip.
-        annotations: the sequences; None for a video.
+        sequences: name of each sequence to its images; none for a video.
     """
 
     source: Path | None = None
-    annotations: AnnotationSet | None = None
-
-    @property
-    def sequences(self) -> tuple[str, ...]:
-        """Names of the sequences; none for a video."""
-        return () if self.annotations is None else tuple(self.annotations.sequences())
+    sequences: Mapping[str, Sequence[ImageRecord]] = field(default_factory=dict)
 
     @property
     def description(self) -> str:
@@ -59,8 +54,8 @@ class CalibrationClips:
 
     def clips(self, height_px: int, width_px: int) -> Iterator[Iterator[Array]]:
         """The frames of each clip, ``(H, W, 3)`` uint8 BGR; the built-in one is drawn in the size given."""
-        if self.annotations is not None:
-            for records in self.annotations.sequences().values():
+        if self.sequences:
+            for records in self.sequences.values():
                 yield (read_image(record) for record in records[:FRAMES_PER_CLIP])
             return
         if self.source is None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -13,6 +13,7 @@ from lsts_edge.errors import OptionError
 from lsts_edge.evaluation.annotations import AnnotationSet
 from lsts_edge.evaluation.bundles import run_bundle
 from lsts_edge.evaluation.metrics import Matches, mean_ap, paired_difference, sequence_matches
+from lsts_edge.progress import Progress
 from lsts_edge.runtime.engines.options import EngineOptions
 
 __all__ = ["MAX_DROP_POINTS", "MAX_UPPER_POINTS", "Figures", "Gate", "Judge", "ProgramSet", "program_sets"]
@@ -82,19 +83,17 @@ def program_sets(manifest: Manifest, forms: Sequence[str] | None) -> list[Progra
 class Judge:
     """Measures AP50 on the gate; each program set's first measurement is what its later ones are compared with."""
 
-    def __init__(
-        self, gate: Gate, forms: Sequence[str] | None, threads: int | None, told: Callable[[str], None]
-    ) -> None:
+    def __init__(self, gate: Gate, forms: Sequence[str] | None, threads: int | None, progress: Progress) -> None:
         """Remember the gate; nothing runs yet.
 
         Args:
             gate: sequences and limits.
             forms: LSTS forms to run; None of a network without LSTS.
             threads: of the engines.
-            told: of each measurement.
+            progress: told of each measurement.
         """
         self.gate = gate
-        self._forms, self._threads, self._told = forms, threads, told
+        self._forms, self._threads, self._progress = forms, threads, progress
         self._base: dict[ProgramSet, list[list[Matches]]] = {}
 
     def measure(self, bundle: Bundle, lowered: Mapping[str, LowPrecision]) -> Figures:
@@ -116,7 +115,7 @@ class Judge:
     def _measure(self, bundle: Bundle, lowered: Mapping[str, LowPrecision], which: ProgramSet) -> Figures:
         gate = self.gate
         words = ", ".join(f"{kind} {name}" for name, kind in lowered.items()) or "float32"
-        self._told(f"AP50 of {words} ({which}) on {len(gate.truth.images)} images")
+        self._progress(f"AP50 of {words} ({which}) on {len(gate.truth.images)} images")
         engine = EngineOptions(which.backend, threads=self._threads, lsts_form=which.form, joined=which.joined)
         found = run_bundle(bundle, gate.truth, keyframe_interval=bundle.manifest.keyframe_interval, engine=engine)
         matches = list(sequence_matches(gate.truth, found, 0.5).values())
@@ -133,7 +132,7 @@ class Judge:
         paired = paired_difference(self._base[which], matches)
         drop, upper = round(100 * paired["difference"], 2), round(100 * paired["high"], 2)
         passed = drop <= gate.max_drop_points and upper <= gate.max_upper_points
-        self._told(
+        self._progress(
             f"AP50 {ap50:.3f}, drop {drop:.2f} points, at most {upper:.2f} with 95 %: {'kept' if passed else 'refused'}"
         )
         return Figures(round(ap50, 4), drop, upper, passed, which)

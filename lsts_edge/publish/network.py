@@ -60,6 +60,7 @@ def load_network(
     from lsts_edge.model import load_checkpoint
 
     network, info = load_checkpoint(checkpoint, preset)
-    network.preset = network.preset.resized(height_px, width_px)
+    held_out = info.held_out
     weights = WeightsInfo("file", info.licence, info.description or "not described", file=info.file, sha256=info.sha256)
-    return LoadedNetwork(network, weights, info.held_out)
+    network.preset = network.preset.resized(height_px, width_px)
+    return LoadedNetwork(network, weights, held_out)

@@ -3,31 +3,28 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import numpy as np
 
-from lsts_edge.bundle.draft import DraftBundle
+from lsts_edge.bundle import DraftBundle
 from lsts_edge.bundle.precision_info import LowPrecision, PrecisionChoice, PrecisionInfo
 from lsts_edge.errors import CheckFailed, OptionError
 from lsts_edge.evaluation.annotations import AnnotationSet, read_annotations
+from lsts_edge.progress import Progress, silent
 from lsts_edge.publish.calibration import CalibrationClips, Recording, record_feeds
 from lsts_edge.publish.gate import MAX_DROP_POINTS, MAX_UPPER_POINTS, Figures, Gate, Judge
 from lsts_edge.publish.graph_times import FrameTimes, GraphTimer, time_graphs
 from lsts_edge.runtime.engines.open import open_backend
 from lsts_edge.runtime.engines.options import EngineOptions
 
-if TYPE_CHECKING:
-    from lsts_edge.export.exporter import ExportedModel
-
 __all__ = ["PrecisionPlan", "choose_precision", "plan_precision"]
 
 MAX_CALIBRATION_SEQUENCES = 8
 
-Told = Callable[[str], None]
 Mode = Literal["fp16", "int8", "auto"]
 Lowered = Mapping[str, LowPrecision]  # graph -> what it is; others are float32
 Versions = dict[tuple[str, LowPrecision], bytes]  # graph and precision -> the graph in it, serialised
@@ -100,40 +97,40 @@ def plan_precision(
         source = _calibration_of(source, calibrate_sequences, judged)
         _refuse_overlap(set(source.sequences()) & judged)
     limits = None if judge is None else Gate(judge, bool(judged) and judged <= set(held_out), max_drop_points)
-    return PrecisionPlan(mode, CalibrationClips(calibrate, source), limits, tuple(graphs))
+    return PrecisionPlan(
+        mode, CalibrationClips(calibrate, {} if source is None else source.sequences()), limits, tuple(graphs)
+    )
 
 
 def choose_precision(
-    exported: ExportedModel,
+    exported: DraftBundle,
     plan: PrecisionPlan,
     *,
     forms: Sequence[str] | None,
     threads: int | None = None,
-    finish: Callable[[ExportedModel], ExportedModel] = lambda export: export,
-    prove: Callable[[ExportedModel], None] = lambda export: None,
-    told: Told,
-) -> tuple[ExportedModel, PrecisionInfo]:
-    """Lower the precision of what pays and passes.
+    finish: Callable[[DraftBundle], DraftBundle] = lambda draft: draft,
+    progress: Progress = silent,
+) -> Iterator[DraftBundle]:
+    """Lower the precision of what pays and passes: drafts, the best first; asking for the next refuses the last.
 
     ``auto`` starts from float32 and takes graphs and precisions one by one, what saves most time first; a graph stays
     lowered if the drop of all lowered graphs together is within the limits in every program set of the files that
-    would be written. If the last of these choices is not proven it steps back to the one before, and so on; float32
-    needs no proof. ``int8`` and ``fp16`` take the graphs that the plan names, without names every one but the head.
+    would be written. A draft that is refused is followed by the choice before it, and so on to float32. ``int8`` and
+    ``fp16`` take the graphs that the plan names, without names every one but the head, and give one draft.
 
     Args:
         exported: in float32; it has matched torch.
         plan: calibration, gate and mode.
         forms: LSTS forms to judge, the first of which is timed; None of a network without LSTS.
         threads: of the engines.
-        finish: makes of an export what will be written, such as IR beside the graphs.
-        prove: raises ``CheckFailed`` if lowered graphs may not be written for another reason than AP50.
-        told: of each step as it starts.
+        finish: makes of a draft what will be written, such as IR beside the graphs.
+        progress: told of each step as it starts.
 
-    Returns:
-        The chosen export, finished, and how it was chosen.
+    Yields:
+        Finished drafts, whose manifests tell how they were chosen.
 
     Raises:
-        CheckFailed: if one precision was asked for, and its drop is beyond a limit or it is not proven.
+        CheckFailed: if one precision was asked for and its drop is beyond a limit.
         OptionError: if this network lacks a graph that the plan names, or its float32 form finds too little on the
             gate for a drop to show.
     """
@@ -143,22 +140,22 @@ def choose_precision(
     split = _split(exported)
     names = _graphs_to_lower(plan.graphs, [name for name in QUANTIZABLE if name in split.manifest.graphs])
     form = None if forms is None else forms[0]
-    told(f"running {plan.clips.description} for the inputs of each graph")
-    recording = record_feeds(_draft(split), plan.clips, form=form, threads=threads)
-    versions = _lowered(split, names, plan.mode, recording, told)
-    told("timing each graph in each precision")
+    progress(f"running {plan.clips.description} for the inputs of each graph")
+    recording = record_feeds(split, plan.clips, form=form, threads=threads)
+    versions = _lowered(split, names, plan.mode, recording, progress)
+    progress("timing each graph in each precision")
     backend = open_backend(EngineOptions(threads=threads), custom_op=form == "custom")
     graph_ms = plan.timer(backend, _to_time(split, versions, form), recording.feeds)
     times = FrameTimes(graph_ms, split.manifest)
     gate = plan.gate
-    judge = None if gate is None else Judge(gate, forms, threads, told)
+    judge = None if gate is None else Judge(gate, forms, threads, progress)
     rows: list[PrecisionChoice] = []
 
-    def build(lowered: Lowered) -> ExportedModel:
+    def build(lowered: Lowered) -> DraftBundle:
         return finish(with_lowered(exported, {name: (kind, versions[name, kind]) for name, kind in lowered.items()}))
 
     def measure(lowered: Lowered) -> PrecisionChoice:
-        figures = Figures() if judge is None else judge.measure(_draft(build(lowered)), lowered)
+        figures = Figures() if judge is None else judge.measure(build(lowered), lowered)
         if not figures.passed and plan.mode != "auto":
             assert gate is not None
             raise _beyond(figures, gate, plan.mode)
@@ -171,53 +168,35 @@ def choose_precision(
         chosen = _search(measure, chosen, times.paying(tuple(versions)))
     else:
         chosen = measure({name: kind for name, kind in versions if name != "head" or plan.graphs})
-    result, chosen = _proven(rows, chosen, build, prove, step_back=plan.mode == "auto", told=told)
-    told(f"chosen: {chosen.words}")
-    info = PrecisionInfo(
-        mode=plan.mode,
-        calibration=plan.clips.description,
-        calibration_frames=recording.frames,
-        gate=None if gate is None else gate.truth.path.name,
-        gate_sequences=() if gate is None else tuple(gate.truth.sequences()),
-        gate_held_out=gate is not None and gate.held_out,
-        max_drop_points=MAX_DROP_POINTS if gate is None else gate.max_drop_points,
-        max_upper_points=MAX_UPPER_POINTS if gate is None else gate.max_upper_points,
-        engine=f"{backend.name} {backend.version}, {threads or 'all'} threads",
-        torch_tensor_error=0.0,
-        graph_ms=graph_ms,
-        choices=tuple(dataclasses.replace(row, chosen=row is chosen) for row in rows),
-    )
-    return result, info
-
-
-def _proven(
-    rows: list[PrecisionChoice],
-    chosen: PrecisionChoice,
-    build: Callable[[Lowered], ExportedModel],
-    prove: Callable[[ExportedModel], None],
-    *,
-    step_back: bool,
-    told: Told,
-) -> tuple[ExportedModel, PrecisionChoice]:
-    """The chosen export, or the best before it that is proven; the search kept each for being faster than the last."""
     while True:
-        result = build(chosen.lowered)
-        if not chosen.lowered:
-            return result, chosen
-        try:
-            prove(result)
-        except CheckFailed as error:
-            if not step_back:
-                raise
-            told(f"{chosen.words}: refused, {error}")
-            at = next(index for index, row in enumerate(rows) if row is chosen)
-            rows[at] = dataclasses.replace(chosen, passed=False)
-            chosen = next(row for row in reversed(rows[:at]) if row.passed)
-        else:
-            return result, chosen
+        progress(f"chosen: {chosen.words}")
+        info = PrecisionInfo(
+            mode=plan.mode,
+            calibration=plan.clips.description,
+            calibration_frames=recording.frames,
+            gate=None if gate is None else gate.truth.path.name,
+            gate_sequences=() if gate is None else tuple(gate.truth.sequences()),
+            gate_held_out=gate is not None and gate.held_out,
+            max_drop_points=MAX_DROP_POINTS if gate is None else gate.max_drop_points,
+            max_upper_points=MAX_UPPER_POINTS if gate is None else gate.max_upper_points,
+            engine=f"{backend.name} {backend.version}, {threads or 'all'} threads",
+            torch_tensor_error=0.0,
+            graph_ms=graph_ms,
+            choices=tuple(dataclasses.replace(row, chosen=row is chosen) for row in rows),
+        )
+        draft = build(chosen.lowered)
+        yield DraftBundle.of(dataclasses.replace(draft.manifest, precision=info), draft.files)
+        if plan.mode != "auto" or not chosen.lowered:
+            return
+        # The search kept each choice for being faster than the last: the one before is the best that is left.
+        at = next(index for index, row in enumerate(rows) if row is chosen)
+        rows[at] = dataclasses.replace(chosen, passed=False)
+        chosen = next(row for row in reversed(rows[:at]) if row.passed)
 
 
-def _lowered(split: ExportedModel, names: Sequence[str], mode: Mode, recording: Recording, told: Told) -> Versions:
+def _lowered(
+    split: DraftBundle, names: Sequence[str], mode: Mode, recording: Recording, progress: Progress
+) -> Versions:
     """The named graphs in each precision that the mode looks at."""
     from lsts_edge.export.half import halved
     from lsts_edge.export.quantize import quantized
@@ -226,7 +205,7 @@ def _lowered(split: ExportedModel, names: Sequence[str], mode: Mode, recording: 
     for name in names:
         raw = split.files[split.manifest.graphs[name].forms["default"]]
         if mode != "fp16":
-            told(f"quantising {name} on {len(recording.feeds[name])} of its inputs")
+            progress(f"quantising {name} on {len(recording.feeds[name])} of its inputs")
             versions[name, "int8"] = quantized(name, raw, recording.feeds[name]).SerializeToString(deterministic=True)
         if mode != "int8":
             versions[name, "fp16"] = halved(name, raw).SerializeToString(deterministic=True)
@@ -252,11 +231,11 @@ def _search(
     return chosen
 
 
-def _to_time(split: ExportedModel, versions: Versions, form: str | None) -> dict[str, dict[str, bytes]]:
+def _to_time(split: DraftBundle, versions: Versions, form: str | None) -> dict[str, dict[str, bytes]]:
     """Graph -> precision -> serialised graph, float32 first."""
-    bundle = _draft(split)
     found: dict[str, dict[str, bytes]] = {
-        name: {"fp32": bundle.graph_bytes(name, form or "default")} for name in split.manifest.graphs
+        name: {"fp32": split.files[info.forms.get(form or "default") or info.forms["default"]]}
+        for name, info in split.manifest.graphs.items()
     }
     for (name, kind), content in versions.items():
         found[name][kind] = content
@@ -325,16 +304,11 @@ def _beyond(figures: Figures, gate: Gate, mode: Mode) -> CheckFailed:
     )
 
 
-def _split(exported: ExportedModel) -> ExportedModel:
+def _split(exported: DraftBundle) -> DraftBundle:
     """The same export without joined graphs: precisions are chosen on their parts."""
-    joined = {step.graph for steps in exported.manifest.joined.values() for step in steps}
-    graphs = {name: info for name, info in exported.manifest.graphs.items() if name not in joined}
+    manifest = exported.manifest
+    joined = {step.graph for steps in manifest.joined.values() for step in steps}
+    graphs = {name: info for name, info in manifest.graphs.items() if name not in joined}
     used = {file for info in graphs.values() for file in info.forms.values()}
     files = {name: content for name, content in exported.files.items() if name in used}
-    return dataclasses.replace(
-        exported, manifest=dataclasses.replace(exported.manifest, graphs=graphs, joined={}), files=files
-    )
-
-
-def _draft(exported: ExportedModel) -> DraftBundle:
-    return DraftBundle.of(Path(exported.manifest.name), exported.manifest, exported.files)
+    return DraftBundle.of(dataclasses.replace(manifest, graphs=graphs, joined={}, files={}), files)

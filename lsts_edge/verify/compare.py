@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -10,6 +10,7 @@ from lsts_edge.boxes import Boxes
 from lsts_edge.bundle import Bundle
 from lsts_edge.bundle.manifest import DETECTION_SLOTS, Manifest, ParityInfo
 from lsts_edge.errors import CheckFailed, OpLibraryError
+from lsts_edge.progress import Progress, silent
 from lsts_edge.runtime.engines.loads_once import LoadsOnce
 from lsts_edge.runtime.engines.open import open_backend
 from lsts_edge.runtime.engines.options import EngineOptions
@@ -121,7 +122,7 @@ def verify_bundle(
     try:
         backend = LoadsOnce(open_backend(engine, custom_op="custom" in chosen))
     except OpLibraryError as missing:
-        raise with_other_forms(missing, manifest) from missing
+        raise with_other_forms(missing, manifest.lsts_forms) from missing
     limits = reference.limits
     if limits.loose and backend.name != RECORDING_BACKEND:
         limits = LOWERED_OTHER_ENGINE
@@ -158,25 +159,26 @@ def verify_bundle(
     return ParityReport(reference.description, f"{backend.name} {backend.version}", tuple(p for _, p in runs), limits)
 
 
-def comparable_forms(manifest: Manifest, told: Callable[[str], None]) -> tuple[str, ...] | None:
-    """The bundle's LSTS forms that can run here: ``custom`` only where its library is, which ``told`` hears.
+def comparable_forms(forms: tuple[str, ...] | None, progress: Progress = silent) -> tuple[str, ...] | None:
+    """The LSTS forms that can run here: ``custom`` only where its library is, which ``progress`` is told.
+
+    Args:
+        forms: of the bundle; None or none of a network without LSTS.
+        progress: hears what is left out.
 
     Raises:
-        OpLibraryError: if ``custom`` is the bundle's only form and its library cannot be used.
+        OpLibraryError: if ``custom`` is the only form and its library cannot be used.
     """
-    if manifest.lsts is None:
-        return None
-    forms = manifest.lsts.forms
-    if "custom" not in forms:
-        return forms
+    if not forms or "custom" not in forms:
+        return forms or None
     from lsts_edge.custom_ops import library_path
 
     try:
         library_path()
     except OpLibraryError as error:
         if forms == ("custom",):
-            raise with_other_forms(error, manifest) from error
-        told(f"form custom is not compared: {error.problem}")
+            raise with_other_forms(error, forms) from error
+        progress(f"form custom is not compared: {error.problem}")
         return tuple(form for form in forms if form != "custom")
     return forms
 

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 
 from hand_made import hand_made_files
-from lsts_edge.bundle import Bundle, OpenVinoIr, write_bundle
+from lsts_edge.bundle import Bundle, DraftBundle, OpenVinoIr, write_bundle
 from lsts_edge.bundle.ir_bytes import check_ir_bytes
 from lsts_edge.bundle.manifest import WeightsInfo
 from lsts_edge.bundle.programs import FrameKind
 from lsts_edge.clips import moving_clip
 from lsts_edge.errors import ExportError
-from lsts_edge.export.exporter import ExportedModel, export_model, require_ir_form, with_ir
+from lsts_edge.export.exporter import export_model, require_ir_form, with_ir
 from lsts_edge.export.openvino_ir import openvino_ir
 from lsts_edge.model import random_network
 from lsts_edge.presets import ModelPreset
@@ -42,12 +42,12 @@ class OnnxOnly:
 
 
 @pytest.fixture(scope="module")
-def exported(tiny: ModelPreset) -> ExportedModel:
+def exported(tiny: ModelPreset) -> DraftBundle:
     return with_ir(export_model(random_network(tiny, 0), WEIGHTS, forms=("taps", "gridsample"), joined=True))
 
 
 @pytest.fixture(scope="module")
-def bundle(exported: ExportedModel, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+def bundle(exported: DraftBundle, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     return write_bundle(tmp_path_factory.mktemp("ir") / "bundle", exported.manifest, exported.files)
 
 
@@ -86,7 +86,7 @@ def test_the_ir_is_what_runs(bundle: Bundle) -> None:
     assert bundle.model_for("onnxruntime", "heavy") == bundle.graph_bytes("heavy")
 
 
-def test_weights_stay_float32_and_whole(exported: ExportedModel) -> None:
+def test_weights_stay_float32_and_whole(exported: DraftBundle) -> None:
     """A model compressed to float16 would be half as large and would hold no f32 constant."""
     xml, weights = exported.files["heavy.xml"], exported.files["heavy.bin"]
     assert b'element_type="f32"' in xml and b"f16" not in xml
@@ -94,7 +94,7 @@ def test_weights_stay_float32_and_whole(exported: ExportedModel) -> None:
     assert len(weights) > 4 * 0.9 * parameters
 
 
-def test_each_file_passes_the_check_and_has_no_notes(exported: ExportedModel) -> None:
+def test_each_file_passes_the_check_and_has_no_notes(exported: DraftBundle) -> None:
     found = [name for name in exported.files if name.endswith(".xml")]
     assert len(found) == 17
     for name in found:
@@ -102,7 +102,7 @@ def test_each_file_passes_the_check_and_has_no_notes(exported: ExportedModel) ->
         assert b"rt_info" not in exported.files[name]
 
 
-def test_the_same_graph_gives_the_same_bytes(exported: ExportedModel) -> None:
+def test_the_same_graph_gives_the_same_bytes(exported: DraftBundle) -> None:
     """Names that OpenVINO makes up count on within a process; none of them may reach the file."""
     for name in ("heavy", "keyframe.taps"):
         again = openvino_ir(exported.files[f"{name}.onnx"], name)

@@ -7,9 +7,10 @@ import onnx
 import pytest
 from export_engines import Run, run_onnxruntime, run_openvino
 
+from lsts_edge.bundle import DraftBundle
 from lsts_edge.bundle.manifest import WeightsInfo
 from lsts_edge.errors import ExportError
-from lsts_edge.export.exporter import ExportedModel, export_model
+from lsts_edge.export.exporter import export_model
 from lsts_edge.export.finished import IR_VERSION, OPSET
 from lsts_edge.export.graph import Builder
 from lsts_edge.export.quantize import FIRST_IN_FLOAT32, QUANTIZABLE, quantized
@@ -18,12 +19,12 @@ from lsts_edge.presets import get_preset
 
 
 @pytest.fixture(scope="module")
-def exported() -> ExportedModel:
+def exported() -> DraftBundle:
     weights = WeightsInfo("random", "none", "random weights", seed=0)
     return export_model(random_network(get_preset("lsts-tiny"), 0), weights, joined=False)
 
 
-def _feeds(exported: ExportedModel, name: str, count: int = 6) -> list[dict[str, np.ndarray]]:
+def _feeds(exported: DraftBundle, name: str, count: int = 6) -> list[dict[str, np.ndarray]]:
     random = np.random.RandomState(0)
     return [
         {
@@ -36,12 +37,12 @@ def _feeds(exported: ExportedModel, name: str, count: int = 6) -> list[dict[str,
     ]
 
 
-def _raw(exported: ExportedModel, name: str) -> bytes:
+def _raw(exported: DraftBundle, name: str) -> bytes:
     return exported.files[f"{name}.onnx"]
 
 
 @pytest.mark.parametrize("name", ["heavy", "light", "embed_key", "embed_current", "aggregate_key", "head"])
-def test_types_and_form(exported: ExportedModel, name: str) -> None:
+def test_types_and_form(exported: DraftBundle, name: str) -> None:
     model = quantized(name, _raw(exported, name), _feeds(exported, name))
     assert model.ir_version == IR_VERSION
     assert {(entry.domain, entry.version) for entry in model.opset_import} == {("", OPSET)}
@@ -84,7 +85,7 @@ def test_only_networks_with_depthwise_convolutions_start_in_float32(groups: int)
 
 @pytest.mark.parametrize("run", [run_onnxruntime, run_openvino])
 @pytest.mark.parametrize("name", ["heavy", "light", "embed_key", "aggregate_key"])
-def test_close_to_float32_on_both_engines(exported: ExportedModel, name: str, run: Run) -> None:
+def test_close_to_float32_on_both_engines(exported: DraftBundle, name: str, run: Run) -> None:
     feeds = _feeds(exported, name)
     before = run_onnxruntime(onnx.ModelProto.FromString(_raw(exported, name)), feeds[0])
     after = run(quantized(name, _raw(exported, name), feeds), feeds[0])
@@ -93,7 +94,7 @@ def test_close_to_float32_on_both_engines(exported: ExportedModel, name: str, ru
         assert 0 < error < 0.1, (output, error)
 
 
-def test_only_convolutions_of_the_head_meet_int8(exported: ExportedModel) -> None:
+def test_only_convolutions_of_the_head_meet_int8(exported: DraftBundle) -> None:
     """Softmax, box arithmetic and suppression read what a DequantizeLinear gave, never pass through one again."""
     before = onnx.ModelProto.FromString(_raw(exported, "head")).graph
     model = quantized("head", _raw(exported, "head"), _feeds(exported, "head"))
@@ -102,7 +103,7 @@ def test_only_convolutions_of_the_head_meet_int8(exported: ExportedModel) -> Non
     assert 0 < quantize <= 2 * convolutions  # around each convolution: its input and its output
 
 
-def test_the_same_inputs_give_the_same_bytes(exported: ExportedModel) -> None:
+def test_the_same_inputs_give_the_same_bytes(exported: DraftBundle) -> None:
     first, second = (
         quantized("light", _raw(exported, "light"), _feeds(exported, "light")).SerializeToString(deterministic=True)
         for _ in range(2)
@@ -110,7 +111,7 @@ def test_the_same_inputs_give_the_same_bytes(exported: ExportedModel) -> None:
     assert first == second
 
 
-def test_nodes_can_be_kept(exported: ExportedModel) -> None:
+def test_nodes_can_be_kept(exported: DraftBundle) -> None:
     def count(keep: tuple[str, ...]) -> int:
         model = quantized("heavy", _raw(exported, "heavy"), _feeds(exported, "heavy"), keep=keep)
         return sum(node.op_type == "DequantizeLinear" for node in model.graph.node)
@@ -121,12 +122,12 @@ def test_nodes_can_be_kept(exported: ExportedModel) -> None:
 
 
 @pytest.mark.parametrize("name", ["lsts_key", "lsts_current"])
-def test_lsts_is_never_touched(exported: ExportedModel, name: str) -> None:
+def test_lsts_is_never_touched(exported: DraftBundle, name: str) -> None:
     assert name not in QUANTIZABLE
     with pytest.raises(ExportError, match="stays in float32"):
         quantized(name, exported.files[f"{name}.taps.onnx"], _feeds(exported, name))
 
 
-def test_no_inputs_are_refused(exported: ExportedModel) -> None:
+def test_no_inputs_are_refused(exported: DraftBundle) -> None:
     with pytest.raises(ExportError, match="no recorded inputs"):
         quantized("heavy", _raw(exported, "heavy"), [])

@@ -14,19 +14,18 @@ import pytest
 from export_bundles import rewrite
 from toy_data import HEIGHT, WIDTH, write_toy_data
 
-from lsts_edge.bundle import Bundle
-from lsts_edge.bundle.draft import DraftBundle
-from lsts_edge.bundle.precision_info import PrecisionChoice
+from lsts_edge.bundle import Bundle, DraftBundle
+from lsts_edge.bundle.precision_info import PrecisionChoice, PrecisionInfo
 from lsts_edge.cli import main
 from lsts_edge.errors import CheckFailed, ExportError, OptionError
 from lsts_edge.evaluation.annotations import read_annotations
 from lsts_edge.evaluation.bundles import run_bundle
 from lsts_edge.evaluation.metrics import paired_difference, sequence_matches
 from lsts_edge.export import exporter, quantize
-from lsts_edge.export.exporter import ExportedModel, export_model, with_ir
+from lsts_edge.export.exporter import export_model, with_ir
 from lsts_edge.export.half import halved
 from lsts_edge.presets import FIVE_GROUPS
-from lsts_edge.publish import publish as publishing
+from lsts_edge.publish import check
 from lsts_edge.publish.calibration import CalibrationClips, record_feeds
 from lsts_edge.publish.gate import ProgramSet, program_sets
 from lsts_edge.publish.graph_times import FrameTimes, GraphTimes
@@ -42,17 +41,16 @@ FRAMES = 13  # a keyframe after the first, at 10
 
 
 @pytest.fixture(scope="module")
-def exported() -> ExportedModel:
+def exported() -> DraftBundle:
     network, weights, _ = load_network("random", preset="lsts-tiny")
     return export_model(network, weights)
 
 
 @pytest.fixture(scope="module")
-def toy(exported: ExportedModel, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def toy(exported: DraftBundle, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Toy clips on which a random network finds something: its own best boxes are the truth."""
     path = write_toy_data(tmp_path_factory.mktemp("toy"), frames=FRAMES)
-    bundle = DraftBundle.of(path.parent, exported.manifest, exported.files)
-    found = run_bundle(bundle, read_annotations(path, FIVE_GROUPS), keyframe_interval=10)
+    found = run_bundle(exported, read_annotations(path, FIVE_GROUPS), keyframe_interval=10)
     data = json.loads(path.read_text())
     data["ignore"], data["annotations"] = [], []
     for image, detections in found.items():
@@ -130,10 +128,9 @@ def test_planted_fault_a_wrong_weight_is_seen(bundle: Bundle, tmp_path: Path, gr
         check_parity(report)
 
 
-def test_inputs_are_recorded_with_the_memory_carried(toy: Path, exported: ExportedModel) -> None:
-    fp32 = DraftBundle.of(toy.parent, exported.manifest, exported.files)
-    clips = CalibrationClips(toy, read_annotations(toy, FIVE_GROUPS).only({"bird"}))
-    recording = record_feeds(fp32, clips)
+def test_inputs_are_recorded_with_the_memory_carried(toy: Path, exported: DraftBundle) -> None:
+    clips = CalibrationClips(toy, read_annotations(toy, FIVE_GROUPS).only({"bird"}).sequences())
+    recording = record_feeds(exported, clips)
     feeds = recording.feeds
     assert recording.frames == FRAMES
     assert {name: len(rows) for name, rows in feeds.items()} == {
@@ -162,7 +159,14 @@ def _auto(toy: Path, **options: Any) -> PrecisionPlan:
     return dataclasses.replace(_plan(toy, "auto", **options), timer=_planted_times)
 
 
-def _refused_by_the_gate(plan: PrecisionPlan, fp32: ExportedModel, written: ExportedModel) -> list[bool]:
+def _best(exported: DraftBundle, plan: PrecisionPlan, **options: Any) -> tuple[DraftBundle, PrecisionInfo]:
+    """The first draft, and how it was chosen."""
+    draft = next(choose_precision(exported, plan, forms=("taps",), threads=1, **options))
+    assert draft.manifest.precision is not None
+    return draft, draft.manifest.precision
+
+
+def _refused_by_the_gate(plan: PrecisionPlan, fp32: DraftBundle, written: DraftBundle) -> list[bool]:
     """Of each program set of the files: whether the drop that is measured here is beyond a limit."""
     assert plan.gate is not None
     truth, refused = plan.gate.truth, []
@@ -172,7 +176,7 @@ def _refused_by_the_gate(plan: PrecisionPlan, fp32: ExportedModel, written: Expo
                 sequence_matches(
                     truth,
                     run_bundle(
-                        DraftBundle.of(Path("draft"), export.manifest, export.files),
+                        export,
                         truth,
                         keyframe_interval=10,
                         engine=EngineOptions(which.backend, threads=1, lsts_form=which.form, joined=which.joined),
@@ -187,11 +191,10 @@ def _refused_by_the_gate(plan: PrecisionPlan, fp32: ExportedModel, written: Expo
     return refused
 
 
-def test_auto_tells_every_choice_and_its_files_pass_the_gate(toy: Path, exported: ExportedModel) -> None:
+def test_auto_tells_every_choice_and_its_files_pass_the_gate(toy: Path, exported: DraftBundle) -> None:
     told: list[str] = []
     plan = _auto(toy, held_out=["vehicle"])
-    written, info = choose_precision(exported, plan, forms=("taps",), threads=1, told=told.append)
-    assert dataclasses.replace(written.manifest, precision=info).precision is info  # the manifest agrees with the table
+    written, info = _best(exported, plan, progress=lambda what, *_: told.append(what))
     assert info.gate_sequences == ("vehicle",) and info.gate_held_out
     assert len(info.choices) >= 8 and info.choices[0].lowered == {}
     assert info.choices[0].drop_points == 0 and info.choices[0].ap50 is not None and info.choices[0].ap50 > 0.3
@@ -203,7 +206,7 @@ def test_auto_tells_every_choice_and_its_files_pass_the_gate(toy: Path, exported
     assert _refused_by_the_gate(plan, exported, written) == [False, False]  # joined, split
 
 
-def test_program_sets_are_all_that_the_files_can_run(exported: ExportedModel) -> None:
+def test_program_sets_are_all_that_the_files_can_run(exported: DraftBundle) -> None:
     manifest = exported.manifest
     split = [ProgramSet("onnxruntime", form, False) for form in ("taps", "custom")]
     joined = [ProgramSet("onnxruntime", form, True) for form in ("taps", "custom")]
@@ -234,21 +237,21 @@ def _int8_joins_badly(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("_int8_joins_badly")
-def test_planted_fault_what_fails_only_in_the_joined_graphs_is_not_chosen(toy: Path, exported: ExportedModel) -> None:
+def test_planted_fault_what_fails_only_in_the_joined_graphs_is_not_chosen(toy: Path, exported: DraftBundle) -> None:
     plan = _auto(toy)
-    written, info = choose_precision(exported, plan, forms=("taps",), threads=1, told=lambda step: None)
+    written, info = _best(exported, plan)
     tried = [choice.passed for choice in info.choices if "int8" in choice.lowered.values()]
     assert tried and not all(tried)
     assert _refused_by_the_gate(plan, exported, written) == [False, False]
     with pytest.raises(CheckFailed, match=r"AP50 of the int8 graphs \(taps joined on onnxruntime\)"):
-        choose_precision(exported, _plan(toy), forms=("taps",), threads=1, told=lambda step: None)
+        _best(exported, _plan(toy))
 
 
-def test_the_ir_is_judged_in_its_own_engine(toy: Path, exported: ExportedModel) -> None:
+def test_the_ir_is_judged_in_its_own_engine(toy: Path, exported: DraftBundle) -> None:
     pytest.importorskip("openvino")
     told: list[str] = []
     plan = _auto(toy, graphs=["embed_memory"])
-    written, info = choose_precision(exported, plan, forms=("taps",), threads=1, finish=with_ir, told=told.append)
+    written, info = _best(exported, plan, finish=with_ir, progress=lambda what, *_: told.append(what))
     assert "embed_memory.xml" in {Path(name).name for name in written.files}
     measured = [line for line in told if line.startswith("AP50 of float32")]
     assert [line.split("(")[1].split(")")[0] for line in measured] == [
@@ -258,21 +261,17 @@ def test_the_ir_is_judged_in_its_own_engine(toy: Path, exported: ExportedModel) 
     assert info.chosen.lowered == {} or set(info.chosen.lowered) == {"embed_memory"}
 
 
-def test_auto_steps_back_to_the_last_choice_that_is_proven(toy: Path, exported: ExportedModel) -> None:
-    proven: list[int] = []
-
-    def prove_at_the_third(export: ExportedModel) -> None:
-        proven.append(sum(graph.precision != "fp32" for graph in export.manifest.graphs.values()))
-        if len(proven) < 3:
-            raise CheckFailed("planted", got="a fault", expected="none", fix="Step back.")
-
-    written, info = choose_precision(
-        exported, _auto(toy), forms=("taps",), threads=1, prove=prove_at_the_third, told=lambda step: None
-    )
-    assert len(proven) == 3 and proven[0] > proven[1] > proven[2] > 0
-    kinds = {name: graph.precision for name, graph in written.manifest.graphs.items()}
-    assert {name: kinds[name] for name in info.chosen.lowered} == info.chosen.lowered
-    assert info.chosen is [choice for choice in info.choices if choice.passed][-1]
+def test_auto_steps_back_from_what_is_refused(toy: Path, exported: DraftBundle) -> None:
+    """Asking for another draft refuses the last: fewer lowered graphs each time, float32 at the end."""
+    drafts = list(choose_precision(exported, _auto(toy), forms=("taps",), threads=1))
+    lowered = [sum(graph.precision != "fp32" for graph in draft.manifest.graphs.values()) for draft in drafts]
+    assert len(drafts) >= 3 and lowered == sorted(set(lowered), reverse=True) and lowered[-1] == 0
+    for draft in drafts:
+        info = draft.manifest.precision
+        assert info is not None
+        kinds = {name: graph.precision for name, graph in draft.manifest.graphs.items()}
+        assert {name: kinds[name] for name in info.chosen.lowered} == info.chosen.lowered
+        assert info.chosen is [choice for choice in info.choices if choice.passed][-1]
 
 
 def test_float32_is_the_last_step_back_and_is_published(
@@ -281,7 +280,7 @@ def test_float32_is_the_last_step_back_and_is_published(
     def planted(*arguments: object) -> None:
         raise CheckFailed("planted", got="a fault", expected="none", fix="Step back.")
 
-    monkeypatch.setattr(publishing, "_prove_lowered", planted)
+    monkeypatch.setattr(check, "_own_recording", planted)
     network, weights, _ = load_network("random", preset="lsts-tiny")
     bundle = publish(network, weights, tmp_path / "b", frames=3, precision=_auto(toy)).bundle
     info = Bundle.open(bundle.path).manifest.precision
@@ -311,7 +310,7 @@ def test_half_precision_needs_no_calibration_and_is_close(tmp_path: Path) -> Non
     check_parity(verify_bundle(bundle, RecordedReference(bundle)))
 
 
-def test_what_cannot_be_halved_is_refused(exported: ExportedModel) -> None:
+def test_what_cannot_be_halved_is_refused(exported: DraftBundle) -> None:
     with pytest.raises(ExportError, match="stays in float32"):
         halved("lsts_key", exported.files[exported.manifest.graphs["lsts_key"].forms["taps"]])
 
@@ -326,7 +325,7 @@ def test_the_search_takes_the_next_precision_of_a_graph_that_failed() -> None:
     assert found.lowered == {"light": "int8", "heavy": "fp16"} and found.words == "fp16 heavy; int8 light"
 
 
-def test_what_pays_is_tried_in_the_order_of_its_saving(exported: ExportedModel) -> None:
+def test_what_pays_is_tried_in_the_order_of_its_saving(exported: DraftBundle) -> None:
     manifest = exported.manifest
     parts = {step.graph for steps in manifest.programs.values() for step in steps}
     graph_ms = {name: {"fp32": 1.0, "fp16": 2.0, "int8": 1.0} for name in parts}
@@ -359,8 +358,8 @@ def test_planted_fault_a_bad_quantisation_is_not_published(toy: Path, tmp_path: 
 
 
 @pytest.mark.usefixtures("_bad_quantisation")
-def test_planted_fault_a_bad_quantisation_is_not_chosen(toy: Path, exported: ExportedModel) -> None:
-    written, info = choose_precision(exported, _auto(toy), forms=("taps",), threads=1, told=lambda step: None)
+def test_planted_fault_a_bad_quantisation_is_not_chosen(toy: Path, exported: DraftBundle) -> None:
+    written, info = _best(exported, _auto(toy))
     assert written.manifest.graphs["heavy"].precision != "int8"
     tried = [choice.passed for choice in info.choices if choice.lowered.get("heavy") == "int8"]
     assert tried and not any(tried)
@@ -389,26 +388,26 @@ def test_options_are_checked_against_each_other(toy: Path) -> None:
 
 
 @pytest.mark.parametrize("mode", ["int8", "fp16"])
-def test_only_the_named_graphs_are_lowered(toy: Path, exported: ExportedModel, mode: Literal["int8", "fp16"]) -> None:
+def test_only_the_named_graphs_are_lowered(toy: Path, exported: DraftBundle, mode: Literal["int8", "fp16"]) -> None:
     plan = _plan(toy, mode, gated=False, graphs=["light", "head"])
-    _, info = choose_precision(exported, plan, forms=("taps",), threads=1, told=lambda step: None)
+    _, info = _best(exported, plan)
     assert [choice.lowered for choice in info.choices] == [{}, {"light": mode, "head": mode}]
 
 
-def test_a_graph_that_this_network_lacks_is_refused(toy: Path, exported: ExportedModel) -> None:
+def test_a_graph_that_this_network_lacks_is_refused(toy: Path, exported: DraftBundle) -> None:
     plan = _plan(toy, gated=False, graphs=["aggregate_task"])  # of another memory than this preset's
     with pytest.raises(OptionError, match="--lower"):
-        choose_precision(exported, plan, forms=("taps",), threads=1, told=lambda step: None)
+        _best(exported, plan)
 
 
-def test_a_gate_that_shows_nothing_is_refused(toy: Path, exported: ExportedModel) -> None:
+def test_a_gate_that_shows_nothing_is_refused(toy: Path, exported: DraftBundle) -> None:
     data = json.loads(toy.read_text())
     for row in data["annotations"]:
         row["bbox"] = [WIDTH - 3, HEIGHT - 3, 2, 2]
     empty = toy.with_name("empty.json")
     empty.write_text(json.dumps(data))
     with pytest.raises(OptionError, match="of the float32 network"):
-        choose_precision(exported, _plan(empty), forms=("taps",), threads=1, told=lambda step: None)
+        _best(exported, _plan(empty))
 
 
 def test_the_command_exports_and_shows(toy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
