@@ -17,15 +17,17 @@ class Draft:
 
     Attributes:
         bundle: manifest and files.
-        recording: what its programs must give on the built-in clip.
+        recording: what its programs must give on the clip.
         reports: comparisons, each of other frames.
         engines: comparisons of the same frames again on another engine.
+        weakness: why the recording proves little, if it does.
     """
 
     bundle: DraftBundle
     recording: bytes
     reports: tuple[ParityReport, ...]
     engines: tuple[ParityReport, ...] = ()
+    weakness: str = ""
 
     @property
     def parity(self) -> ParityInfo:

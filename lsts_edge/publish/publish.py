@@ -16,6 +16,8 @@ from lsts_edge.errors import CheckFailed
 from lsts_edge.progress import Progress, silent
 from lsts_edge.publish.check import check_draft, match_torch
 from lsts_edge.publish.draft import Draft
+from lsts_edge.publish.filming import FILM_NOTE, FilmPlan
+from lsts_edge.publish.reuse import reuse_precision
 from lsts_edge.publish.target import Target, open_target
 from lsts_edge.verify.compare import ParityReport
 from lsts_edge.verify.golden import GOLDEN_FILE
@@ -30,11 +32,12 @@ __all__ = ["Published", "publish"]
 
 @dataclass(frozen=True)
 class Published:
-    """A bundle on disk, how it compared, and what each stage took in seconds."""
+    """A bundle on disk, how it compared, what each stage took in seconds, and why its recording is weak, if it is."""
 
     bundle: Bundle
     reports: tuple[ParityReport, ...]
     seconds: Mapping[str, float]
+    weakness: str = ""
 
 
 def publish(
@@ -48,7 +51,8 @@ def publish(
     overwrite: bool = False,
     frames: int = CLIP_FRAMES,
     video: str | Path | None = None,
-    precision: PrecisionPlan | None = None,
+    precision: PrecisionPlan | Bundle | None = None,
+    film: FilmPlan | None = None,
     progress: Progress = silent,
 ) -> Published:
     """Export a network, compare every program with torch, and write the bundle if all agree.
@@ -66,7 +70,9 @@ def publish(
         overwrite: replace a bundle that is there.
         frames: length of the comparison, at least 1.
         video: compare on the first frames of this video too; the built-in clip is always compared and recorded.
-        precision: calibration and gate of lower precisions; None keeps float32.
+        precision: calibration and gate of lower precisions, or a bundle of these weights to take the lowered graphs
+            from; None keeps float32.
+        film: record ``frames`` frames of each of these scenes in place of the built-in clip.
         progress: told of each step as it starts.
 
     Raises:
@@ -86,6 +92,7 @@ def publish(
         overwrite=overwrite,
         frames=frames,
         video=video,
+        film=film,
         progress=progress,
     )
     seconds: dict[str, float] = {}
@@ -108,13 +115,15 @@ def publish(
     progress("writing the bundle")
     manifest = dataclasses.replace(draft.bundle.manifest, parity=draft.parity, files={})
     files: dict[str, bytes | Path] = {**draft.bundle.files, GOLDEN_FILE: draft.recording}
+    if film is not None:
+        files[FILM_NOTE] = film.note.encode()
     bundle = write_bundle(target.path, manifest, files, overwrite=target.overwrite)
     seconds["write"] = time.perf_counter() - begin
-    return Published(bundle, (*draft.reports, *draft.engines), seconds)
+    return Published(bundle, (*draft.reports, *draft.engines), seconds, draft.weakness)
 
 
 def _finished(
-    matched: Draft, target: Target, precision: PrecisionPlan | None, progress: Progress
+    matched: Draft, target: Target, precision: PrecisionPlan | Bundle | None, progress: Progress
 ) -> Generator[Draft, None, None]:
     """What may be written, the best first: lower precisions where they are asked for, IR beside the graphs."""
     from lsts_edge.export.exporter import with_ir
@@ -127,6 +136,9 @@ def _finished(
 
     if precision is None:
         yield dataclasses.replace(matched, bundle=finish(matched.bundle))
+        return
+    if isinstance(precision, Bundle):
+        yield dataclasses.replace(matched, bundle=finish(reuse_precision(matched.bundle, precision)))
         return
     from lsts_edge.publish.precision import choose_precision
 

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import dataclasses
 
-from lsts_edge.bundle import Bundle
+from lsts_edge.bundle import Bundle, DraftBundle
 from lsts_edge.errors import OptionError
-
-if TYPE_CHECKING:
-    from lsts_edge.bundle.precision_info import PrecisionInfo
-    from lsts_edge.export.exporter import ExportedModel
 
 __all__ = ["reuse_precision"]
 
 _FIX = "Give the bundle that this checkpoint and this version made, or calibrate with --precision auto."
 
 
-def reuse_precision(exported: ExportedModel, bundle: Bundle) -> tuple[ExportedModel, PrecisionInfo]:
+def reuse_precision(exported: DraftBundle, bundle: Bundle) -> DraftBundle:
     """Put a bundle's lowered graphs into an export; what was measured of them comes along.
 
     Only LSTS forms and joined graphs may differ: every float32 graph beside the lowered ones must be the same file.
@@ -48,7 +44,8 @@ def reuse_precision(exported: ExportedModel, bundle: Bundle) -> tuple[ExportedMo
                 continue  # a form that the bundle has not
             if there is None or bundle.read(there) != exported.files[file]:
                 raise _refused(f"another {file}", "the same float32 graphs, which were judged beside the lowered ones")
-    return with_lowered(exported, taken), theirs.precision
+    made = with_lowered(exported, taken)
+    return DraftBundle.of(dataclasses.replace(made.manifest, precision=theirs.precision), made.files)
 
 
 def _refused(got: str, expected: str) -> OptionError:

@@ -38,7 +38,7 @@ NOBODY = 65_534
 MAX_CLIMBS = 15
 FLOORS = ("errors", "taps", "presets", "bundle", "model", "runtime", "verify", "publish", "benchmarks", "cli")
 FLOOR = {name: floor for floor, name in enumerate(FLOORS)} | {
-    "clips": 2, "opspec": 2, "custom_ops": 4, "export": 5, "evaluation": 6, "train": 7,
+    "boxes": 2, "clips": 2, "opspec": 2, "statistics": 2, "custom_ops": 4, "export": 5, "evaluation": 6, "train": 7,
 }  # fmt: skip
 
 

@@ -9,11 +9,11 @@ import pytest
 from export_bundles import change_weight, rewrite
 from toy_data import write_toy_data
 
-from lsts_edge.bundle import Bundle
+from lsts_edge.bundle import Bundle, DraftBundle
 from lsts_edge.bundle.manifest import WeightsInfo
 from lsts_edge.cli import main
 from lsts_edge.errors import OptionError
-from lsts_edge.export.exporter import ExportedModel, export_model
+from lsts_edge.export.exporter import export_model
 from lsts_edge.model import random_network, save_checkpoint
 from lsts_edge.presets import FIVE_GROUPS, get_preset
 from lsts_edge.publish.network import load_network
@@ -38,7 +38,7 @@ def lowered(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Bundl
     return publish(network, weights, folder / "b", forms=("gridsample",), frames=3, precision=plan).bundle
 
 
-def exported(checkpoint: Path, *forms: str) -> ExportedModel:
+def exported(checkpoint: Path, *forms: str) -> DraftBundle:
     network, weights, _ = load_network(checkpoint)
     return export_model(network, weights, forms=forms)
 
