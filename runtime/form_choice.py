@@ -16,7 +16,7 @@ import platform
 import statistics
 import tempfile
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,7 +28,7 @@ from lsts_edge.runtime.engines.open import open_backend
 from lsts_edge.runtime.engines.options import EngineOptions
 from lsts_edge.runtime.form_trial import example_feeds, try_form
 
-__all__ = ["FormChoice", "cache_folder", "choose_form", "with_other_forms"]
+__all__ = ["FormChoice", "cache_folder", "choose_form"]
 
 logger = logging.getLogger(__name__)
 
@@ -134,15 +134,6 @@ def _fastest(times: Mapping[str, float], lsts: LstsInfo) -> str:
     default = lsts.default_form if lsts.default_form in times else next(iter(times))
     fastest = min(times, key=lambda form: times[form])
     return fastest if times[fastest] <= _MARGIN * times[default] else default
-
-
-def with_other_forms(error: OpLibraryError, forms: Iterable[str]) -> OpLibraryError:
-    """The same error, whose fix names the forms of the bundle that need no op library, or says that it has none."""
-    others = [form for form in forms if form != "custom"]
-    advice = "Or export the bundle with --lsts-form taps: this one holds the form custom only."
-    if others:
-        advice = f"Or use --lsts-form {' or '.join(others)}: this bundle holds {'them' if others[1:] else 'it'} too."
-    return type(error)(error.problem, got=error.got, expected=error.expected, fix=f"{error.fix} {advice}")
 
 
 def _graph_of(bundle: Bundle) -> str:

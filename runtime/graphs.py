@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 
 from lsts_edge.bundle import Bundle
@@ -10,9 +11,8 @@ from lsts_edge.errors import OpLibraryError, OptionError
 from lsts_edge.runtime.engines.interface import Session
 from lsts_edge.runtime.engines.open import open_backend
 from lsts_edge.runtime.engines.options import EngineOptions
-from lsts_edge.runtime.form_choice import choose_form, with_other_forms
 
-__all__ = ["Graphs"]
+__all__ = ["Graphs", "with_other_forms"]
 
 
 class Graphs:
@@ -39,6 +39,8 @@ class Graphs:
         options = options or EngineOptions()
         self.manifest = bundle.manifest
         if options.lsts_form == "auto":
+            from lsts_edge.runtime.form_choice import choose_form  # nobody else waits for what it imports
+
             options = replace(options, lsts_form=choose_form(bundle, options).form)
         self.lsts_form = _choose_form(bundle.manifest, options.lsts_form)
         self.joined = bool(bundle.manifest.joined) if options.joined is None else options.joined
@@ -66,6 +68,15 @@ class Graphs:
             except OpLibraryError as error:
                 raise with_other_forms(error, self.manifest.lsts_forms) from error
         return self._sessions[graph]
+
+
+def with_other_forms(error: OpLibraryError, forms: Iterable[str]) -> OpLibraryError:
+    """The same error, whose fix names the forms of the bundle that need no op library, or says that it has none."""
+    others = [form for form in forms if form != "custom"]
+    advice = "Or export the bundle with --lsts-form taps: this one holds the form custom only."
+    if others:
+        advice = f"Or use --lsts-form {' or '.join(others)}: this bundle holds {'them' if others[1:] else 'it'} too."
+    return type(error)(error.problem, got=error.got, expected=error.expected, fix=f"{error.fix} {advice}")
 
 
 def _choose_form(manifest: Manifest, asked: str | None) -> str | None:

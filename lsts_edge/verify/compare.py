@@ -14,7 +14,7 @@ from lsts_edge.progress import Progress, silent
 from lsts_edge.runtime.engines.loads_once import LoadsOnce
 from lsts_edge.runtime.engines.open import open_backend
 from lsts_edge.runtime.engines.options import EngineOptions
-from lsts_edge.runtime.form_choice import with_other_forms
+from lsts_edge.runtime.graphs import with_other_forms
 from lsts_edge.runtime.pipeline import Pipeline
 from lsts_edge.verify.parity import (
     EXACT,

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 from lsts_edge.errors import StreamUnreadable
 from lsts_edge.runtime.sources.drop_oldest import DropOldest
 from lsts_edge.runtime.sources.images import ImageFolder
 from lsts_edge.runtime.sources.interface import Source
-from lsts_edge.runtime.sources.video import VideoSource
 
 __all__ = ["open_source"]
 
@@ -37,11 +37,11 @@ def open_source(source: str | os.PathLike[str], *, drop_oldest: bool | None = No
 def _open(text: str) -> tuple[Source, bool]:
     if text.startswith(_REMOTE):
         options = {"rtsp_transport": "tcp"} if text.startswith("rtsp") else None
-        return VideoSource(text, name=_without_password(text), options=options), text.startswith(_LIVE)
+        return _video(text, name=_without_password(text), options=options), text.startswith(_LIVE)
     path = Path(text)
     if text.startswith("/dev/video") or (text.isdigit() and not path.exists()):
         device = f"/dev/video{text}" if text.isdigit() else text
-        return VideoSource(device, name=device, container_format="v4l2"), True
+        return _video(device, name=device, container_format="v4l2"), True
     if not path.exists():
         raise StreamUnreadable(
             f"no such video: {text}",
@@ -53,7 +53,13 @@ def _open(text: str) -> tuple[Source, bool]:
         return ImageFolder(path), False
     # "file:" keeps a strange file name from being taken for a protocol, and the whitelist keeps a playlist from
     # opening anything but files.
-    return VideoSource(f"file:{path.absolute()}", name=text, options={"protocol_whitelist": "file"}), False
+    return _video(f"file:{path.absolute()}", name=text, options={"protocol_whitelist": "file"}), False
+
+
+def _video(url: str, **options: Any) -> Source:
+    from lsts_edge.runtime.sources.video import VideoSource  # who gives arrays does not wait for PyAV's import
+
+    return VideoSource(url, **options)
 
 
 def _without_password(url: str) -> str:
