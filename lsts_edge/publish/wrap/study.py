@@ -246,9 +246,12 @@ class LeftOut:
 
 @dataclass(frozen=True)
 class Sample:
-    """What the figures stand on; ``split_by`` says what the two halves are halves of, ``words`` tells all to people."""
+    """What the figures stand on; ``words`` tells all to people.
 
-    split_by: Literal["clip", "shot", "time"]
+    ``split_by`` says what the two halves are halves of; with ``labels`` labelled sequences state, other clips choose.
+    """
+
+    split_by: Literal["clip", "shot", "time", "labels"]
     choosing_frames: int
     stating_frames: int
     true_boxes: int
