@@ -200,11 +200,11 @@ def _with_ir(draft: DraftBundle) -> DraftBundle:
         files[xml], files[ir_weights(xml)] = openvino_ir(files[onnx_file], name, folded=info.precision != "int8")
         infos[name] = dataclasses.replace(info, ir={"default": xml})
     tools = {**draft.manifest.tools, "openvino": version("openvino")}
-    return DraftBundle.of(draft.path, dataclasses.replace(draft.manifest, graphs=infos, tools=tools, files={}), files)
+    return DraftBundle.of(dataclasses.replace(draft.manifest, graphs=infos, tools=tools, files={}), files)
 
 
 def _files(draft: DraftBundle) -> Mapping[str, bytes]:
-    return draft.contents
+    return draft.files
 
 
 def _film_note(clips: Sequence[Clip], scenes: Sequence[Scene], licence: str) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from importlib.metadata import version
-from pathlib import Path
 
 from lsts_edge import __version__
 from lsts_edge.bundle.draft import DraftBundle
@@ -91,7 +90,7 @@ def make_draft(
         extra_programs=programs,
         wrapped=subject.info,
     )
-    return DraftBundle.of(Path(name), manifest, files)
+    return DraftBundle.of(manifest, files)
 
 
 def _graph_info(subject: Subject, size: Size, file: str, precision: Precision) -> GraphInfo:
