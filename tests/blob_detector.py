@@ -8,8 +8,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 import onnx
-
 from detector_graphs import Sketch
+
 from videos import write_video
 
 __all__ = ["CLASSES", "SIZE", "SQUARE_PX", "blob_clip", "blob_detector", "write_blob_clip"]

@@ -34,8 +34,8 @@ _COMMANDS = {
 # Import name of a package that is not part of the base install -> the extra that brings it.
 _EXTRAS = {
     "torch": "export",
-    "onnx": "export",
-    "onnx_graphsurgeon": "export",
+    "onnx": "wrap",
+    "onnx_graphsurgeon": "wrap",
     "onnxscript": "export",
     "onnx_ir": "export",
     "safetensors": "export",

@@ -45,6 +45,7 @@ _EVERY_S = 5.0
 @click.option("--stills", type=click.Path(path_type=Path), help="Labelled stills to find that score on (best F1).")
 @click.option("--annotations", type=click.Path(path_type=Path), help="Labelled sequences: AP50 besides agreement.")
 @click.option("--min-agreement", type=float, default=0.85, show_default=True, help="The cheapest that keeps it is run.")
+@click.option("--intervals", default="2,3,4,5,10", show_default=True, help="From keyframe to keyframe.")
 @click.option("--budget-ms", type=float, help="Run what agrees best within this time a frame instead.")
 @click.option(
     "--precision",
@@ -86,6 +87,7 @@ def command(
     family: str,
     spec: Path | None,
     size: str | None,
+    intervals: str,
     formats: tuple[str, ...],
     study: Path | None,
     cache: Path | None,
@@ -113,6 +115,7 @@ def command(
         family=None if family == "auto" else family,  # type: ignore[arg-type]
         overrides={} if spec is None else read_spec_file(spec),
         size=None if size is None else _size(size),
+        intervals=_intervals(intervals),
         openvino="openvino" in formats,
         **given,
     )
@@ -200,6 +203,14 @@ def _size(text: str) -> tuple[int, int]:
     if match is None:
         raise OptionError("--size", got=repr(text), expected="WIDTHxHEIGHT, such as 448x256", fix="Correct it.")
     return int(match[2]), int(match[1])
+
+
+def _intervals(text: str) -> tuple[int, ...]:
+    parts = text.split(",")
+    if not all(part.strip().isdecimal() for part in parts):
+        fix = "Correct it."
+        raise OptionError("--intervals", got=repr(text), expected="whole numbers, such as 2,3,5", fix=fix)
+    return tuple(int(part) for part in parts)
 
 
 def _machine() -> MachineUsed:

@@ -69,24 +69,25 @@ class Contestant:
         return f"{self.kind} {self.interval}, {self.size[1]}x{self.size[0]}{small}"
 
 
-def contestants(size: Size, smaller: Sequence[Size]) -> tuple[Contestant, ...]:
+def contestants(size: Size, smaller: Sequence[Size], intervals: Sequence[int] = INTERVALS) -> tuple[Contestant, ...]:
     """All of them; the first runs the detector on every frame.
 
     Args:
         size: the largest input.
         smaller: others, the largest first. ``fused`` looks at the two smallest between keyframes of the largest.
+        intervals: from keyframe to keyframe.
     """
-    return tuple(_listed(size, smaller))
+    return tuple(_listed(size, smaller, intervals))
 
 
-def _listed(size: Size, smaller: Sequence[Size]) -> Iterator[Contestant]:
+def _listed(size: Size, smaller: Sequence[Size], intervals: Sequence[int]) -> Iterator[Contestant]:
     yield Contestant("every-frame", 1, size)
     for small in smaller:
         yield Contestant("smaller-input", 1, small)
     for keyframes in (size, *smaller):
         for kind in _CARRIED:
-            for interval in INTERVALS:
+            for interval in intervals:
                 yield Contestant(kind, interval, keyframes, None, propagator_parameters(kind))
     for small in smaller[-2:]:
-        for interval in INTERVALS:
+        for interval in intervals:
             yield Contestant("fused", interval, size, small, propagator_parameters("fused"))

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from lsts_edge.errors import OptionError
+from lsts_edge.publish.wrap.contestants import INTERVALS
 from lsts_edge.publish.wrap.subject import Size
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ class WrapOptions:
         annotations: labelled sequences, measured on like clips and judged by their labels too.
         min_agreement: the cheapest way that keeps it is chosen.
         budget_ms: the way that agrees best within this mean time is chosen instead.
+        intervals: from keyframe to keyframe.
         precision: ``auto`` looks at int8 too.
         engines: that are timed; none takes those that are installed.
         threads: of the engines; None leaves it to them.
@@ -53,6 +55,7 @@ class WrapOptions:
     annotations: Path | None = None
     min_agreement: float = 0.85
     budget_ms: float | None = None
+    intervals: tuple[int, ...] = INTERVALS
     precision: Literal["fp32", "auto"] = "fp32"
     engines: tuple[str, ...] = ()
     threads: int | None = None
@@ -74,6 +77,10 @@ class WrapOptions:
             raise OptionError("--budget-ms", got=self.budget_ms, expected="above 0", fix="Give milliseconds a frame.")
         if not 0 < self.minutes <= 1e5:
             raise OptionError("--minutes", got=self.minutes, expected="above 0", fix="30 suffices for most.")
+        wrong = [one for one in self.intervals if not 2 <= one <= 1000]
+        if wrong or not self.intervals or len(set(self.intervals)) < len(self.intervals):
+            got, fix = list(self.intervals), "Leave it out for 2, 3, 4, 5 and 10."
+            raise OptionError("--intervals", got=got, expected="different numbers, 2..1000", fix=fix)
         if self.truth_score is not None and self.stills is not None:
             fix = "Give the score, or stills to find it on."
             raise OptionError("options", got="--truth-score and --stills", expected="one of them", fix=fix)

@@ -20,7 +20,7 @@ MOST_BLOCKS, LEAST_BLOCKS = 25, 3
 _LONGEST_PIECE, _SHORTEST_PIECE = 150, 24
 _PIECE_S = 60.0  # what an interruption may lose
 _FOUND_SHARE, _TIMED_SHARE = 0.65, 0.3  # of the time that is left
-_CARRY_S, _READ_S = 0.003, 0.005  # a frame of a propagator, of a clip: roughly
+_CARRY_S, _READ_S = 0.0015, 0.005  # a frame of a propagator, of a clip: roughly
 
 
 @dataclass(frozen=True)

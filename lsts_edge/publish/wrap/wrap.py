@@ -142,7 +142,7 @@ class _Work:
         """Prove, measure, choose, write."""
         subject, options, progress = self.subject, self.options, self.progress
         sizes = (subject.size, *smaller_sizes(subject))
-        ways = contestants(subject.size, sizes[1:])
+        ways = contestants(subject.size, sizes[1:], options.intervals)
         notes = list(size_notes(subject, sizes, self.clips))
         everything = sample_pieces(self.clips, most_frames=MOST_FRAMES, longest_frames=150)
         some = self._frames(everything.pieces, _PROOF_FRAMES)
@@ -273,6 +273,7 @@ class _Work:
         key = {
             "what": "plan",
             "minutes": self.options.minutes,
+            "ways": len(ways),
             "graphs": [self._key(one) for one in graphs.values()],
             "engines": [engine.name for engine in self.engines],
             "clips": self._clip_digests(),

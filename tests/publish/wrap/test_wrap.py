@@ -9,8 +9,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-
 from blob_detector import blob_clip, blob_detector, write_blob_clip
+
 from lsts_edge.bundle import Bundle
 from lsts_edge.errors import (
     DetectorRefused,
@@ -36,7 +36,7 @@ from lsts_edge.verify.references import RecordedReference
 from videos import write_video
 
 MACHINE = MachineUsed("a machine", "0" * 12, {})
-QUICK = WrapOptions(minutes=0.02, engines=("onnxruntime",), threads=1)
+QUICK = WrapOptions(minutes=0.02, intervals=(2, 10), engines=("onnxruntime",), threads=1)
 FRAMES = 24
 
 
