@@ -52,11 +52,7 @@ def test_the_cheapest_that_keeps_enough_is_chosen_and_its_rivals_named() -> None
     chosen = choose_row([EVERY, HOLD_2, HOLD_3, FLOW_3, SMALL], OUTPUT, min_agreement=0.85)
     row = next(one for one in chosen.rows if one.chosen)
     assert (row.way, row.keyframe_interval) == ("flow-boxes", 3) and chosen.met
-    assert (
-        "2.50 x as fast" in chosen.verdict
-        and "0.870" in chosen.verdict
-        and "4.00 ms instead of 10.00" in chosen.verdict
-    )
+    assert "2.50 x as fast as every frame, 4.00 ms instead of 10.00, at agreement 0.870" in chosen.verdict
     named = {one.label: one.reason for one in chosen.rows if one.reason and not one.chosen}
     assert named == {
         "hold 3, 128x64": "best hold at no more time",
@@ -82,9 +78,8 @@ def test_the_best_within_a_budget_is_chosen() -> None:
 def test_every_frame_is_run_where_nothing_cheaper_keeps_enough() -> None:
     chosen = choose_row([EVERY, HOLD_2, FLOW_3], OUTPUT, min_agreement=0.95)
     assert next(one for one in chosen.rows if one.chosen).way == "every-frame"
-    assert (
-        chosen.verdict.startswith("Run every frame") and "no cheaper way keeps an agreement of 0.95" in chosen.verdict
-    )
+    assert chosen.verdict.startswith("Run every frame")
+    assert "no cheaper way keeps an agreement of 0.95" in chosen.verdict
 
 
 def test_a_choice_that_the_other_half_does_not_confirm_is_told() -> None:

@@ -1,4 +1,4 @@
-"""Times with a planted clock: what is timed is what passes, disturbances of one way do not decide, medians are right."""
+"""Times with a planted clock: costs are those that pass; what disturbs one way does not decide."""
 
 from __future__ import annotations
 
