@@ -62,7 +62,7 @@ Graphs = dict[Precision, dict[Size, bytes]]
 _PROOF_FRAMES = 30
 _PILOT_FRAMES = 3
 _CALIBRATION_FRAMES = 64
-_INT8_FRAMES = 200
+_INT8_FRAMES = 100
 
 
 @dataclass(frozen=True)
