@@ -31,10 +31,13 @@ class Cache:
 
     Args:
         folder: made when the first result is kept.
+        fresh: what was there before does not count.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, fresh: bool = False) -> None:
         self.folder = folder
+        self._fresh = fresh
+        self._kept: set[Path] = set()
 
     def arrays(self, key: Mapping[str, Any]) -> dict[str, npt.NDArray[Any]] | None:
         """The arrays kept under a key."""
@@ -67,8 +70,11 @@ class Cache:
 
     def content(self, key: Mapping[str, Any]) -> bytes | None:
         """The bytes kept under a key."""
+        path = self._path(key)
+        if self._fresh and path not in self._kept:
+            return None
         try:
-            return self._path(key).read_bytes()
+            return path.read_bytes()
         except OSError:
             return None
 
@@ -86,6 +92,7 @@ class Cache:
                 with open(handle, "wb") as file:
                     file.write(content)
                 os.replace(partial, path)
+                self._kept.add(path)
             except BaseException:
                 Path(partial).unlink(missing_ok=True)
                 raise

@@ -120,7 +120,9 @@ def wrap(
         progress(f"  {line}")
     labels = None if options.annotations is None else Labels.read(options.annotations, subject.classes)
     read, left_out = read_clips(find_clips(clips), None if labels is None else labels.annotations, progress)
-    work = _Work(subject, read, labels, options, engines, Cache(cache), machine, progress, time.monotonic())
+    work = _Work(
+        subject, read, labels, options, engines, Cache(cache, fresh=options.fresh), machine, progress, time.monotonic()
+    )
     return work.run(left_out, output)
 
 
@@ -251,7 +253,7 @@ class _Work:
         lowered = {}
         for size, content in graphs.items():
             key = {**self._key({size: content}), "what": "int8", "clips": self._clip_digests()}
-            kept = None if self.options.fresh else self.cache.content(key)
+            kept = self.cache.content(key)
             if kept is None:
                 self.progress(f"quantising at {size[1]}x{size[0]}")
                 prepare = Preprocessor(make_draft(self.subject, {size: content}, size).manifest.input)
@@ -278,8 +280,9 @@ class _Work:
             "engines": [engine.name for engine in self.engines],
             "clips": self._clip_digests(),
         }
-        kept = None if self.options.fresh else self.cache.plain(key)
+        kept = self.cache.plain(key)
         if kept is not None:
+            self.progress("an earlier run's plan and results are used as far as they go; --fresh measures again")
             return Plan(**kept)
         left_s = self.options.minutes * 60 - (time.monotonic() - self.begin_s)
         plan = make_plan(max(left_s, 1.0), network_s, ways, precisions=len(graphs), engines=len(self.engines))
