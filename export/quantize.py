@@ -29,10 +29,11 @@ QUANTIZABLE: Mapping[str, tuple[str, ...]] = {
     "aggregate_task": _CONVOLUTIONS,
     "aggregate_current": _CONVOLUTIONS,
     "head": ("Conv",),
+    "detector": ("Conv", "Clip", "Relu"),
 }
 """Graph -> operators that may become int8; LSTS graphs are not here and are never touched."""
 
-FIRST_IN_FLOAT32 = {"heavy": 6, "light": 3}
+FIRST_IN_FLOAT32 = {"heavy": 6, "light": 3, "detector": 3}
 """Convolutions at the start that stay in float32 where a network has depthwise ones: they see the widest ranges and
 cost little in ``light``; in ``heavy`` the gate of lsts-lite did not pass without. The dense first layers of a residual
 network are as accurate in int8 as in float32, and its trunk keeps one memory layout then."""

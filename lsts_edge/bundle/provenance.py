@@ -61,8 +61,9 @@ class WrappedInfo:
 class ParityInfo:
     """What was measured before the bundle was published.
 
-    ``reference`` is what the recording holds: torch's outputs or, in a bundle with graphs below fp32, those of its own
-    split programs on ``backend``; their float32 graphs have matched torch before.
+    ``reference`` is what the recording holds: torch's outputs, those of the wrapped file itself (``original``) or, in a
+    bundle with graphs below fp32, those of its own split programs on ``backend``; their float32 graphs have matched
+    torch, or the file, before.
     """
 
     tensor_tolerance: float
@@ -73,10 +74,10 @@ class ParityInfo:
     near_threshold: int
     backend: str
     form: str
-    reference: Literal["torch", "own-programs"] = "torch"
+    reference: Literal["torch", "original", "own-programs"] = "torch"
 
     def __post_init__(self) -> None:
-        limit = 1e-4 if self.reference == "torch" else MAX_LOWERED_TOLERANCE
+        limit = MAX_LOWERED_TOLERANCE if self.reference == "own-programs" else 1e-4
         check(0 < self.tensor_tolerance <= limit, "parity.tensor_tolerance", self.tensor_tolerance, f"0..{limit}")
         check(0 <= self.max_tensor_error <= 1e6, "parity.max_tensor_error", self.max_tensor_error, "0..1e6")
         for what in ("frames", "boxes", "unmatched", "near_threshold"):

@@ -21,6 +21,7 @@ _INTERRUPTED, _TERMINATED = 128 + signal.SIGINT, 128 + signal.SIGTERM
 
 _COMMANDS = {
     "demo": ("lsts_edge.cli.demo", "Show boxes on a real video: export, verify, run, picture."),
+    "wrap": ("lsts_edge.cli.wrap", "Make a bundle of your own ONNX detector, run the way that pays."),
     "export": ("lsts_edge.cli.export", "Turn a checkpoint into a bundle of ONNX subgraphs."),
     "verify": ("lsts_edge.cli.verify", "Compare a bundle with torch, frame by frame, state carried."),
     "inspect": ("lsts_edge.cli.inspect", "Check a bundle's files and show what is in it."),
@@ -33,8 +34,8 @@ _COMMANDS = {
 # Import name of a package that is not part of the base install -> the extra that brings it.
 _EXTRAS = {
     "torch": "export",
-    "onnx": "export",
-    "onnx_graphsurgeon": "export",
+    "onnx": "wrap",
+    "onnx_graphsurgeon": "wrap",
     "onnxscript": "export",
     "onnx_ir": "export",
     "safetensors": "export",

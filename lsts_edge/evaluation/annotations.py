@@ -13,7 +13,7 @@ import numpy as np
 
 from lsts_edge.errors import AnnotationError
 
-__all__ = ["COCO_GROUPS", "AnnotationSet", "ImageRecord", "read_annotations"]
+__all__ = ["COCO_GROUPS", "AnnotationSet", "ImageRecord", "category_names", "read_annotations"]
 
 # The usual 80 COCO names that have a place among the five groups.
 COCO_GROUPS: Mapping[str, str] = {
@@ -102,6 +102,21 @@ def read_annotations(path: Path, classes: tuple[str, ...]) -> AnnotationSet:
             got=f"{type(error).__name__}: {error}",
             expected="images, annotations with bbox [x, y, w, h], categories",
             fix="Check the file.",
+        ) from error
+
+
+def category_names(path: Path) -> tuple[str, ...]:
+    """Names of the categories in a COCO-style file, each once.
+
+    Raises:
+        AnnotationError: if the file is missing or is not such a file.
+    """
+    categories = _load(path).get("categories", [])
+    try:
+        return tuple(dict.fromkeys(str(category["name"]) for category in categories))
+    except (KeyError, TypeError) as error:
+        raise AnnotationError(
+            f"{path}: categories", got=f"{type(error).__name__}: {error}", expected="names", fix="Check the file."
         ) from error
 
 

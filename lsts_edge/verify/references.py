@@ -154,6 +154,8 @@ class RecordedReference:
         tools, parity = bundle.manifest.tools, bundle.manifest.parity
         self.description = f"outputs of torch {tools.get('torch', 'unknown')} recorded at export"
         self.limits = EXACT
+        if parity is not None and parity.reference == "original" and bundle.manifest.wrapped is not None:
+            self.description = f"outputs of {bundle.manifest.wrapped.file} itself, recorded when it was wrapped"
         if parity is not None and parity.reference == "own-programs":
             self.description = f"outputs of its own graphs on {parity.backend} recorded at export"
             self.limits = dataclasses.replace(LOWERED, tensor_error=parity.tensor_tolerance)

@@ -6,6 +6,7 @@ import json
 import subprocess
 from pathlib import Path
 
+from blob_detector import blob_detector, write_blob_clip
 from conftest import make_environment, pip_install
 
 ABSENT = ("torch", "onnxscript", "onnx_ir", "safetensors", "pycocotools", "matplotlib")
@@ -37,3 +38,15 @@ def test_a_detector_is_wrapped(wheel: Path, root: Path, tmp_path: Path) -> None:
     assert told["family"] == "picodet"
     assert told["absent"] == list(ABSENT)
     assert told["shape"][1] == 4 and told["shape"][0] > 0
+
+    for seed in range(2):
+        write_blob_clip(tmp_path / f"{seed}.mp4", 24, seed)
+    blob = blob_detector(tmp_path / "blob.onnx")
+    whole = ["wrap", str(blob), "--clips", "0.mp4", "--clips", "1.mp4", "--output", "out", "--intervals", "2,10"]
+    for words in ([*whole, "--minutes", "0.02", "--cache", "cache", "--json"], ["verify", "out"]):
+        done = subprocess.run([python, "-m", "lsts_edge", *words], cwd=tmp_path, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        if words[0] == "wrap":
+            study = json.loads(done.stdout)
+            assert [row["engine"] for row in study["rows"] if row["chosen"]] == ["onnxruntime"]
+            assert {row["precision"] for row in study["rows"]} == {"fp32"}

@@ -1,0 +1,93 @@
+"""The ways of running a detector that are measured beside each other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from lsts_edge.bundle.propagation import Parameter, PropagationWay, WayKind
+from lsts_edge.publish.wrap.make import program_name
+from lsts_edge.publish.wrap.study import StudyRow
+from lsts_edge.publish.wrap.subject import Size
+from lsts_edge.runtime.propagators.make import propagator_parameters
+
+__all__ = ["INTERVALS", "Contestant", "contestants"]
+
+INTERVALS = (2, 3, 4, 5, 10)
+
+_CARRIED: tuple[WayKind, ...] = ("hold", "flow-boxes")
+
+
+@dataclass(frozen=True)
+class Contestant:
+    """A way, how often it detects, and on which input.
+
+    Attributes:
+        kind: what fills the frames between keyframes; ``smaller-input`` detects in every frame.
+        interval: frames from one keyframe to the next.
+        size: of the keyframes' input.
+        small: of the propagated frames' input, for ``fused``.
+        parameters: of the propagator, all of them.
+    """
+
+    kind: WayKind
+    interval: int
+    size: Size
+    small: Size | None = None
+    parameters: dict[str, Parameter] = field(default_factory=dict, hash=False)
+
+    @property
+    def detects_always(self) -> bool:
+        """Every frame is run alike."""
+        return self.kind in ("every-frame", "smaller-input")
+
+    @property
+    def family(self) -> tuple[WayKind, Size, Size | None]:
+        """What it shares with the same way at other intervals: the time of a keyframe and of a propagated frame."""
+        return self.kind, self.size, self.small
+
+    def way(self) -> PropagationWay:
+        """As a bundle whose input has the size ``size`` names it."""
+        if self.detects_always:
+            return PropagationWay("every-frame", 1)
+        program = None if self.small is None else program_name(self.small)
+        return PropagationWay(self.kind, self.interval, self.parameters, program)
+
+    def is_of(self, row: StudyRow) -> bool:
+        """Whether a row of the study is about this way."""
+        small = None if row.small_height_px is None else (row.small_height_px, row.small_width_px)
+        mine = (self.kind, self.interval, self.size, self.small)
+        return mine == (row.way, row.keyframe_interval, (row.height_px, row.width_px), small)
+
+    def key(self) -> list[Any]:
+        """JSON-ready, for the cache."""
+        return [self.kind, self.interval, list(self.size), list(self.small or ()), self.parameters]
+
+    def __str__(self) -> str:
+        small = f" + {self.small[1]}x{self.small[0]}" if self.small else ""
+        return f"{self.kind} {self.interval}, {self.size[1]}x{self.size[0]}{small}"
+
+
+def contestants(size: Size, smaller: Sequence[Size], intervals: Sequence[int] = INTERVALS) -> tuple[Contestant, ...]:
+    """All of them; the first runs the detector on every frame.
+
+    Args:
+        size: the largest input.
+        smaller: others, the largest first. ``fused`` looks at the two smallest between keyframes of the largest.
+        intervals: from keyframe to keyframe.
+    """
+    return tuple(_listed(size, smaller, intervals))
+
+
+def _listed(size: Size, smaller: Sequence[Size], intervals: Sequence[int]) -> Iterator[Contestant]:
+    yield Contestant("every-frame", 1, size)
+    for small in smaller:
+        yield Contestant("smaller-input", 1, small)
+    for keyframes in (size, *smaller):
+        for kind in _CARRIED:
+            for interval in intervals:
+                yield Contestant(kind, interval, keyframes, None, propagator_parameters(kind))
+    for small in smaller[-2:]:
+        for interval in intervals:
+            yield Contestant("fused", interval, size, small, propagator_parameters("fused"))
