@@ -214,8 +214,8 @@ def _intervals(text: str) -> tuple[int, ...]:
 
 
 def _machine() -> MachineUsed:
-    from lsts_edge.benchmarks.machine import describe_device, device_key, device_name, package_versions
+    from lsts_edge.benchmarks.machine import describe_device, package_versions
     from lsts_edge.publish.wrap.study import MachineUsed
 
     device = describe_device()
-    return MachineUsed(device_name(device), device_key(device), package_versions())
+    return MachineUsed(device.name, device.key, package_versions())

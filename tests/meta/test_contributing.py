@@ -6,14 +6,15 @@ import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
 import pytest
 
 from lsts_edge.benchmarks.compare import Entry, RunSettings, run_comparison
+from lsts_edge.benchmarks.compare_result import EntryFacts
 from lsts_edge.benchmarks.contestants import PeerContestant
+from lsts_edge.benchmarks.envelope import Precision
 from lsts_edge.benchmarks.timed_clip import Clip
 from lsts_edge.boxes import Boxes
 from lsts_edge.bundle import Model
@@ -222,12 +223,10 @@ def test_a_peer() -> None:
     peer = PeerContestant(BrightSpot())
     x1, y1, x2, y2 = peer.detect(frame, keyframe=False).boxes.xyxy_px[0]
     assert x1 <= 102 <= x2 and y1 <= 62 <= y2 and peer.classes == ("bird",)
-    entries = [Entry("bright spot", peer, {"method": "bright-spot", "engine": "numpy", "precision": "fp32"})]
-    result: dict[str, Any] = run_comparison(
-        entries, Clip(procedural_frames=5), RunSettings(2, 1), bundle={}, notes={}, left_out={}
-    )
-    (row,) = result["data"]["rows"]
-    assert row["method"] == "bright-spot" and row["boxes"] == row["model"]["all"]["n"] > 0
+    entries = [Entry(EntryFacts("bright-spot", "numpy", "cpu", Precision(), (64, 96)), peer)]
+    data, _ = run_comparison(entries, Clip(procedural_frames=5), RunSettings(2, 1), left_out={})
+    (row,) = data.rows
+    assert row.entry.label == "bright-spot, numpy fp32" and row.boxes == row.model.all.n > 0
 
 
 def test_the_rows_are_there_and_name_what_exists() -> None:
