@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
 
-from lsts_edge.benchmarks.compare import Entry
+from lsts_edge.benchmarks.compare_result import Difference, EntryAccuracy
+from lsts_edge.benchmarks.contestants import Contestant
 from lsts_edge.benchmarks.peers import to_groups
 from lsts_edge.boxes import Boxes
 from lsts_edge.errors import AnnotationError
@@ -18,7 +18,7 @@ from lsts_edge.evaluation.coco import measure
 from lsts_edge.evaluation.metrics import Matches, as_one_class, paired_difference, sequence_matches
 from lsts_edge.progress import Progress, silent
 
-__all__ = ["SHARED_GROUPS", "AccuracyMeter", "paired_difference"]
+__all__ = ["SHARED_GROUPS", "AccuracyMeter"]
 
 SHARED_GROUPS = ("vehicle", "bird", "quadruped")
 """Groups that COCO's classes tell apart as ours do: its person is our person or rider."""
@@ -49,51 +49,52 @@ class AccuracyMeter:
         self._resamples = resamples
         self.matches: dict[str, list[list[Matches]]] = {}
 
-    def measure(self, entry: Entry, progress: Progress = silent) -> dict[str, Any]:
-        """AP50 of one entry: all classes as one, and per shared group.
+    def measure(self, name: str, contestant: Contestant, progress: Progress = silent) -> EntryAccuracy:
+        """AP50 of one contestant: all classes as one, and per shared group.
 
         Args:
-            entry: who is measured.
+            name: of the entry, for ``differences``.
+            contestant: who is measured.
             progress: told after every image.
         """
-        found = self._detect(entry, progress)
+        found = self._detect(contestant, progress)
         agnostic = measure(self._truth, found, class_agnostic=True, resamples=self._resamples)
         classes = measure(self._truth, found, resamples=self._resamples)
         one_class = {image: as_one_class(detections) for image, detections in found.items()}
-        self.matches[entry.name] = list(sequence_matches(_one_class(self._truth), one_class, 0.5).values())
-        of_peer = entry.contestant.classes != self._groups
-        return {
-            "images": agnostic.images,
-            "sequences": agnostic.sequences,
-            "keyframe_interval": self._interval if entry.contestant.propagates else 1,
-            "ap50_class_agnostic": round(agnostic.ap50, 4),
-            "ap50_class_agnostic_interval": [round(value, 4) for value in agnostic.ap50_interval],
-            "ap50_shared": {
-                name: _rounded(classes.ap50_per_class[name]) for name in SHARED_GROUPS if name in self._groups
+        self.matches[name] = list(sequence_matches(_one_class(self._truth), one_class, 0.5).values())
+        low, high = agnostic.ap50_interval
+        return EntryAccuracy(
+            images=agnostic.images,
+            sequences=agnostic.sequences,
+            keyframe_interval=self._interval if contestant.propagates else 1,
+            ap50_class_agnostic=round(agnostic.ap50, 4),
+            ap50_class_agnostic_interval=(round(low, 4), round(high, 4)),
+            ap50_shared={
+                group: _rounded(classes.ap50_per_class[group]) for group in SHARED_GROUPS if group in self._groups
             },
-            "ap50_all_classes": None if of_peer else round(classes.ap50, 4),
-        }
+            ap50_all_classes=None if contestant.classes != self._groups else round(classes.ap50, 4),
+        )
 
-    def differences(self, reference: str) -> dict[str, dict[str, float]]:
+    def differences(self, reference: str) -> dict[str, Difference]:
         """Class-agnostic AP50 of ``reference`` minus that of each other entry, paired over the sequences."""
         return {
-            name: paired_difference(self.matches[reference], matches, self._resamples)
+            name: Difference(**paired_difference(self.matches[reference], matches, self._resamples))
             for name, matches in self.matches.items()
             if name != reference
         }
 
-    def _detect(self, entry: Entry, progress: Progress) -> dict[int, Boxes]:
+    def _detect(self, contestant: Contestant, progress: Progress) -> dict[int, Boxes]:
         found: dict[int, Boxes] = {}
         for records in self._truth.sequences().values():
-            entry.contestant.start()
+            contestant.start()
             for index, record in enumerate(records):
                 frame = cv2.imread(str(record.path), cv2.IMREAD_COLOR)
                 if frame is None:
                     raise AnnotationError(
                         f"image {record.path}", got="nothing readable", expected="a picture", fix="Check the folder."
                     )
-                boxes = entry.contestant.detect(frame, index % self._interval == 0).boxes
-                classes = entry.contestant.classes
+                boxes = contestant.detect(frame, index % self._interval == 0).boxes
+                classes = contestant.classes
                 if classes != self._groups:
                     boxes = replace(boxes, labels=to_groups(boxes.labels, classes, self._groups, COCO_GROUPS))
                 found[record.image_id] = boxes.select(boxes.labels >= 0)

@@ -8,18 +8,30 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lsts_edge.benchmarks.harness import summarize
+from lsts_edge.benchmarks.harness import LatencySummary, summarize
 from lsts_edge.errors import BenchmarkResult, OptionError
 from lsts_edge.progress import Progress, silent
 from lsts_edge.runtime.engines.options import EngineOptions
 
-__all__ = ["cold_start"]
+__all__ = ["ColdStart", "cold_start"]
 
 _PHASES = ("interpreter", "import", "load", "first_boxes", "total")
 _TIMEOUT_S = 600
+
+
+@dataclass(frozen=True)
+class ColdStart:
+    """Times of each phase over ``repeats`` processes, and the median of what they said of their memory, in MiB."""
+
+    repeats: int
+    file_cache: str
+    phases: Mapping[str, LatencySummary]
+    memory: Mapping[str, float]
+    frames_before_memory_is_read: int
 
 
 def cold_start(
@@ -30,7 +42,7 @@ def cold_start(
     repeats: int = 5,
     more_frames: int = 20,
     progress: Progress = silent,
-) -> dict[str, Any]:
+) -> ColdStart:
     """Start ``repeats`` processes one after another; each loads the bundle and detects on a plain 640x360 frame.
 
     The file cache is warm: the bundle was read before, as on a device whose program restarts. ``total`` runs from
@@ -64,13 +76,13 @@ def cold_start(
             if value is not None:
                 memory.setdefault(name, []).append(value)
         progress("cold starts", index + 1, repeats)
-    return {
-        "repeats": repeats,
-        "file_cache": "warm",
-        "phases": {name: summarize(values).to_dict() for name, values in phases.items()},
-        "memory": {name: statistics.median(values) for name, values in memory.items()},
-        "frames_before_memory_is_read": more_frames + 1,
-    }
+    return ColdStart(
+        repeats=repeats,
+        file_cache="warm",
+        phases={name: summarize(values) for name, values in phases.items()},
+        memory={name: statistics.median(values) for name, values in memory.items()},
+        frames_before_memory_is_read=more_frames + 1,
+    )
 
 
 def _start_once(bundle: Path, options: Mapping[str, Any], more_frames: int) -> dict[str, Any]:

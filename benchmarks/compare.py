@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
 import math
 import random
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import asdict, dataclass, field, replace
 
 import numpy as np
 
-from lsts_edge.benchmarks.conditions import ConditionsRecorder
+from lsts_edge.benchmarks.compare_result import (
+    Bound,
+    CompareData,
+    CompareRow,
+    EntryAccuracy,
+    EntryFacts,
+    PartTimes,
+    RatioAgainst,
+)
+from lsts_edge.benchmarks.conditions import Conditions, ConditionsRecorder
 from lsts_edge.benchmarks.contestants import Contestant
-from lsts_edge.benchmarks.frame_times import frames_per_second
-from lsts_edge.benchmarks.harness import paired_ratio, summarize
-from lsts_edge.benchmarks.results import new_result
+from lsts_edge.benchmarks.harness import paired_ratio, summarize, summarize_rate
 from lsts_edge.benchmarks.timed_clip import Clip
 from lsts_edge.errors import OptionError
 from lsts_edge.progress import Progress, silent
@@ -33,13 +38,17 @@ MIN_SEGMENT_FRAMES = 10
 class Entry:
     """One line of the comparison: who takes part and how it is described.
 
-    ``baseline`` names the entry that this one is divided by at the same engine and precision.
+    ``baseline`` is the label of the entry that this one is divided by at the same engine and precision.
     """
 
-    name: str
+    facts: EntryFacts
     contestant: Contestant
-    labels: Mapping[str, Any]
     baseline: str | None = None
+
+    @property
+    def name(self) -> str:
+        """Its label, which no other entry has."""
+        return self.facts.label
 
 
 @dataclass(frozen=True)
@@ -148,50 +157,66 @@ def _run_segment(entry: Entry, segment: Sequence[np.ndarray], times: SegmentTime
         times.frame_to_boxes.append(whole)
 
 
-def summarize_entry(entry: Entry, times: Mapping[str, SegmentTimes], fastest_fp32: str | None) -> dict[str, Any]:
+def summarize_entry(entry: Entry, times: Mapping[str, SegmentTimes], fastest_fp32: str | None) -> CompareRow:
     """One entry's row: percentiles by kind, rate, ratios by paired segments.
 
-    ``ratio_same_engine`` compares with the entry's own baseline (schedule alone); ``ratio_fastest_fp32`` with the
-    fastest per-frame fp32 entry of all engines (schedule times precision times engine).
+    Args:
+        entry: whose row it is.
+        times: of every entry, by name.
+        fastest_fp32: name of the fastest per-frame fp32 entry of all engines.
     """
     mine = times[entry.name]
-    row: dict[str, Any] = {"name": entry.name, **entry.labels, "boxes": mine.boxes}
-    for part in ("model", "frame_to_boxes"):
-        segments: list[list[float]] = getattr(mine, part)
-        everything = [value for segment in segments for value in segment]
-        row[part] = {"all": {**summarize(everything).to_dict(), "fps": round(frames_per_second(everything), 3)}}
-        if entry.contestant.propagates:
-            row[part]["keyframe"] = summarize(mine.of_kind(part, keyframes=True)).to_dict()
-            between = mine.of_kind(part, keyframes=False)
-            if between:
-                row[part]["propagated"] = summarize(between).to_dict()
-        for key, other in (("ratio_same_engine", entry.baseline), ("ratio_fastest_fp32", fastest_fp32)):
-            if other is not None:
-                ratio = paired_ratio(times[other].totals(part), mine.totals(part)).to_dict()
-                row[part][key] = {"against": other, **ratio}
-    row["graphs"] = {
+    model = _part_times("model", entry, times, fastest_fp32)
+    graphs = {
         kind: {name: round(nearest_rank(values, 50), 4) for name, values in graphs.items()}
         for kind, graphs in mine.graphs.items()
         if graphs
     }
-    row["bound"] = _bound(row, entry, mine.keyframe_interval)
-    return row
+    return CompareRow(
+        entry=entry.facts,
+        boxes=mine.boxes,
+        model=model,
+        frame_to_boxes=_part_times("frame_to_boxes", entry, times, fastest_fp32),
+        graphs=graphs,
+        bound=_bound(model, graphs, mine.keyframe_interval),
+    )
 
 
-def _bound(row: Mapping[str, Any], entry: Entry, interval: int) -> dict[str, float] | None:
-    """What the schedule could give at most, and the share of a propagated frame outside its light graph."""
-    graphs = row["graphs"]
+def _part_times(part: str, entry: Entry, times: Mapping[str, SegmentTimes], fastest_fp32: str | None) -> PartTimes:
+    mine = times[entry.name]
+    segments: list[list[float]] = getattr(mine, part)
+    keyframe = propagated = None
+    if entry.contestant.propagates:
+        keyframe = summarize(mine.of_kind(part, keyframes=True))
+        between = mine.of_kind(part, keyframes=False)
+        propagated = summarize(between) if between else None
+
+    def against(other: str | None) -> RatioAgainst | None:
+        if other is None:
+            return None
+        return RatioAgainst(**asdict(paired_ratio(times[other].totals(part), mine.totals(part))), against=other)
+
+    return PartTimes(
+        all=summarize_rate([value for segment in segments for value in segment]),
+        keyframe=keyframe,
+        propagated=propagated,
+        ratio_same_engine=against(entry.baseline),
+        ratio_fastest_fp32=against(fastest_fp32),
+    )
+
+
+def _bound(model: PartTimes, graphs: Mapping[str, Mapping[str, float]], interval: int) -> Bound | None:
     heavy = graphs.get("keyframe", {}).get("heavy")
     light = graphs.get("propagated", {}).get("light")
-    if not heavy or not light or not entry.contestant.propagates:
+    if not heavy or not light or model.propagated is None:
         return None
-    propagated = row["model"]["propagated"]["p50_ms"]
-    return {
-        "schedule": round(interval * heavy / (heavy + (interval - 1) * light), 4),
-        "outside_light_share": round((propagated - light) / propagated, 4),
-        "heavy_p50_ms": heavy,
-        "light_p50_ms": light,
-    }
+    propagated = model.propagated.p50_ms
+    return Bound(
+        schedule=round(interval * heavy / (heavy + (interval - 1) * light), 4),
+        outside_light_share=round((propagated - light) / propagated, 4),
+        heavy_p50_ms=heavy,
+        light_p50_ms=light,
+    )
 
 
 def run_comparison(
@@ -199,26 +224,25 @@ def run_comparison(
     clip: Clip,
     settings: RunSettings,
     *,
-    bundle: Mapping[str, Any],
-    notes: Mapping[str, Any],
     left_out: Mapping[str, str],
-    accuracy: Callable[[Entry], Mapping[str, Any]] | None = None,
+    accuracy: Callable[[str, Contestant], EntryAccuracy] | None = None,
     progress: Progress = silent,
-) -> dict[str, Any]:
-    """Time all entries, then measure their accuracy where annotations are given, and return the result.
+) -> tuple[CompareData, Conditions]:
+    """Time all entries, then measure their accuracy where annotations are given.
 
     Args:
-        entries: who takes part; names differ.
+        entries: who takes part; labels differ.
         clip: the frames.
         settings: how much is run.
-        bundle: facts about the bundle.
-        notes: further settings for the result file.
         left_out: who could not take part, and why.
         accuracy: measures one entry; None leaves accuracy out.
         progress: told after every segment and every accuracy.
 
+    Returns:
+        The rows, and what the machine was doing while they were timed.
+
     Raises:
-        OptionError: if there is no entry or two share a name.
+        OptionError: if there is no entry or two share a label.
     """
     names = [entry.name for entry in entries]
     if not names or len(set(names)) != len(names):
@@ -229,27 +253,12 @@ def run_comparison(
     fastest = _fastest_fp32(entries, times)
     rows = [summarize_entry(entry, times, fastest) for entry in entries]
     if accuracy is not None:
-        for index, (entry, row) in enumerate(zip(entries, rows, strict=True)):
-            row["accuracy"] = dict(accuracy(entry))
+        for index, entry in enumerate(entries):
+            rows[index] = replace(rows[index], accuracy=accuracy(entry.name, entry.contestant))
             progress("accuracy", index + 1, len(entries))
-    return new_result(
-        "compare",
-        bundle=bundle,
-        settings={
-            **dataclasses.asdict(settings),
-            "frames_per_segment": settings.frames_per_segment,
-            **notes,
-            "clip": clip.name,
-        },
-        conditions=conditions,
-        data={"rows": rows, "left_out": dict(left_out), "fastest_per_frame_fp32": fastest},
-    )
+    return CompareData(tuple(rows), dict(left_out), fastest), conditions
 
 
 def _fastest_fp32(entries: Sequence[Entry], times: Mapping[str, SegmentTimes]) -> str | None:
-    per_frame = [
-        entry.name
-        for entry in entries
-        if entry.labels.get("method") == "per-frame" and entry.labels.get("precision") == "fp32"
-    ]
+    per_frame = [entry.name for entry in entries if entry.facts.method == "per-frame" and entry.facts.precision.is_fp32]
     return min(per_frame, key=lambda name: sum(times[name].totals("model")), default=None)

@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
+from lsts_edge.benchmarks.compare_result import CompareResult, CompareRow, RatioAgainst
 from lsts_edge.benchmarks.tables import number
 
 __all__ = ["comparison_table"]
 
 
-def comparison_table(result: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
-    """Head and rows, fastest first; accuracy columns where it was measured.
-
-    Args:
-        result: a result of kind ``compare``.
-    """
-    rows = sorted(result["data"]["rows"], key=lambda row: -float(row["model"]["all"]["fps"]))
-    accurate = any("accuracy" in row for row in rows)
+def comparison_table(result: CompareResult) -> tuple[list[str], list[list[str]]]:
+    """Head and rows, fastest first; accuracy columns where it was measured."""
+    rows = sorted(result.data.rows, key=lambda row: -row.model.all.fps)
+    accurate = any(row.accuracy for row in rows)
     header = [
         "entry",
         "keyframe p50 ms",
@@ -33,28 +27,26 @@ def comparison_table(result: Mapping[str, Any]) -> tuple[list[str], list[list[st
     return header, [_cells(row, accurate) for row in rows]
 
 
-def _cells(row: Mapping[str, Any], accurate: bool) -> list[str]:
-    model = row["model"]
-    key = model.get("keyframe", model["all"])
+def _cells(row: CompareRow, accurate: bool) -> list[str]:
+    model, found = row.model, row.accuracy
     cells = [
-        row["name"],
-        number(key["p50_ms"]),
-        number(model["propagated"]["p50_ms"]) if "propagated" in model else "-",
-        number(model["all"]["p99_ms"]),
-        number(model["all"]["fps"]),
-        number(row["frame_to_boxes"]["all"]["fps"]),
-        _ratio(model.get("ratio_same_engine")),
-        _ratio(model.get("ratio_fastest_fp32")),
+        row.entry.label,
+        number((model.keyframe or model.all).p50_ms),
+        number(model.propagated.p50_ms) if model.propagated else "-",
+        number(model.all.p99_ms),
+        number(model.all.fps),
+        number(row.frame_to_boxes.all.fps),
+        _ratio(model.ratio_same_engine),
+        _ratio(model.ratio_fastest_fp32),
     ]
     if accurate:
-        found = row.get("accuracy")
-        cells.append(f"{found['ap50_class_agnostic']:.3f}" if found else "-")
-        cells.append(" / ".join(_share(value) for value in found["ap50_shared"].values()) if found else "-")
+        cells.append(f"{found.ap50_class_agnostic:.3f}" if found else "-")
+        cells.append(" / ".join(_share(value) for value in found.ap50_shared.values()) if found else "-")
     return cells
 
 
-def _ratio(ratio: Mapping[str, Any] | None) -> str:
-    return "-" if ratio is None else f"{ratio['median']:.2f}"
+def _ratio(ratio: RatioAgainst | None) -> str:
+    return "-" if ratio is None else f"{ratio.median:.2f}"
 
 
 def _share(value: float | None) -> str:

@@ -6,13 +6,14 @@ import os
 import resource
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from lsts_edge.benchmarks.energy import EnergyMeter, open_energy_meter
 from lsts_edge.benchmarks.machine import gpu_memory_used_mib
 
-__all__ = ["ConditionsRecorder", "peak_rss_mib", "reset_peak_rss"]
+__all__ = ["Conditions", "ConditionsRecorder", "EnergyUsed", "peak_rss_mib", "reset_peak_rss"]
 
 _CPU = Path("devices/system/cpu")
 
@@ -34,10 +35,44 @@ def reset_peak_rss(proc: Path = Path("/proc")) -> bool:
     return True
 
 
-class ConditionsRecorder:
-    """Record what happens between ``start`` and ``stop``; a number without it cannot be trusted.
+@dataclass(frozen=True)
+class EnergyUsed:
+    """Joules and where they come from, or the ``reason`` that there are none."""
+
+    joules: float | None
+    source: str | None
+    reason: str | None
+
+
+Pair = tuple[float | None, float | None]
+"""Before and after."""
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """What the machine was doing meanwhile; what it does not tell is None.
 
     ``busy_by_others`` is the share of all processor time that other processes took: near 0 on a quiet machine.
+    ``gpu_memory_used_mib`` is what each NVIDIA device had in use before and after, by everybody: engines keep what
+    they once allocated, so the latter is the peak.
+    """
+
+    wall_s: float
+    cpu_time_s: float
+    busy_by_others: float | None
+    load_average: tuple[float, float]
+    peak_rss_mib: float
+    governor: str | None
+    clock_mhz: Pair
+    power_mode: str | None
+    throttle_events: int | None
+    temperature_c: Pair
+    energy: EnergyUsed
+    gpu_memory_used_mib: tuple[tuple[float | None, ...], tuple[float | None, ...]] = ((), ())
+
+
+class ConditionsRecorder:
+    """Record what happens between ``start`` and ``stop``; a number without it cannot be trusted.
 
     Args:
         energy_meter: where joules come from; by default the best one the device offers.
@@ -61,13 +96,8 @@ class ConditionsRecorder:
         self._before = self._read()
         return self
 
-    def stop(self) -> dict[str, Any]:
-        """What happened since ``start``, JSON-ready; what the device does not tell is None.
-
-        ``gpu_memory_used_mib`` is what each NVIDIA device had in use before and after, by everybody: engines keep what
-        they once allocated, so the latter is the peak. ``energy`` is ``{"joules", "source", "reason"}``: one of
-        ``joules`` and ``reason`` is None.
-        """
+    def stop(self) -> Conditions:
+        """What happened since ``start``."""
         before, after = self._before or self._read(), self._read()
         wall_s = after["wall_s"] - before["wall_s"]
         cpu_s = after["cpu_s"] - before["cpu_s"]
@@ -81,20 +111,20 @@ class ConditionsRecorder:
         joules = None
         if before["joules"] is not None and after["joules"] is not None:
             joules = round(after["joules"] - before["joules"], 4)
-        return {
-            "wall_s": round(wall_s, 3),
-            "cpu_time_s": round(cpu_s, 3),
-            "busy_by_others": others,
-            "load_average": [before["load"], after["load"]],
-            "peak_rss_mib": peak_rss_mib(self._proc),
-            "gpu_memory_used_mib": [before["gpu_memory_mib"], after["gpu_memory_mib"]],
-            "governor": after["governor"],
-            "clock_mhz": [before["clock_mhz"], after["clock_mhz"]],
-            "power_mode": after["power_mode"],
-            "throttle_events": _difference(before["throttles"], after["throttles"]),
-            "temperature_c": [before["temperature_c"], after["temperature_c"]],
-            "energy": {"joules": joules, "source": self._meter.source, "reason": self._meter.reason},
-        }
+        return Conditions(
+            wall_s=round(wall_s, 3),
+            cpu_time_s=round(cpu_s, 3),
+            busy_by_others=others,
+            load_average=(before["load"], after["load"]),
+            peak_rss_mib=peak_rss_mib(self._proc),
+            governor=after["governor"],
+            clock_mhz=(before["clock_mhz"], after["clock_mhz"]),
+            power_mode=after["power_mode"],
+            throttle_events=_difference(before["throttles"], after["throttles"]),
+            temperature_c=(before["temperature_c"], after["temperature_c"]),
+            energy=EnergyUsed(joules, self._meter.source, self._meter.reason),
+            gpu_memory_used_mib=(before["gpu_memory_mib"], after["gpu_memory_mib"]),
+        )
 
     def _read(self) -> dict[str, Any]:
         cpus = self._sysfs / _CPU

@@ -22,18 +22,18 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
 from lsts_edge.benchmarks.encoded_clip import encode_clip
+from lsts_edge.benchmarks.engines_result import EnginesData, EnginesResult, EnginesSettings, Leg, ProgramParity
+from lsts_edge.benchmarks.envelope import Origin, bundle_facts
 from lsts_edge.benchmarks.readme import replace_between
-from lsts_edge.benchmarks.results import bundle_facts, new_result, write_result
+from lsts_edge.benchmarks.results import write_result
 from lsts_edge.benchmarks.tables import markdown_table
 from lsts_edge.bundle import Bundle
 from lsts_edge.errors import LstsEdgeError
 
-__all__ = ["ENGINES", "ENGINES_BEGIN", "ENGINES_END", "Leg", "engines_block", "find_interpreters", "main", "run_leg"]
+__all__ = ["ENGINES", "ENGINES_BEGIN", "ENGINES_END", "engines_block", "find_interpreters", "main", "run_leg"]
 
 ROOT = Path(__file__).resolve().parents[1]
 BUNDLE = ROOT / "examples" / "bundles" / "lsts-lite-int8"
@@ -50,31 +50,6 @@ _NEWEST = ("3.14", "3.13", "3.12")
 _LOWEST_PYTHONS = ("3.10", "3.11")  # there the oldest engines run beside the oldest packages of setup.cfg
 _FRAMES = 12
 _TIMEOUT_S = 600
-
-
-@dataclass(frozen=True)
-class Leg:
-    """One Python with one engine.
-
-    Attributes:
-        python: ``3.10``, ``3.11`` or ``newest``.
-        engine: ``onnxruntime`` or ``openvino``.
-        version: of the engine.
-        status: ``ran``, ``failed`` or ``not run``.
-        reason: why it did not run, or how it failed.
-        versions: of Python and the packages that ran.
-        programs: for each program set, what ``verify --recorded`` measured.
-        frames: by LSTS form, how many ``run`` gave boxes for.
-    """
-
-    python: str
-    engine: str
-    version: str
-    status: str
-    reason: str = ""
-    versions: Mapping[str, str] = field(default_factory=dict)
-    programs: Sequence[Mapping[str, Any]] = ()
-    frames: Mapping[str, int] = field(default_factory=dict)
 
 
 def find_interpreters() -> dict[str, Path]:
@@ -129,7 +104,7 @@ def run_leg(python: str, interpreter: Path | None, engine: str, version: str, *,
         return Leg(python, engine, version, "failed", f"verify: {_how(done)}", versions)
     report = json.loads(done.stdout)
     kept = ("form", "joined", "frames", "boxes", "unmatched", "max_tensor_error")
-    programs = tuple({name: row[name] for name in kept} for row in report["programs"])
+    programs = tuple(ProgramParity(**{name: row[name] for name in kept}) for row in report["programs"])
     frames: dict[str, int] = {}
     for form in forms.forms:
         words = ["--lsts-form", form, "--max-frames", str(_FRAMES), "--json"]
@@ -138,8 +113,8 @@ def run_leg(python: str, interpreter: Path | None, engine: str, version: str, *,
             return Leg(python, engine, version, "failed", f"run {form}: {_how(done)}", versions, programs, frames)
         frames[form] = int(json.loads(done.stdout)["frames"])
     whole = set(frames.values()) == {_FRAMES} and len(programs) == 2 * len(forms.forms)
-    status, reason = ("ran", "") if whole else ("failed", "frames or programs are missing")
-    return Leg(python, engine, version, status, reason, versions, programs, frames)
+    reason = "" if whole else "frames or programs are missing"
+    return Leg(python, engine, version, "ran" if whole else "failed", reason, versions, programs, frames)
 
 
 _VERSIONS = """
@@ -187,9 +162,9 @@ def _how(done: subprocess.CompletedProcess[str]) -> str:
     return (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1][:300]
 
 
-def engines_block(result: Mapping[str, Any]) -> str:
+def engines_block(result: EnginesResult) -> str:
     """The table of a result, in Markdown: one line an engine, one column a Python."""
-    legs = [Leg(**leg) for leg in result["data"]["legs"]]
+    legs = result.data.legs
     pythons = list(dict.fromkeys(leg.python for leg in legs))
     header = ["engine", *(_python_title(name, legs) for name in pythons)]
     rows = []
@@ -197,13 +172,13 @@ def engines_block(result: Mapping[str, Any]) -> str:
         cells = {leg.python: _cell(leg) for leg in legs if (leg.engine, leg.version) == (engine, version)}
         rows.append([f"{engine} {version}", *(cells.get(name, "-") for name in pythons)])
     counts = {status: sum(leg.status == status for leg in legs) for status in ("ran", "failed", "not run")}
-    facts = result["bundle"]
+    facts = result.bundle
     told = ", ".join(f"{count} {status}" for status, count in counts.items())
     lowest = next((leg.versions for leg in legs if leg.python in _LOWEST_PYTHONS and _is_lowest(leg)), {})
     packages = ", ".join(f"{name} {lowest[name]}" for name in ("numpy", "opencv-python", "av", "click") if lowest)
-    forms, oldest = " and ".join(facts["lsts"]["forms"]), " and ".join(_LOWEST_PYTHONS)
+    forms, oldest = " and ".join(facts.lsts.forms if facts.lsts else ()), " and ".join(_LOWEST_PYTHONS)
     return (
-        f"{len(legs)} legs: {told}. `examples/bundles/lsts-lite-int8` (`{facts['digest'][:8]}...`), forms "
+        f"{len(legs)} legs: {told}. `examples/bundles/lsts-lite-int8` (`{facts.digest[:8]}...`), forms "
         f"{forms}, split and joined graphs: the largest tensor error against the recording, and boxes without a "
         f"partner (allowed: 0.25, on OpenVINO 1, and 20 %). The first line of each engine is beside the oldest "
         f"packages on Python {oldest} ({packages}).\n\n{markdown_table(header, rows)}\n"
@@ -222,9 +197,9 @@ def _python_title(name: str, legs: Sequence[Leg]) -> str:
 def _cell(leg: Leg) -> str:
     if leg.status != "ran":
         return f"*{leg.status}*: {leg.reason}"
-    error = max(float(row["max_tensor_error"]) for row in leg.programs)
-    unmatched = max(int(row["unmatched"]) for row in leg.programs)
-    return f"{error:.0e}, {unmatched} of {max(int(row['boxes']) for row in leg.programs)}"
+    error = max(row.max_tensor_error for row in leg.programs)
+    unmatched = max(row.unmatched for row in leg.programs)
+    return f"{error:.0e}, {unmatched} of {max(row.boxes for row in leg.programs)}"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -256,9 +231,9 @@ def _run(chosen: argparse.Namespace) -> int:
                     words = f" ({leg.reason})" if leg.reason else f": {_cell(leg)}"
                     print(f"Python {python}, {engine} {version}: {leg.status}{words}", flush=True)
                     legs.append(leg)
-    settings = {"frames": _FRAMES, "pythons": list(chosen.python or PYTHONS), "engines": list(chosen.engine or ENGINES)}
-    data = {"legs": [asdict(leg) for leg in legs]}
-    result = new_result("engines", settings=settings, data=data, bundle=bundle_facts(Bundle.open(BUNDLE)))
+    settings = EnginesSettings(_FRAMES, tuple(chosen.python or PYTHONS), tuple(chosen.engine or ENGINES))
+    facts = bundle_facts(Bundle.open(BUNDLE))
+    result = EnginesResult(origin=Origin.here(), bundle=facts, settings=settings, data=EnginesData(tuple(legs)))
     if chosen.output is not None:
         write_result(chosen.output, result)
     if chosen.document is not None:

@@ -17,10 +17,12 @@ __all__ = [
     "Comparison",
     "LatencySummary",
     "PairedRatio",
+    "RateSummary",
     "compare",
     "measure",
     "paired_ratio",
     "summarize",
+    "summarize_rate",
 ]
 
 Clock = Callable[[], int]
@@ -29,7 +31,7 @@ Clock = Callable[[], int]
 
 @dataclass(frozen=True)
 class LatencySummary:
-    """Nearest-rank percentiles of ``n`` times, all in milliseconds: each is a time that really occurred."""
+    """Nearest-rank percentiles of ``n`` times in milliseconds, to 0.1 microseconds: each is a time that occurred."""
 
     n: int
     min_ms: float
@@ -40,9 +42,12 @@ class LatencySummary:
     max_ms: float
     mean_ms: float
 
-    def to_dict(self) -> dict[str, float]:
-        """JSON-ready, times rounded to 0.1 microseconds."""
-        return {name: value if name == "n" else round(value, 4) for name, value in asdict(self).items()}
+
+@dataclass(frozen=True)
+class RateSummary(LatencySummary):
+    """The same with the sustained rate over all of them: count over total time."""
+
+    fps: float
 
 
 @dataclass(frozen=True)
@@ -58,10 +63,6 @@ class PairedRatio:
     high: float | None
     n: int
 
-    def to_dict(self) -> dict[str, float | int | None]:
-        """JSON-ready."""
-        return {name: round(v, 5) if isinstance(v, float) else v for name, v in asdict(self).items()}
-
 
 def summarize(samples_ms: Sequence[float]) -> LatencySummary:
     """Percentiles of a list of times in milliseconds.
@@ -71,14 +72,24 @@ def summarize(samples_ms: Sequence[float]) -> LatencySummary:
     """
     return LatencySummary(
         n=len(samples_ms),
-        min_ms=min(samples_ms, default=math.nan),
-        p50_ms=nearest_rank(samples_ms, 50),
-        p90_ms=nearest_rank(samples_ms, 90),
-        p95_ms=nearest_rank(samples_ms, 95),
-        p99_ms=nearest_rank(samples_ms, 99),
-        max_ms=max(samples_ms),
-        mean_ms=statistics.fmean(samples_ms),
+        min_ms=round(min(samples_ms, default=math.nan), 4),
+        p50_ms=round(nearest_rank(samples_ms, 50), 4),
+        p90_ms=round(nearest_rank(samples_ms, 90), 4),
+        p95_ms=round(nearest_rank(samples_ms, 95), 4),
+        p99_ms=round(nearest_rank(samples_ms, 99), 4),
+        max_ms=round(max(samples_ms), 4),
+        mean_ms=round(statistics.fmean(samples_ms), 4),
     )
+
+
+def summarize_rate(samples_ms: Sequence[float]) -> RateSummary:
+    """``summarize`` with frames per second.
+
+    Raises:
+        OptionError: if the list is empty.
+    """
+    rate = round(1e3 * len(samples_ms) / sum(samples_ms), 3) if samples_ms else math.nan
+    return RateSummary(**asdict(summarize(samples_ms)), fps=rate)
 
 
 def paired_ratio(baseline_ms: Sequence[float], candidate_ms: Sequence[float]) -> PairedRatio:
@@ -102,9 +113,9 @@ def paired_ratio(baseline_ms: Sequence[float], candidate_ms: Sequence[float]) ->
     count = len(ratios)
     rank = _median_rank(count)
     return PairedRatio(
-        median=statistics.median(ratios),
-        low=ratios[rank] if rank is not None else None,
-        high=ratios[count - 1 - rank] if rank is not None else None,
+        median=round(statistics.median(ratios), 5),
+        low=round(ratios[rank], 5) if rank is not None else None,
+        high=round(ratios[count - 1 - rank], 5) if rank is not None else None,
         n=count,
     )
 

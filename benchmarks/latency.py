@@ -15,11 +15,21 @@ from typing import Any
 import numpy as np
 
 from lsts_edge.benchmarks.cold_start import cold_start
-from lsts_edge.benchmarks.conditions import ConditionsRecorder, reset_peak_rss
+from lsts_edge.benchmarks.conditions import Conditions, ConditionsRecorder, reset_peak_rss
 from lsts_edge.benchmarks.encoded_clip import encode_clip, parse_size
 from lsts_edge.benchmarks.energy import open_energy_meter
+from lsts_edge.benchmarks.engine_facts import EngineFacts
+from lsts_edge.benchmarks.envelope import Origin, bundle_facts
 from lsts_edge.benchmarks.frame_times import FrameTime, paced_misses, stage_split, summarize_frames
-from lsts_edge.benchmarks.results import bundle_facts, new_result
+from lsts_edge.benchmarks.latency_result import (
+    BytesMoved,
+    LatencyData,
+    LatencyResult,
+    LatencySettings,
+    PerFrame,
+    SubgraphTimes,
+    Timeline,
+)
 from lsts_edge.benchmarks.timed_clip import Clip, Output, run_clip
 from lsts_edge.bundle import Bundle
 from lsts_edge.errors import OptionError
@@ -30,7 +40,6 @@ from lsts_edge.statistics import nearest_rank
 __all__ = ["LatencyOptions", "measure_latency"]
 
 _FRAMES_COUNTED = 25
-"""Called with (phase, done, all)."""
 
 
 @dataclass(frozen=True)
@@ -73,15 +82,10 @@ class LatencyOptions:
         """Keyword arguments of ``Detector`` beside the engine."""
         return {"score_threshold": self.score_threshold, "keyframe_interval": self.keyframe_interval}
 
-    def to_dict(self) -> dict[str, Any]:
-        """JSON-ready, the engine's settings among the others."""
-        flat = {item.name: getattr(self, item.name) for item in dataclasses.fields(self) if item.name != "engine"}
-        return {**flat, **self.engine.to_dict()}
-
 
 def measure_latency(
     bundle_path: Path, source: Path | None, options: LatencyOptions, progress: Progress = silent
-) -> dict[str, Any]:
+) -> LatencyResult:
     """Run the whole benchmark and return its result.
 
     Args:
@@ -107,7 +111,7 @@ def measure_latency(
         return _measure(bundle_path, encode_clip(Path(folder), *size), options, progress)
 
 
-def _measure(bundle_path: Path, source: Path | None, options: LatencyOptions, progress: Progress) -> dict[str, Any]:
+def _measure(bundle_path: Path, source: Path | None, options: LatencyOptions, progress: Progress) -> LatencyResult:
     bundle = Bundle.open(bundle_path)
     cold = None
     if options.cold_starts:
@@ -129,31 +133,34 @@ def _measure(bundle_path: Path, source: Path | None, options: LatencyOptions, pr
             progress=progress,
         )
     conditions = recorder.stop()
-    in_all = options.frames + options.warmup_frames
-    return new_result(
-        "latency",
+    return LatencyResult(
+        origin=Origin.here(),
         bundle=bundle_facts(bundle),
-        settings={
-            **options.to_dict(),
-            "backend_version": detector.pipeline.backend.version,
-            "provider_used": detector.pipeline.backend.provider,
-            "lsts_form_used": detector.pipeline.lsts_form,
-            "joined_used": detector.pipeline.joined,
-            "keyframe_interval_used": options.keyframe_interval or bundle.manifest.keyframe_interval,
-            "clip": clip.name,
-            "clip_decodes": clip.decodes,
-            "frame_px": clip.frame_px,
-        },
         conditions=conditions,
-        data={
-            **summarize_frames(frames, options.camera_fps),
-            "paced": None if options.pace_fps is None else paced_misses(frames, options.pace_fps),
-            "subgraphs": _subgraphs(bundle, clip, options, detector.pipeline.joined, progress),
-            "cold_start": cold,
-            "per_frame": _per_frame(conditions, in_all),
-            "bytes": _bytes_moved(detector, clip),
-            "timeline": _timeline(frames),
-        },
+        settings=LatencySettings(
+            frames=options.frames,
+            warmup_frames=options.warmup_frames,
+            split_frames=options.split_frames,
+            cold_starts=options.cold_starts,
+            camera_fps=options.camera_fps,
+            pace_fps=options.pace_fps,
+            draw=options.draw,
+            write_video=options.write_video,
+            clip_size=options.clip_size,
+            score_threshold=options.score_threshold,
+            keyframe_interval=options.keyframe_interval or bundle.manifest.keyframe_interval,
+            engine=EngineFacts.of(options.engine, detector.pipeline),
+            clip=clip.facts,
+        ),
+        data=LatencyData(
+            times=summarize_frames(frames, options.camera_fps),
+            paced=None if options.pace_fps is None else paced_misses(frames, options.pace_fps),
+            subgraphs=_subgraphs(bundle, clip, options, detector.pipeline.joined, progress),
+            cold_start=cold,
+            per_frame=_per_frame(conditions, options.frames + options.warmup_frames),
+            bytes=_bytes_moved(detector, clip),
+            timeline=_timeline(frames),
+        ),
     )
 
 
@@ -188,7 +195,7 @@ def _output(options: LatencyOptions) -> Iterator[Output | None]:
 
 def _subgraphs(
     bundle: Bundle, clip: Clip, options: LatencyOptions, joined: bool, progress: Progress
-) -> dict[str, Any] | None:
+) -> dict[str, SubgraphTimes] | None:
     """Time per subgraph and kind of frame, from a second run with the subgraphs apart; None where it is not needed."""
     if not joined or not options.split_frames:
         return None
@@ -202,27 +209,26 @@ def _subgraphs(
     )
     kinds = dict.fromkeys(frame.kind for frame in frames)
     return {
-        kind: {
-            "graphs": stage_split([frame for frame in frames if frame.kind == kind], "graphs_ms"),
-            "model_p50_ms": nearest_rank([frame.model_ms for frame in frames if frame.kind == kind], 50),
-        }
+        kind: SubgraphTimes(
+            graphs=stage_split([frame for frame in frames if frame.kind == kind], "graphs_ms"),
+            model_p50_ms=round(nearest_rank([frame.model_ms for frame in frames if frame.kind == kind], 50), 4),
+        )
         for kind in kinds
     }
 
 
-def _per_frame(conditions: dict[str, Any], frames: int) -> dict[str, Any]:
-    """Processor time and energy per frame, warm-up frames counted in both."""
-    joules = conditions["energy"]["joules"]
-    return {
-        "cpu_time_ms": round(1e3 * conditions["cpu_time_s"] / frames, 4),
-        "energy_mj": None if joules is None else round(1e3 * joules / frames, 3),
-        "energy_reason": conditions["energy"]["reason"],
-        "frames_counted": frames,
-    }
+def _per_frame(conditions: Conditions, frames: int) -> PerFrame:
+    joules = conditions.energy.joules
+    return PerFrame(
+        cpu_time_ms=round(1e3 * conditions.cpu_time_s / frames, 4),
+        energy_mj=None if joules is None else round(1e3 * joules / frames, 3),
+        energy_reason=conditions.energy.reason,
+        frames_counted=frames,
+    )
 
 
-def _bytes_moved(detector: Detector, clip: Clip) -> dict[str, Any]:
-    """Bytes that go into and come out of the engine's tensors, per frame of each kind: the most of any frame.
+def _bytes_moved(detector: Detector, clip: Clip) -> BytesMoved:
+    """Count on some more frames.
 
     On a device with memory of its own these are the copies over the bus; on a processor nothing needs to be copied.
     """
@@ -236,17 +242,13 @@ def _bytes_moved(detector: Detector, clip: Clip) -> dict[str, Any]:
         for way, number in (("in", moved.in_bytes), ("out", moved.out_bytes)):
             found[way][kind] = max(number, found[way].get(kind, 0))
     on_host = detector.pipeline.backend.provider == "cpu"
-    return {
-        "into_engine": found["in"],
-        "out_of_engine": found["out"],
-        "note": "engine works in host memory: shared, not copied" if on_host else "copied over the bus",
-    }
+    note = "engine works in host memory: shared, not copied" if on_host else "copied over the bus"
+    return BytesMoved(into_engine=found["in"], out_of_engine=found["out"], note=note)
 
 
-def _timeline(frames: list[FrameTime]) -> dict[str, list[Any]]:
-    """Every frame's kind and times, for plots."""
-    return {
-        "kind": [frame.kind for frame in frames],
-        "model_ms": [round(frame.model_ms, 3) for frame in frames],
-        "end_to_end_ms": [round(frame.end_to_end_ms, 3) for frame in frames],
-    }
+def _timeline(frames: list[FrameTime]) -> Timeline:
+    return Timeline(
+        kind=tuple(frame.kind for frame in frames),
+        model_ms=tuple(round(frame.model_ms, 3) for frame in frames),
+        end_to_end_ms=tuple(round(frame.end_to_end_ms, 3) for frame in frames),
+    )

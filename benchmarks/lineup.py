@@ -5,15 +5,15 @@ from __future__ import annotations
 import importlib.util
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from lsts_edge.benchmarks.alignments import DenseFlow
 from lsts_edge.benchmarks.compare import Entry, RunSettings, run_comparison
+from lsts_edge.benchmarks.compare_result import CompareResult, CompareSettings, EntryFacts
 from lsts_edge.benchmarks.contestants import BundleContestant, PeerContestant
+from lsts_edge.benchmarks.envelope import Origin, Precision, bundle_facts
 from lsts_edge.benchmarks.peers import NanoDetPlus, YoloxNano
-from lsts_edge.benchmarks.results import bundle_facts, precision_label
 from lsts_edge.benchmarks.rivals import FOR_EVERY_BUNDLE, METHODS, method_runner
 from lsts_edge.benchmarks.timed_clip import Clip
 from lsts_edge.bundle import Bundle
@@ -50,12 +50,6 @@ class EngineChoice:
                 "engine", got=repr(text), expected="backend[:provider[:precision]]", fix="Give openvino:cpu:bf16, say."
             )
         return cls(*parts)
-
-    @property
-    def label(self) -> str:
-        """Short name for tables."""
-        provider = "" if self.provider == "cpu" else f" {self.provider}"
-        return f"{self.backend}{provider} {self.precision}"
 
 
 @dataclass(frozen=True)
@@ -125,18 +119,14 @@ def line_up(bundle: Bundle, options: LineupOptions) -> Lineup:
             size = _peer_size(bundle)
             backend = _open(engine, threads)
             yolox = YoloxNano(options.yolox, backend, *size, options.score_floor, options.max_detections)
-            labels = {**_labels("yolox-nano", engine), "input_px": list(size)}
-            entries.append(Entry(f"yolox-nano, {engine.label}", PeerContestant(yolox), labels))
+            precision = Precision(engine=engine.precision)
+            facts = EntryFacts("yolox-nano", engine.backend, engine.provider, precision, size)
+            entries.append(Entry(facts, PeerContestant(yolox)))
     if options.nanodet is not None:
         size = _peer_size(bundle)
         nanodet = NanoDetPlus(options.nanodet, threads, *size, options.score_floor, options.max_detections)
-        labels = {
-            "method": "nanodet-plus",
-            "engine": "ncnn",
-            "provider": "cpu",
-            "precision": "fp32 (ncnn's own choice)",
-        }
-        entries.append(Entry("nanodet-plus, ncnn", PeerContestant(nanodet), {**labels, "input_px": list(size)}))
+        facts = EntryFacts("nanodet-plus", "ncnn", "cpu", Precision(note="ncnn's own choice"), size)
+        entries.append(Entry(facts, PeerContestant(nanodet)))
     return Lineup(tuple(entries), left_out)
 
 
@@ -151,24 +141,33 @@ def _add_bundle(
 ) -> None:
     backend, no_op = _open_with_op(engine, threads, bundle)
     methods = options.methods if bundle is main else tuple(m for m in options.methods if m in ("per-frame", "lsts"))
-    precision = precision_label((graph.precision for graph in bundle.manifest.graphs.values()), engine.precision)
-    where = f"{engine.label}" if bundle is main else f"{engine.label}, {bundle.path.name}"
-    baseline = f"per-frame, {where}" if "per-frame" in methods else None
-    for method, form, joined in _variants(bundle, methods, options):
-        name = ", ".join([" ".join(filter(None, (method, form, "joined" if joined else None))), where])
-        if form == "custom" and no_op is not None:
-            left_out[name] = no_op
+    facts = [
+        EntryFacts(
+            method=method,
+            engine=engine.backend,
+            provider=engine.provider,
+            precision=bundle_facts(bundle).precision(engine.precision),
+            input_px=(bundle.manifest.input.height_px, bundle.manifest.input.width_px),
+            form=form,
+            joined=joined,
+            bundle=bundle.digest,
+        )
+        for method, form, joined in _variants(bundle, methods, options)
+    ]
+    if {one.label for one in facts} & {*(entry.name for entry in entries), *left_out}:
+        facts = [replace(one, variant=bundle.path.name) for one in facts]  # in the same precision as one before it
+    baseline = next((one.label for one in facts if one.method == "per-frame"), None)
+    for one in facts:
+        if one.form == "custom" and no_op is not None:
+            left_out[one.label] = no_op
             continue
         try:
-            runner = method_runner(bundle, method, backend, form=form, joined=joined)
+            runner = method_runner(bundle, one.method, backend, form=one.form, joined=bool(one.joined))
         except OptionError as error:
-            left_out[name] = str(error)
+            left_out[one.label] = str(error)
             continue
-        labels = {**_labels(method, engine), "precision": precision, "form": form, "joined": joined}
-        labels["input_px"] = [bundle.manifest.input.height_px, bundle.manifest.input.width_px]
-        labels["bundle"] = bundle.digest
         contestant = BundleContestant(bundle.manifest.classes, runner, options.score_floor)
-        entries.append(Entry(name, contestant, labels, baseline if name != baseline else None))
+        entries.append(Entry(one, contestant, baseline if one.label != baseline else None))
 
 
 def _variants(bundle: Bundle, methods: Sequence[str], options: LineupOptions) -> list[tuple[str, str | None, bool]]:
@@ -186,15 +185,6 @@ def _variants(bundle: Bundle, methods: Sequence[str], options: LineupOptions) ->
         elif lsts is not None or method in FOR_EVERY_BUNDLE:
             found.append((method, None, False))
     return found
-
-
-def _labels(method: str, engine: EngineChoice) -> dict[str, Any]:
-    return {
-        "method": method,
-        "engine": engine.backend,
-        "provider": engine.provider,
-        "precision": engine.precision,
-    }
 
 
 def _open_with_op(engine: EngineChoice, threads: int, bundle: Bundle) -> tuple[LoadsOnce, str | None]:
@@ -226,7 +216,7 @@ def compare_bundle(
     run: RunSettings,
     annotations: Path | None = None,
     progress: Progress = silent,
-) -> dict[str, Any]:
+) -> CompareResult:
     """Load everybody, time them over the same frames, measure accuracy where annotations are given.
 
     Args:
@@ -248,25 +238,32 @@ def compare_bundle(
 
         meter = AccuracyMeter(annotations, bundle.manifest.classes, run.keyframe_interval)
     lineup = line_up(bundle, options)
-    notes = {
-        "threads": options.chosen_threads(),
-        "score_floor": options.score_floor,
-        "methods": {name: METHODS[name] for name in options.methods},
-        "flow": DenseFlow.settings,
-        "peers": [path.name for path in (options.yolox, options.nanodet) if path is not None],
-        "annotations": annotations.name if annotations is not None else None,
-    }
-    result = run_comparison(
+    clip = Clip(source)
+    data, conditions = run_comparison(
         lineup.entries,
-        Clip(source),
+        clip,
         run,
-        bundle=bundle_facts(bundle),
-        notes=notes,
         left_out=lineup.left_out,
         accuracy=meter.measure if meter is not None else None,
         progress=progress,
     )
     if meter is not None:
-        ours = [entry.name for entry in lineup.entries if entry.labels["method"] == "lsts"]
-        result["data"]["accuracy_differences"] = {name: meter.differences(name) for name in ours[:1]}
-    return result
+        ours = [entry.name for entry in lineup.entries if entry.facts.method == "lsts"]
+        data = replace(data, accuracy_differences={name: meter.differences(name) for name in ours[:1]})
+    return CompareResult(
+        origin=Origin.here(),
+        bundle=bundle_facts(bundle),
+        conditions=conditions,
+        settings=CompareSettings(
+            **asdict(run),
+            frames_per_segment=run.frames_per_segment,
+            threads=options.chosen_threads(),
+            score_floor=options.score_floor,
+            methods={name: METHODS[name] for name in options.methods},
+            flow=DenseFlow.settings,
+            peers=tuple(path.name for path in (options.yolox, options.nanodet) if path is not None),
+            annotations=annotations.name if annotations is not None else None,
+            clip=clip.facts,
+        ),
+        data=data,
+    )

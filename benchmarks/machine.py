@@ -8,10 +8,11 @@ import json
 import os
 import platform
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-__all__ = ["describe_device", "device_key", "device_name", "gpu_memory_used_mib", "package_versions"]
+__all__ = ["Device", "Gpu", "describe_device", "gpu_memory_used_mib", "package_versions"]
 
 _FLAGS = (
     "sse4_2", "avx", "avx2", "fma", "f16c", "avx512f", "avx512bw", "avx512vl", "avx512_vnni", "avx512_bf16",
@@ -20,13 +21,62 @@ _FLAGS = (
 _PACKAGES = (
     "lsts-edge", "numpy", "onnxruntime", "onnxruntime-gpu", "openvino", "opencv-python", "av", "torch", "onnx", "ncnn",
 )  # fmt: skip
-_KEY_FIELDS = ("architecture", "cpu_model", "logical_cores", "memory_gib", "gpus", "board")
 
 
-def describe_device(proc: Path = Path("/proc"), sysfs: Path = Path("/sys")) -> dict[str, Any]:
-    """What the machine is: processor, cores, vector extensions, memory, system, accelerators.
+@dataclass(frozen=True)
+class Gpu:
+    """One NVIDIA device; ``memory_gib`` None where its driver does not tell."""
 
-    Nothing in it names the host, the user or a path. What cannot be read is None.
+    name: str
+    memory_gib: float | None
+    driver: str
+
+
+@dataclass(frozen=True)
+class Device:
+    """What a machine is: processor, cores, vector extensions, memory, system, accelerators.
+
+    Nothing in it names the host, the user or a path. What could not be read is None.
+    """
+
+    architecture: str
+    cpu_model: str | None
+    logical_cores: int | None
+    usable_cores: int | None
+    cpu_flags: tuple[str, ...]
+    cpu_cache: Mapping[str, str]
+    virtual_machine: bool
+    memory_gib: int | None
+    system: str
+    distribution: str | None
+    python: str
+    board: str | None
+    gpus: tuple[Gpu, ...]
+
+    @property
+    def key(self) -> str:
+        """Twelve hex digits that are equal for equal hardware: results with different keys are never compared."""
+        identity = {
+            "architecture": self.architecture,
+            "cpu_model": self.cpu_model,
+            "logical_cores": self.logical_cores,
+            "memory_gib": self.memory_gib,
+            "gpus": [gpu.name for gpu in self.gpus],
+            "board": self.board,
+        }
+        return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:12]
+
+    @property
+    def name(self) -> str:
+        """One short line that a reader knows the device by."""
+        named = self.board or self.cpu_model or "unknown processor"
+        virtual = " (virtual machine)" if self.virtual_machine else ""
+        processor = f"{named}, {self.usable_cores} cores, {self.memory_gib} GiB{virtual}"
+        return " + ".join([processor, *(gpu.name for gpu in self.gpus)])
+
+
+def describe_device(proc: Path = Path("/proc"), sysfs: Path = Path("/sys")) -> Device:
+    """The machine this runs on.
 
     Args:
         proc: where the kernel shows processes (another folder in tests).
@@ -36,40 +86,21 @@ def describe_device(proc: Path = Path("/proc"), sysfs: Path = Path("/sys")) -> d
     words = set((_field(cpuinfo, "flags") or _field(cpuinfo, "Features") or "").split())
     memory_kib = _field(_read(proc / "meminfo") or "", "MemTotal")
     affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return {
-        "architecture": platform.machine(),
-        "cpu_model": _cpu_model(cpuinfo),
-        "logical_cores": os.cpu_count(),
-        "usable_cores": affinity,
-        "cpu_flags": [flag for flag in _FLAGS if flag in words],
-        "cpu_cache": _caches(sysfs),
-        "virtual_machine": "hypervisor" in words,
-        "memory_gib": round(int(memory_kib.split()[0]) / 2**20) if memory_kib else None,
-        "system": f"{platform.system()} {'.'.join(platform.release().split('.')[:2])}",
-        "distribution": _distribution(),
-        "python": platform.python_version(),
-        "board": _board(proc),
-        "gpus": _gpus(),
-    }
-
-
-def device_key(device: Mapping[str, Any]) -> str:
-    """Twelve hex digits that are equal for equal hardware: results with different keys are never compared.
-
-    Args:
-        device: what ``describe_device`` returned (or the same after JSON).
-    """
-    gpus = [gpu["name"] for gpu in device.get("gpus") or []]
-    identity = {name: gpus if name == "gpus" else device.get(name) for name in _KEY_FIELDS}
-    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:12]
-
-
-def device_name(device: Mapping[str, Any]) -> str:
-    """One short line that a reader knows the device by."""
-    named = device.get("board") or device.get("cpu_model") or "unknown processor"
-    gpus = [gpu["name"] for gpu in device.get("gpus") or []]
-    virtual = " (virtual machine)" if device.get("virtual_machine") else ""
-    return " + ".join([f"{named}, {device.get('usable_cores')} cores, {device.get('memory_gib')} GiB{virtual}", *gpus])
+    return Device(
+        architecture=platform.machine(),
+        cpu_model=_cpu_model(cpuinfo),
+        logical_cores=os.cpu_count(),
+        usable_cores=affinity,
+        cpu_flags=tuple(flag for flag in _FLAGS if flag in words),
+        cpu_cache=_caches(sysfs),
+        virtual_machine="hypervisor" in words,
+        memory_gib=round(int(memory_kib.split()[0]) / 2**20) if memory_kib else None,
+        system=f"{platform.system()} {'.'.join(platform.release().split('.')[:2])}",
+        distribution=_distribution(),
+        python=platform.python_version(),
+        board=_board(proc),
+        gpus=tuple(_gpus()),
+    )
 
 
 def package_versions() -> dict[str, str]:
@@ -130,24 +161,20 @@ def _board(proc: Path) -> str | None:
     return text.strip("\x00 \n") or None if text else None
 
 
-def gpu_memory_used_mib() -> list[float | None]:
+def gpu_memory_used_mib() -> tuple[float | None, ...]:
     """What everybody together holds on each NVIDIA device now; None where its driver does not tell."""
     memories = (_gpu_memory(*device) for device in _nvml_devices())
-    return [None if memory is None else round(memory.used / 2**20, 1) for memory in memories]
+    return tuple(None if memory is None else round(memory.used / 2**20, 1) for memory in memories)
 
 
-def _gpus() -> list[dict[str, Any]]:
-    found = []
+def _gpus() -> Iterator[Gpu]:
     for nvml, handle in _nvml_devices():
         memory = _gpu_memory(nvml, handle)
-        found.append(
-            {
-                "name": _text(nvml.nvmlDeviceGetName(handle)),
-                "memory_gib": None if memory is None else round(memory.total / 2**30, 1),
-                "driver": _text(nvml.nvmlSystemGetDriverVersion()),
-            }
+        yield Gpu(
+            _text(nvml.nvmlDeviceGetName(handle)),
+            None if memory is None else round(memory.total / 2**30, 1),
+            _text(nvml.nvmlSystemGetDriverVersion()),
         )
-    return found
 
 
 def _nvml_devices() -> Iterator[tuple[Any, Any]]:

@@ -18,8 +18,18 @@ from typing import Any
 import numpy as np
 
 from lsts_edge.benchmarks.conditions import ConditionsRecorder, peak_rss_mib, reset_peak_rss
+from lsts_edge.benchmarks.envelope import Origin
 from lsts_edge.benchmarks.harness import Comparison, compare, paired_ratio
-from lsts_edge.benchmarks.results import new_result
+from lsts_edge.benchmarks.op_result import (
+    Floor,
+    LibraryFacts,
+    OpData,
+    OpResult,
+    OpRow,
+    OpSettings,
+    OpSizeSummary,
+    OpTarget,
+)
 from lsts_edge.errors import CheckFailed, OptionError, PackageMissing
 from lsts_edge.opspec import LSTS, lsts_reference
 from lsts_edge.presets import get_preset
@@ -100,16 +110,12 @@ class _Inputs:
         }
 
 
-def measure_op(options: OpOptions, progress: Progress = silent) -> dict[str, Any]:
+def measure_op(options: OpOptions, progress: Progress = silent) -> OpResult:
     """Time every form on every installed engine and hold the custom op against its targets.
 
     Args:
         options: what to time.
         progress: told what is being done.
-
-    Returns:
-        A result of kind ``op`` (``lsts_edge.benchmarks.results``): ``data["rows"]`` with form, engine, size, threads,
-        p50_ms, scratch_bytes ..., ``data["sizes"]`` with peaks, floor and targets.
 
     Raises:
         OpLibraryError: if the op library cannot be used.
@@ -118,34 +124,32 @@ def measure_op(options: OpOptions, progress: Progress = silent) -> dict[str, Any
     """
     from lsts_edge.custom_ops import describe
 
-    library = describe()
+    library = LibraryFacts.of(describe())
     threads = options.threads or len(os.sched_getaffinity(0))
     recorder = ConditionsRecorder().start()
-    rows: list[dict[str, Any]] = []
-    sizes: dict[str, Any] = {}
+    rows: list[OpRow] = []
+    sizes: dict[str, OpSizeSummary] = {}
     for name in options.sizes:
         found, summary = _measure_size(name, threads, options, progress)
         rows += found
         sizes[name] = summary
-    return new_result(
-        "op",
-        settings={
-            "threads": threads,
-            "runs": options.runs,
-            "slow_runs": options.slow_runs,
-            "warmup_runs": options.warmup_runs,
-            "seed": options.seed,
-            "precision": "float32",
-            "library": library,
-        },
-        data={"rows": rows, "sizes": sizes},
+    return OpResult(
+        origin=Origin.here(),
         conditions=recorder.stop(),
+        settings=OpSettings(
+            threads=threads,
+            runs=options.runs,
+            slow_runs=options.slow_runs,
+            warmup_runs=options.warmup_runs,
+            seed=options.seed,
+            precision="float32",
+            library=library,
+        ),
+        data=OpData(tuple(rows), sizes),
     )
 
 
-def _measure_size(
-    name: str, threads: int, options: OpOptions, progress: Progress
-) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+def _measure_size(name: str, threads: int, options: OpOptions, progress: Progress) -> tuple[list[OpRow], OpSizeSummary]:
     from lsts_edge.custom_ops import NativeLsts
 
     size = SIZES[name]
@@ -187,32 +191,27 @@ def _measure_size(
         summary = compared.summary(label)
         ratio = paired_ratio(compared.samples_ms[label], compared.samples_ms["custom/onnxruntime"])
         rows.append(
-            {
-                "form": form,
-                "engine": engine,
-                "engine_version": importlib.metadata.version(engine),
-                "size": name,
-                "threads": threads,
-                "n": summary.n,
-                "p50_ms": round(summary.p50_ms, 4),
-                "min_ms": round(summary.min_ms, 4),
-                "p95_ms": round(summary.p95_ms, 4),
-                "times_the_op": ratio.to_dict(),
-                "scratch_bytes": counted if form == "custom" else scratch[form, engine],
-                "scratch_source": "counted" if form == "custom" else "growth of the first call",
-                "max_error": errors[form, engine],
-            }
+            OpRow(
+                form=form,
+                engine=engine,
+                engine_version=importlib.metadata.version(engine),
+                size=name,
+                threads=threads,
+                n=summary.n,
+                p50_ms=summary.p50_ms,
+                min_ms=summary.min_ms,
+                p95_ms=summary.p95_ms,
+                times_the_op=ratio,
+                scratch_bytes=counted if form == "custom" else scratch[form, engine],
+                scratch_source="counted" if form == "custom" else "growth of the first call",
+                max_error=errors[form, engine],
+            )
         )
     order = {key: place for place, key in enumerate((form, engine) for form in FORMS for engine in ENGINES)}
-    rows.sort(key=lambda row: order[str(row["form"]), str(row["engine"])])
+    rows.sort(key=lambda row: order[row.form, row.engine])
     floor = _floor(size, plan.count, threads, peaks)
-    summary_of_size = {
-        **vars(size),
-        "taps": plan.count,
-        "floor": floor,
-        "targets": _targets(rows, timed, floor["floor_ms"]),
-    }
-    return rows, summary_of_size
+    targets = _targets(rows, timed, floor.floor_ms)
+    return rows, OpSizeSummary(**vars(size), taps=plan.count, floor=floor, targets=targets)
 
 
 def _draw(size: OpSize, seed: int) -> _Inputs:
@@ -372,7 +371,7 @@ def _peaks(threads: int) -> dict[str, float]:
     }
 
 
-def _floor(size: OpSize, taps: int, threads: int, peaks: list[dict[str, float]]) -> dict[str, Any]:
+def _floor(size: OpSize, taps: int, threads: int, peaks: list[dict[str, float]]) -> Floor:
     from lsts_edge.custom_ops import copy_peak, cpu_kernels, multiply_add_peak
 
     while len(peaks) < 5:
@@ -393,18 +392,18 @@ def _floor(size: OpSize, taps: int, threads: int, peaks: list[dict[str, float]])
     refused = least is not None and best_multiply_adds < least
     compute_ms = 1e3 * multiply_adds / best_multiply_adds
     move_ms = 1e3 * moved / (2 * best_copied)  # a copied byte is one read and one written
-    return {
-        "multiply_adds": multiply_adds,
-        "moved_bytes": moved,
-        "peak_multiply_adds_per_s": round(best_multiply_adds),
-        "peak_copied_bytes_per_s": round(best_copied),
-        "clock_hz": clock,
-        "least_peak_accepted": None if least is None else round(least),
-        "compute_ms": round(compute_ms, 4),
-        "move_ms": round(move_ms, 4),
-        "floor_ms": None if refused else round(max(compute_ms, move_ms), 4),
-        "refused": "the measured peak is below 60 % of clock x width: the machine is busy" if refused else None,
-    }
+    return Floor(
+        multiply_adds=multiply_adds,
+        moved_bytes=moved,
+        peak_multiply_adds_per_s=round(best_multiply_adds),
+        peak_copied_bytes_per_s=round(best_copied),
+        clock_hz=clock,
+        least_peak_accepted=None if least is None else round(least),
+        compute_ms=round(compute_ms, 4),
+        move_ms=round(move_ms, 4),
+        floor_ms=None if refused else round(max(compute_ms, move_ms), 4),
+        refused="the measured peak is below 60 % of clock x width: the machine is busy" if refused else None,
+    )
 
 
 def _clock_hz() -> float | None:
@@ -416,28 +415,24 @@ def _clock_hz() -> float | None:
 
 
 def _targets(
-    rows: list[dict[str, Any]], timed: Mapping[tuple[str, str], Comparison], floor_ms: float | None
-) -> dict[str, Any]:
+    rows: list[OpRow], timed: Mapping[tuple[str, str], Comparison], floor_ms: float | None
+) -> dict[str, OpTarget]:
     """Each target with what was reached: ratios to the other forms, and the op's multiple of the floor."""
-    times = {(row["form"], row["engine"]): row["p50_ms"] for row in rows}
+    times = {(row.form, row.engine): row.p50_ms for row in rows}
     own = times["custom", "onnxruntime"]
-    targets: dict[str, Any] = {}
+    targets: dict[str, OpTarget] = {}
 
     def against(name: str, other: tuple[str, str]) -> None:
         compared = timed[other]
         label = "/".join(other)
         ratio = paired_ratio(compared.samples_ms[label], compared.samples_ms["custom/onnxruntime"])
         met = ratio.median >= TARGETS[name]
-        targets[name] = {"other": label, "wanted": TARGETS[name], "got": ratio.to_dict(), "met": met}
+        targets[name] = OpTarget(TARGETS[name], ratio.median, met, other=label, ratio=ratio)
 
     against("taps_onnxruntime", ("taps", "onnxruntime"))
     others = {key: value for key, value in times.items() if key[0] == "taps"}
     against("fastest_other", min(others, key=lambda key: others[key]))
     if floor_ms is not None:
         reached = own / floor_ms
-        targets["floor"] = {
-            "wanted": TARGETS["floor"],
-            "got": round(reached, 3),
-            "met": reached <= TARGETS["floor"],
-        }
+        targets["floor"] = OpTarget(TARGETS["floor"], round(reached, 3), reached <= TARGETS["floor"])
     return targets

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import ctypes
+import dataclasses
 import json
 import os
 import shutil
@@ -18,15 +19,24 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from lsts_edge.benchmarks.envelope import Origin
 from lsts_edge.benchmarks.op import SIZES, OpSize
-from lsts_edge.benchmarks.results import new_result, write_result
+from lsts_edge.benchmarks.op_result import (
+    CudaOpCheck,
+    CudaOpData,
+    CudaOpResult,
+    CudaOpRow,
+    CudaOpSettings,
+    LibraryFacts,
+)
+from lsts_edge.benchmarks.results import write_result
 from lsts_edge.custom_ops.abi_host import AbiHost, TensorView
 from lsts_edge.errors import CheckFailed, LstsEdgeError, OpLibraryMissing, ProviderUnavailable
 from lsts_edge.opspec import LSTS, NORMALIZATIONS, lsts_conditioning, lsts_reference
@@ -100,7 +110,7 @@ def _draw(random: np.random.RandomState, n: int, size: OpSize, dtype: str, norma
     return embeddings[0].astype(dtype), embeddings[1].astype(dtype), feature.astype(dtype), offsets
 
 
-def check_kernels(host: AbiHost, device: str, cases: int, seed: int = 0) -> dict[str, Any]:
+def check_kernels(host: AbiHost, device: str, cases: int, seed: int = 0) -> CudaOpCheck:
     """Compare kernels with the float64 reference on random sizes, with guard zones around every buffer.
 
     Args:
@@ -108,9 +118,6 @@ def check_kernels(host: AbiHost, device: str, cases: int, seed: int = 0) -> dict
         device: torch's name; ``cpu`` runs the library's CPU kernels.
         cases: how many sizes are drawn; each runs in both types.
         seed: of the sizes and the data.
-
-    Returns:
-        Cases, and by type the largest error as a share of what is allowed.
 
     Raises:
         CheckFailed: at the first case that disagrees or writes outside; the text names it.
@@ -147,7 +154,7 @@ def check_kernels(host: AbiHost, device: str, cases: int, seed: int = 0) -> dict
                     fix="Correct the kernel.",
                 )
             worst[dtype] = max(worst[dtype], share)
-    return {"cases": cases, "seed": seed, "share_of_allowed_error": worst}
+    return CudaOpCheck(cases, seed, worst)
 
 
 _ODD_SIZES = (
@@ -295,7 +302,7 @@ class _Timer:
         return 1e6 * (self.seconds(body, launches) - self.seconds(None, launches)) / launches
 
 
-def time_forms(host: AbiHost, name: str, n: int, dtype: str, seed: int = 0) -> dict[str, Any]:
+def time_forms(host: AbiHost, name: str, n: int, dtype: str, seed: int = 0) -> CudaOpRow:
     """Times of the op, torch's forms and a copy of the op's compulsory bytes, at one size.
 
     Raises:
@@ -338,31 +345,29 @@ def time_forms(host: AbiHost, name: str, n: int, dtype: str, seed: int = 0) -> d
                 fix="Do not trust its time.",
             )
     plan = tap_plan(arrays[3])
-    return {
-        "size": name,
-        "n": n,
-        "dtype": dtype,
-        "taps": plan.count,
-        "moved_bytes": moved_bytes,
-        "launches": {"copy": LAUNCHES, "custom": LAUNCHES, "others": SLOW_LAUNCHES},
-        "time_us": {"copy": round(copy_us, 3), "custom": round(custom_us, 3), **times_us},
-        "times_the_copy": round(custom_us / copy_us, 3),
-        "times_the_op": {form: value and round(value / custom_us, 2) for form, value in times_us.items()},
-        "difference_to_the_op": errors,
-    }
+    return CudaOpRow(
+        size=name,
+        n=n,
+        dtype=dtype,
+        taps=plan.count,
+        moved_bytes=moved_bytes,
+        launches={"copy": LAUNCHES, "custom": LAUNCHES, "others": SLOW_LAUNCHES},
+        time_us={"copy": round(copy_us, 3), "custom": round(custom_us, 3), **times_us},
+        times_the_copy=round(custom_us / copy_us, 3),
+        times_the_op={form: value and round(value / custom_us, 2) for form, value in times_us.items()},
+        difference_to_the_op=errors,
+    )
 
 
-def _targets(rows: list[dict[str, Any]]) -> list[str]:
-    missed = []
+def _missed(rows: list[CudaOpRow]) -> Iterator[str]:
     for row in rows:
-        if (row["n"], row["size"]) != (TARGET_BATCH, "r101"):
+        if (row.n, row.size) != (TARGET_BATCH, "r101"):
             continue  # one map alone is bound by its launches: reported
-        where, against = f"r101, N {TARGET_BATCH}, {row['dtype']}", row["times_the_op"]["sample_then_weight"]
-        if not row["times_the_copy"] <= TARGET_COPIES:
-            missed.append(f"{where}: {row['times_the_copy']} times the copy, target {TARGET_COPIES}")
+        where, against = f"r101, N {TARGET_BATCH}, {row.dtype}", row.times_the_op["sample_then_weight"]
+        if not row.times_the_copy <= TARGET_COPIES:
+            yield f"{where}: {row.times_the_copy} times the copy, target {TARGET_COPIES}"
         if against is not None and not against >= TARGET_SAMPLE_THEN_WEIGHT:
-            missed.append(f"{where}: sample-then-weight {against} times the op, target {TARGET_SAMPLE_THEN_WEIGHT}")
-    return missed
+            yield f"{where}: sample-then-weight {against} times the op, target {TARGET_SAMPLE_THEN_WEIGHT}"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -401,17 +406,14 @@ def _run(chosen: argparse.Namespace) -> int:
         rows = []
         for name, n, dtype in [(s, n, d) for s in ("r101", "lite") for n in (1, TARGET_BATCH) for d in LSTS.tolerance]:
             rows.append(time_forms(host, name, n, dtype))
-            print(json.dumps(rows[-1]), flush=True)
-        missed = _targets(rows)
+            print(json.dumps(dataclasses.asdict(rows[-1])), flush=True)
+        missed = tuple(_missed(rows))
         entry = ctypes.CFUNCTYPE(ctypes.c_char_p, ctypes.c_void_p)(("lsts_ops_describe", ctypes.CDLL(str(library))))
-        settings = {
-            "rounds": ROUNDS,
-            "device": torch.cuda.get_device_name(),
-            "library": json.loads(entry(None) or b"{}"),
-        }
-        data = {"rows": rows, "checked": checked, "sanitizer": sanitized, "missed": missed}
+        description = json.loads(entry(None) or b"{}")
+        settings = CudaOpSettings(ROUNDS, torch.cuda.get_device_name(), LibraryFacts.of(description))
+        data = CudaOpData(tuple(rows), checked, sanitized, missed)
         if chosen.output is not None:
-            write_result(chosen.output, new_result("op", settings=settings, data=data))
+            write_result(chosen.output, CudaOpResult(origin=Origin.here(), settings=settings, data=data))
     print("\n".join(missed) or "every target is met")
     return 1 if missed else 0
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+
+from lsts_edge.benchmarks.compare_result import CompareResult, CompareRow
 
 __all__ = ["PAPER_HARDWARE", "PAPER_PER_FRAME_FPS", "PAPER_ROWS", "PaperRow", "paper_table"]
 
@@ -62,7 +63,7 @@ PAPER_ROWS: tuple[PaperRow, ...] = (
 )
 
 
-def paper_table(table: int, comparisons: list[Mapping[str, Any]]) -> tuple[list[str], list[list[str]]]:
+def paper_table(table: int, comparisons: Sequence[CompareResult]) -> tuple[list[str], list[list[str]]]:
     """A table of the paper with our speed beside it: never one column, as device, engine and weights differ.
 
     Ours is the fastest entry of the same method at fp32, in frames per second and times the per-frame detector of
@@ -70,7 +71,7 @@ def paper_table(table: int, comparisons: list[Mapping[str, Any]]) -> tuple[list[
 
     Args:
         table: 1 to 4.
-        comparisons: results of kind ``compare``.
+        comparisons: of our methods.
     """
     header = [
         "paper's row",
@@ -85,7 +86,7 @@ def paper_table(table: int, comparisons: list[Mapping[str, Any]]) -> tuple[list[
     rows = []
     for row in (row for row in PAPER_ROWS if row.table == table):
         ours = _entry(row, comparisons)
-        ratio = ours["model"].get("ratio_same_engine") if ours else None
+        ratio = ours.model.ratio_same_engine if ours else None
         rows.append(
             [
                 row.name,
@@ -93,23 +94,23 @@ def paper_table(table: int, comparisons: list[Mapping[str, Any]]) -> tuple[list[
                 _shown(row.fps),
                 _shown(row.parameters_m),
                 f"{row.fps / PAPER_PER_FRAME_FPS:.2f}" if row.fps and row.method and table > 1 else "-",
-                f"{ours['model']['all']['fps']:.2f}" if ours else "-",
-                f"{ratio['median']:.2f}" if ratio else "-",
-                ours["name"] if ours else "-",
+                f"{ours.model.all.fps:.2f}" if ours else "-",
+                f"{ratio.median:.2f}" if ratio else "-",
+                ours.entry.label if ours else "-",
             ]
         )
     return header, rows
 
 
-def _entry(row: PaperRow, comparisons: list[Mapping[str, Any]]) -> Mapping[str, Any] | None:
+def _entry(row: PaperRow, comparisons: Sequence[CompareResult]) -> CompareRow | None:
     found = [
-        entry
+        one
         for result in comparisons
-        if result["bundle"]["name"] == row.preset
-        for entry in result["data"]["rows"]
-        if entry["method"] == row.method and entry["precision"] == "fp32"
+        if result.bundle.name == row.preset
+        for one in result.data.rows
+        if one.entry.method == row.method and one.entry.precision.is_fp32
     ]
-    return max(found, key=lambda entry: float(entry["model"]["all"]["fps"]), default=None)
+    return max(found, key=lambda one: one.model.all.fps, default=None)
 
 
 def _shown(value: float | None) -> str:

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
+
+from lsts_edge.benchmarks.compare_result import CompareResult
+from lsts_edge.benchmarks.latency_result import LatencyResult
+from lsts_edge.benchmarks.op_result import OpResult
+from lsts_edge.benchmarks.sweep_result import SweepResult
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -28,15 +33,15 @@ _OTHER = "#54aeff"
 _BESIDE: dict[str, Any] = {"textcoords": "offset points", "va": "center", "fontsize": 7.5}
 
 
-def distribution_plot(result: Mapping[str, Any]) -> str:
+def distribution_plot(result: LatencyResult) -> str:
     """How often a frame takes at most so long: one curve per kind, model-only and end to end."""
     figure, axes = _figure(6.4, 3.4)
-    timeline = result["data"]["timeline"]
-    for kind in dict.fromkeys(timeline["kind"]):
-        for part, style in (("model_ms", "-"), ("end_to_end_ms", ":")):
-            values = sorted(v for v, k in zip(timeline[part], timeline["kind"], strict=True) if k == kind)
+    timeline = result.data.timeline
+    for kind in dict.fromkeys(timeline.kind):
+        for part, times, style in (("model", timeline.model_ms, "-"), ("end to end", timeline.end_to_end_ms, ":")):
+            values = sorted(value for value, found in zip(times, timeline.kind, strict=True) if found == kind)
             shares = [100 * (rank + 1) / len(values) for rank in range(len(values))]
-            label = f"{kind}, {'model' if part == 'model_ms' else 'end to end'} (n {len(values)})"
+            label = f"{kind}, {part} (n {len(values)})"
             axes.step(values, shares, style, where="post", color=_COLORS.get(kind, _INK), label=label, linewidth=1.8)
     axes.set_xlabel("ms, logarithmic")
     axes.set_ylabel("% of frames done")
@@ -47,18 +52,18 @@ def distribution_plot(result: Mapping[str, Any]) -> str:
     return _svg(figure)
 
 
-def timeline_plot(result: Mapping[str, Any]) -> str:
+def timeline_plot(result: LatencyResult) -> str:
     """Every timed frame in order: keyframes stand out, and so does a stall."""
     figure, axes = _figure(9.6, 2.6)
-    timeline = result["data"]["timeline"]
-    for kind in dict.fromkeys(timeline["kind"]):
-        places = [index for index, found in enumerate(timeline["kind"]) if found == kind]
-        values = [timeline["end_to_end_ms"][index] for index in places]
+    timeline, camera_fps = result.data.timeline, result.settings.camera_fps
+    for kind in dict.fromkeys(timeline.kind):
+        places = [index for index, found in enumerate(timeline.kind) if found == kind]
+        values = [timeline.end_to_end_ms[index] for index in places]
         axes.vlines(places, 0, values, color=_COLORS.get(kind, _INK), linewidth=1.2, label=kind)
-    period = 1e3 / result["settings"]["camera_fps"]
-    if period < 3 * max(timeline["end_to_end_ms"]):
+    period = 1e3 / camera_fps
+    if period < 3 * max(timeline.end_to_end_ms):
         axes.axhline(period, color=_INK, linewidth=0.8, linestyle="--")
-        axes.text(0, period, f" {result['settings']['camera_fps']:g} fps", va="bottom", fontsize=8, color=_INK)
+        axes.text(0, period, f" {camera_fps:g} fps", va="bottom", fontsize=8, color=_INK)
     axes.set_xlabel("frame")
     axes.set_ylabel("ms, end to end")
     axes.set_ylim(bottom=0)
@@ -66,21 +71,19 @@ def timeline_plot(result: Mapping[str, Any]) -> str:
     return _svg(figure)
 
 
-def stage_plot(result: Mapping[str, Any]) -> str:
+def stage_plot(result: LatencyResult) -> str:
     """Where the time of a keyframe and of a propagated frame goes: subgraphs inside the model, stages around it."""
-    data = result["data"]
-    kinds = [kind for kind in ("keyframe", "propagated") if kind in data["by_kind"]] or ["first"]
-    apart = data["subgraphs"] or data["by_kind"]
+    by_kind = result.data.times.by_kind
+    kinds = [kind for kind in ("keyframe", "propagated") if kind in by_kind] or ["first"]
+    apart = result.data.subgraphs or {}
     figure, axes = _figure(9.6, 0.9 + 0.62 * len(kinds))
     names: list[str] = []
     for row, kind in enumerate(kinds):
-        stages = data["by_kind"][kind]["stages"]
-        parts = {name: part["p50_ms"] for name, part in stages.items() if name in ("decode", "preprocess")}
-        graphs = apart.get(kind, data["by_kind"][kind])["graphs"]
-        parts.update({name: part["p50_ms"] for name, part in graphs.items()})
-        parts.update(
-            {name: part["p50_ms"] for name, part in stages.items() if name in ("postprocess", "draw", "encode")}
-        )
+        stages = by_kind[kind].stages
+        graphs = apart[kind].graphs if kind in apart else by_kind[kind].graphs
+        parts = {name: part.p50_ms for name, part in stages.items() if name in ("decode", "preprocess")}
+        parts.update({name: part.p50_ms for name, part in graphs.items()})
+        parts.update({name: part.p50_ms for name, part in stages.items() if name in ("postprocess", "draw", "encode")})
         left = 0.0
         for name, value in parts.items():
             if name not in names:
@@ -107,46 +110,46 @@ def stage_plot(result: Mapping[str, Any]) -> str:
     return _svg(figure)
 
 
-def comparison_plot(result: Mapping[str, Any]) -> str:
+def comparison_plot(result: CompareResult) -> str:
     """Mean milliseconds per frame of every entry, and the range from propagated frame to keyframe."""
-    rows = sorted(result["data"]["rows"], key=lambda row: float(row["model"]["all"]["mean_ms"]))
+    rows = sorted(result.data.rows, key=lambda row: row.model.all.mean_ms)
     figure, axes = _figure(9.6, 0.8 + 0.28 * len(rows))
     for place, row in enumerate(rows):
-        model, end = row["model"], float(row["model"]["all"]["mean_ms"])
-        axes.barh(place, end, color=_METHOD_COLORS.get(row["method"], _OTHER), height=0.66)
-        if "propagated" in model:
-            ends = (model["propagated"]["p50_ms"], model["keyframe"]["p50_ms"])
+        model, end = row.model, row.model.all.mean_ms
+        axes.barh(place, end, color=_METHOD_COLORS.get(row.entry.method, _OTHER), height=0.66)
+        if model.propagated and model.keyframe:
+            ends = (model.propagated.p50_ms, model.keyframe.p50_ms)
             axes.plot(ends, (place, place), color=_INK, linewidth=1, marker="|", markersize=7)
             end = max(end, *ends)
-        axes.annotate(f"{model['all']['mean_ms']:.4g}", (end, place), xytext=(5, 0), **_BESIDE)
-    axes.set_yticks(range(len(rows)), [row["name"] for row in rows], fontsize=8)
+        axes.annotate(f"{model.all.mean_ms:.4g}", (end, place), xytext=(5, 0), **_BESIDE)
+    axes.set_yticks(range(len(rows)), [row.entry.label for row in rows], fontsize=8)
     axes.set_ylim(len(rows) - 0.4, -0.6)
     axes.set_xscale("log")
-    axes.set_xlim(min(float(row["model"]["all"]["mean_ms"]) for row in rows) / 4)
+    axes.set_xlim(min(row.model.all.mean_ms for row in rows) / 4)
     _plain_ticks(axes.xaxis)
     axes.set_xlabel("mean model ms per frame, logarithmic; the line runs from propagated p50 to keyframe p50")
     return _svg(figure)
 
 
-def pareto_plot(result: Mapping[str, Any]) -> str:
+def pareto_plot(result: CompareResult) -> str:
     """Accuracy over time: class-agnostic AP50 with its interval, against mean milliseconds from frame to boxes.
 
     Every entry is a point; the fastest of each method and precision is named.
     """
     figure, axes = _figure(9.6, 4.6)
     points = [
-        (row["frame_to_boxes"]["all"]["mean_ms"], 100 * row["accuracy"]["ap50_class_agnostic"], row)
-        for row in result["data"]["rows"]
-        if "accuracy" in row
+        (row.frame_to_boxes.all.mean_ms, 100 * row.accuracy.ap50_class_agnostic, row.accuracy, row.entry)
+        for row in result.data.rows
+        if row.accuracy
     ]
     front = [
         point for point in points if not any(o[0] <= point[0] and o[1] >= point[1] and o is not point for o in points)
     ]
     front.sort(key=lambda point: point[0])
     axes.step([p[0] for p in front], [p[1] for p in front], where="post", color=_FAINT, linewidth=2, zorder=1)
-    for ms, ap, row in points:
-        low, high = (100 * value for value in row["accuracy"]["ap50_class_agnostic_interval"])
-        color = _METHOD_COLORS.get(row["method"], _OTHER)
+    for ms, ap, accuracy, entry in points:
+        low, high = (100 * value for value in accuracy.ap50_class_agnostic_interval)
+        color = _METHOD_COLORS.get(entry.method, _OTHER)
         axes.vlines(ms, low, high, color=color, linewidth=0.8, alpha=0.35, zorder=1)
         axes.plot(ms, ap, "o", color=color, markersize=6, zorder=2)
     axes.set_xscale("log")
@@ -154,20 +157,19 @@ def pareto_plot(result: Mapping[str, Any]) -> str:
     axes.set_xlim(low, high * (high / low) ** 0.4)  # room for the names
     _plain_ticks(axes.xaxis)
     named: dict[Any, tuple[float, float, str]] = {}
-    for ms, ap, row in sorted(points, key=lambda point: point[0]):
-        named.setdefault((row["method"], row["precision"]), (ms, ap, row["name"]))
+    for ms, ap, _, entry in sorted(points, key=lambda point: point[0]):
+        named.setdefault((entry.method, entry.precision), (ms, ap, entry.label))
     _spread_labels(axes, list(named.values()))
     axes.set_xlabel("mean ms from frame to boxes, logarithmic (left is better)")
     axes.set_ylabel("class-agnostic AP50, % (up is better)")
     return _svg(figure)
 
 
-def roofline_plot(result: Mapping[str, Any], size: str) -> str:
+def roofline_plot(result: OpResult, size: str) -> str:
     """Multiply-adds per second of each form of the op under the processor's measured peaks."""
-    found = result["data"]["sizes"][size]
-    floor = found["floor"]
-    peak, copied = floor["peak_multiply_adds_per_s"] / 1e9, 2 * floor["peak_copied_bytes_per_s"] / 1e9
-    intensity = floor["multiply_adds"] / floor["moved_bytes"]
+    floor = result.data.sizes[size].floor
+    peak, copied = floor.peak_multiply_adds_per_s / 1e9, 2 * floor.peak_copied_bytes_per_s / 1e9
+    intensity = floor.multiply_adds / floor.moved_bytes
     figure, axes = _figure(9.6, 4.4)
     span = [intensity / 8, peak / copied, max(intensity * 8, peak / copied * 4)]
     axes.plot(span, [min(peak, x * copied) for x in span], color=_INK, linewidth=1.6)
@@ -175,12 +177,12 @@ def roofline_plot(result: Mapping[str, Any], size: str) -> str:
     axes.text(span[0] * 1.05, span[0] * copied * 1.5, f"{copied:.0f} GB/s", fontsize=8)
     axes.axvline(intensity, color=_FAINT, linewidth=1, linestyle="--")
     labels = []
-    rows = [row for row in result["data"]["rows"] if row["size"] == size]
+    rows = [row for row in result.data.rows if row.size == size]
     for row in rows:
-        rate = floor["multiply_adds"] / row["p50_ms"] / 1e6
-        color = {"custom": "#cf222e", "taps": "#0969da"}.get(row["form"], "#57606a")
+        rate = floor.multiply_adds / row.p50_ms / 1e6
+        color = {"custom": "#cf222e", "taps": "#0969da"}.get(row.form, "#57606a")
         axes.plot(intensity, rate, "o", color=color, markersize=6)
-        labels.append((intensity, rate, f"{row['form']}, {row['engine']}: {row['p50_ms']:.4g} ms"))
+        labels.append((intensity, rate, f"{row.form}, {row.engine}: {row.p50_ms:.4g} ms"))
     axes.set_xscale("log")
     axes.set_yscale("log")
     _plain_ticks(axes.xaxis)
@@ -191,21 +193,22 @@ def roofline_plot(result: Mapping[str, Any], size: str) -> str:
     return _svg(figure)
 
 
-def interval_plot(result: Mapping[str, Any]) -> str:
+def interval_plot(result: SweepResult) -> str:
     """Keyframe interval against mean time and accuracy."""
-    rows = result["data"]["rows"]
+    rows = result.data.rows
     figure, axes = _figure(6.4, 3.2)
-    intervals = [row["keyframe_interval"] for row in rows]
-    axes.plot(intervals, [row["model"]["mean_ms"] for row in rows], "o-", color=_COLORS["propagated"], label="mean")
-    axes.plot(intervals, [row["model"]["p99_ms"] for row in rows], "o:", color=_COLORS["keyframe"], label="p99")
+    intervals = [row.keyframe_interval for row in rows]
+    axes.plot(intervals, [row.model.mean_ms for row in rows], "o-", color=_COLORS["propagated"], label="mean")
+    axes.plot(intervals, [row.model.p99_ms for row in rows], "o:", color=_COLORS["keyframe"], label="p99")
     axes.set_xticks(intervals)
     axes.set_xlabel("keyframe interval, frames")
     axes.set_ylabel("model ms per frame")
     axes.set_ylim(bottom=0)
     axes.legend(frameon=False, fontsize=8)
-    if all("accuracy" in row for row in rows):
+    found = [100 * row.accuracy.ap50_class_agnostic for row in rows if row.accuracy]
+    if len(found) == len(rows):
         other = axes.twinx()
-        other.plot(intervals, [100 * row["accuracy"]["ap50_class_agnostic"] for row in rows], "s-", color="#2da44e")
+        other.plot(intervals, found, "s-", color="#2da44e")
         other.set_ylabel("class-agnostic AP50, %", color="#2da44e")
     return _svg(figure)
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from lsts_edge.benchmarks import plots
-from lsts_edge.benchmarks.machine import device_name
-from lsts_edge.benchmarks.report_tables import latency_label
+from lsts_edge.benchmarks.compare_result import CompareResult, CompareRow
+from lsts_edge.benchmarks.envelope import Result
+from lsts_edge.benchmarks.latency_result import LatencyResult
 from lsts_edge.benchmarks.results import require_one_device
 from lsts_edge.benchmarks.tables import markdown_table, number
 from lsts_edge.benchmarks.targets import TARGETS_BEGIN, TARGETS_END, check_targets, targets_block
@@ -22,7 +21,7 @@ END = "<!-- results:end -->"
 PLOT = "docs/images/bench.svg"
 
 
-def readme_block(results: Sequence[Mapping[str, Any]], plot: str = PLOT) -> str:
+def readme_block(results: Sequence[Result], plot: str = PLOT) -> str:
     """The text between the marks: one table per comparison, each line from a result.
 
     Args:
@@ -34,23 +33,23 @@ def readme_block(results: Sequence[Mapping[str, Any]], plot: str = PLOT) -> str:
         BenchmarkResult: if none of them is a comparison.
     """
     require_one_device(results)
-    comparisons = [result for result in results if result["kind"] == "compare"]
+    comparisons = [result for result in results if isinstance(result, CompareResult)]
     if not comparisons:
         raise BenchmarkResult("README table", got="no comparison", expected="one", fix="Run lsts-edge bench compare.")
     lines = [
-        f"Measured on {device_name(results[0]['device'])}; every figure is from a file in `benchmarks/results/`.",
+        f"Measured on {results[0].origin.device.name}; every figure is from a file in `benchmarks/results/`.",
         "",
     ]
     for result in comparisons:
         lines += [_sentence(result), "", markdown_table(*_table(result)), ""]
-    latencies = [result for result in results if result["kind"] == "latency"]
+    latencies = [result for result in results if isinstance(result, LatencyResult)]
     if latencies:
         lines += [markdown_table(*_latency_table(latencies)), ""]
     lines += [_verdicts(results), ""]
     return "\n".join([*lines, f"![Accuracy and time of each method]({plot})", ""])
 
 
-def update_readme(readme: Path, results: Sequence[Mapping[str, Any]]) -> list[Path]:
+def update_readme(readme: Path, results: Sequence[Result]) -> list[Path]:
     """Replace what stands between the marks, and write the plot beside; returns the files written.
 
     Args:
@@ -74,7 +73,7 @@ def update_readme(readme: Path, results: Sequence[Mapping[str, Any]]) -> list[Pa
     return [readme, plot]
 
 
-def update_targets(document: Path, results: Sequence[Mapping[str, Any]]) -> Path:
+def update_targets(document: Path, results: Sequence[Result]) -> Path:
     """Put the table of targets between its marks; returns the file.
 
     Args:
@@ -86,7 +85,7 @@ def update_targets(document: Path, results: Sequence[Mapping[str, Any]]) -> Path
         FileUnwritable: if the file cannot be written.
     """
     require_one_device(results)
-    text = f"Measured on {device_name(results[0]['device'])}.\n\n{targets_block(results)}\n"
+    text = f"Measured on {results[0].origin.device.name}.\n\n{targets_block(results)}\n"
     replace_between(document, TARGETS_BEGIN, TARGETS_END, text)
     return document
 
@@ -116,16 +115,16 @@ def replace_between(document: Path, begin: str, end: str, block: str) -> None:
         ) from error
 
 
-def _plot(results: Sequence[Mapping[str, Any]]) -> str:
+def _plot(results: Sequence[Result]) -> str:
     """The Pareto plot of the first comparison with accuracy, else the bars of the first comparison."""
-    comparisons = [result for result in results if result["kind"] == "compare"]
+    comparisons = [result for result in results if isinstance(result, CompareResult)]
     for result in comparisons:
-        if any("accuracy" in row for row in result["data"]["rows"]):
+        if any(row.accuracy for row in result.data.rows):
             return plots.pareto_plot(result)
     return plots.comparison_plot(comparisons[0])
 
 
-def _verdicts(results: Sequence[Mapping[str, Any]]) -> str:
+def _verdicts(results: Sequence[Result]) -> str:
     """How many targets are met, and each one that is not."""
     rows = check_targets(results)
     missed = [row for row in rows if row.verdict.startswith("missed")]
@@ -133,56 +132,50 @@ def _verdicts(results: Sequence[Mapping[str, Any]]) -> str:
     counts = {"met": len(rows) - len(missed) - unknown, "not measured": unknown, "missed": len(missed)}
     told = ", ".join(f"{count} {verdict}" for verdict, count in counts.items() if count)
     text = f"`docs/benchmarks.md` holds {len(rows)} targets against these files: {told}{':' if missed else '.'}\n"
-    return "\n".join([text, *(f"- {row.what}: {_plain(row.measured)}; wanted {_plain(row.wanted)}" for row in missed)])
+    return "\n".join([text, *(f"- {row.what}: {row.measured}; wanted {row.wanted}" for row in missed)])
 
 
-def _plain(text: str) -> str:
-    """Without what stands in brackets."""
-    return re.sub(r" \([^)]*\)", "", text)
-
-
-def _sentence(result: Mapping[str, Any]) -> str:
-    bundle, settings = result["bundle"], result["settings"]
-    height, width = bundle["input_px"]
-    weights = " **Random weights: latency only.**" if bundle["random_weights"] else ""
+def _sentence(result: CompareResult) -> str:
+    bundle, settings = result.bundle, result.settings
+    height, width = bundle.input_px
+    weights = " **Random weights: latency only.**" if bundle.random_weights else ""
     accuracy = (
         " AP50 is class-agnostic on DAVIS-VID5 val, with ignore boxes: ours was trained on DAVIS, the peers on COCO."
-        if any("accuracy" in row for row in result["data"]["rows"])
+        if any(row.accuracy for row in result.data.rows)
         else ""
     )
     return (
-        f"`{bundle['name']}`, {width}x{height}, keyframe interval {settings['keyframe_interval']}, "
-        f"{settings['threads']} threads, one run, paired segments; times of the sessions alone.{weights}{accuracy}"
+        f"`{bundle.name}`, {width}x{height}, keyframe interval {settings.keyframe_interval}, "
+        f"{settings.threads} threads, one run, paired segments; times of the sessions alone.{weights}{accuracy}"
     )
 
 
-def _table(result: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
+def _table(result: CompareResult) -> tuple[list[str], list[list[str]]]:
     """The fastest entry of each method at fp32, and on each engine at each lower precision, fastest first."""
-    chosen: dict[Any, Mapping[str, Any]] = {}
-    for row in sorted(result["data"]["rows"], key=lambda row: float(row["model"]["all"]["mean_ms"])):
-        lower = None if str(row["precision"]).startswith("fp32") else (row["engine"], row["precision"])
-        chosen.setdefault((row["method"], lower), row)
-    accurate = any("accuracy" in row for row in chosen.values())
+    chosen: dict[tuple[str, str | None], CompareRow] = {}
+    for row in sorted(result.data.rows, key=lambda row: row.model.all.mean_ms):
+        lowered = None if row.entry.precision.is_fp32 else row.entry.where
+        chosen.setdefault((row.entry.method, lowered), row)
+    accurate = any(row.accuracy for row in chosen.values())
     header = ["", "engine", "keyframe ms", "propagated ms", "fps", "x per-frame, same engine"]
     lines = []
     for row in chosen.values():
-        model = row["model"]
-        ratio = model.get("ratio_same_engine")
+        model, ratio = row.model, row.model.ratio_same_engine
         line = [
-            re.sub(r",.*", "", row["name"]),
-            f"{row['engine']} {row['precision']}",
-            number(model.get("keyframe", model["all"])["p50_ms"]),
-            number(model["propagated"]["p50_ms"]) if "propagated" in model else "-",
-            number(model["all"]["fps"]),
-            f"{ratio['median']:.2f}" if ratio else "-",
+            row.entry.what,
+            row.entry.where,
+            number((model.keyframe or model.all).p50_ms),
+            number(model.propagated.p50_ms) if model.propagated else "-",
+            number(model.all.fps),
+            f"{ratio.median:.2f}" if ratio else "-",
         ]
         if accurate:
-            line.append(f"{row['accuracy']['ap50_class_agnostic']:.3f}" if "accuracy" in row else "-")
+            line.append(f"{row.accuracy.ap50_class_agnostic:.3f}" if row.accuracy else "-")
         lines.append(line)
     return header + (["AP50"] if accurate else []), lines
 
 
-def _latency_table(results: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[list[str]]]:
+def _latency_table(results: Sequence[LatencyResult]) -> tuple[list[str], list[list[str]]]:
     header = [
         "end to end",
         "clip",
@@ -195,17 +188,17 @@ def _latency_table(results: Sequence[Mapping[str, Any]]) -> tuple[list[str], lis
     ]
     lines = []
     for result in results:
-        whole, cold = result["data"]["all"], result["data"]["cold_start"]
+        whole, cold = result.data.times.all, result.data.cold_start
         lines.append(
             [
-                f"{result['bundle']['name']}, {latency_label(result)}",
-                result["settings"]["clip"],
-                number(whole["end_to_end"]["fps"]),
-                number(whole["end_to_end"]["p50_ms"]),
-                number(whole["end_to_end"]["p99_ms"]),
-                number(whole["overhead"]["p50_ms"]),
-                number(cold["phases"]["total"]["p50_ms"] if cold else None),
-                number(cold["memory"].get("rss_mib") if cold else None),
+                f"{result.bundle.name}, {result.label}",
+                result.settings.clip.label,
+                number(whole.end_to_end.fps),
+                number(whole.end_to_end.p50_ms),
+                number(whole.end_to_end.p99_ms),
+                number(whole.overhead.p50_ms),
+                number(cold.phases["total"].p50_ms if cold else None),
+                number(cold.memory.get("rss_mib") if cold else None),
             ]
         )
     return header, lines

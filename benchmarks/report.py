@@ -5,27 +5,33 @@ from __future__ import annotations
 import base64
 import functools
 import html
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from lsts_edge.benchmarks import plots
+from lsts_edge.benchmarks.accuracy_result import AccuracyResult
+from lsts_edge.benchmarks.compare_result import CompareResult
 from lsts_edge.benchmarks.compare_table import comparison_table
-from lsts_edge.benchmarks.machine import device_name
+from lsts_edge.benchmarks.envelope import BundleFacts, Result
+from lsts_edge.benchmarks.latency_result import LatencyResult
+from lsts_edge.benchmarks.op_result import CudaOpResult, OpResult
 from lsts_edge.benchmarks.paper import PAPER_HARDWARE, PAPER_PER_FRAME_FPS, paper_table
 from lsts_edge.benchmarks.report_tables import (
     accuracy_table,
+    cuda_op_table,
     facts,
-    latency_label,
     latency_tables,
     op_table,
     summary_sentence,
     sweep_table,
 )
-from lsts_edge.benchmarks.results import KINDS, require_one_device
+from lsts_edge.benchmarks.results import require_one_device
+from lsts_edge.benchmarks.sweep_result import SweepResult
 from lsts_edge.benchmarks.tables import markdown_table
 from lsts_edge.benchmarks.targets import check_targets, target_table
+from lsts_edge.benchmarks.timed_clip import ClipFacts
 from lsts_edge.errors import BenchmarkResult
 
 __all__ = ["report_html", "report_markdown"]
@@ -91,7 +97,7 @@ class _Section:
     warnings: tuple[str, ...] = ()
 
 
-def report_html(results: Sequence[Mapping[str, Any]], pictures: Sequence[Path] = ()) -> str:
+def report_html(results: Sequence[Result], pictures: Sequence[Path] = ()) -> str:
     """One page that needs no other file and no network.
 
     Args:
@@ -103,9 +109,8 @@ def report_html(results: Sequence[Mapping[str, Any]], pictures: Sequence[Path] =
         BenchmarkResult: if there is no result, or a picture cannot be read.
     """
     sections = _sections(results)
-    device = results[0]["device"]
     links = " ".join(f'<a href="#s{i}">{html.escape(section.title)}</a>' for i, section in enumerate(sections))
-    body = [f"<h1>lsts-edge on {html.escape(device_name(device))}</h1>", f"<nav>{links}</nav>"]
+    body = [f"<h1>lsts-edge on {html.escape(results[0].origin.device.name)}</h1>", f"<nav>{links}</nav>"]
     body += [f'<p class="lead">{html.escape(sentence)}</p>' for sentence in _sentences(results)]
     body += [_picture(path) for path in pictures]
     for index, section in enumerate(sections):
@@ -118,7 +123,7 @@ def report_html(results: Sequence[Mapping[str, Any]], pictures: Sequence[Path] =
     return f'<!doctype html>\n<html lang="en"><head>{head}</head><body>\n{lines}\n</body></html>\n'
 
 
-def report_markdown(results: Sequence[Mapping[str, Any]]) -> str:
+def report_markdown(results: Sequence[Result]) -> str:
     """The page's text and tables; the figures are in the HTML file only.
 
     Raises:
@@ -126,7 +131,7 @@ def report_markdown(results: Sequence[Mapping[str, Any]]) -> str:
         BenchmarkResult: if there is no result.
     """
     sections = _sections(results)
-    lines = [f"# lsts-edge on {device_name(results[0]['device'])}", ""]
+    lines = [f"# lsts-edge on {results[0].origin.device.name}", ""]
     for sentence in _sentences(results):
         lines += [sentence, ""]
     for section in sections:
@@ -142,88 +147,89 @@ def report_markdown(results: Sequence[Mapping[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-def _sections(results: Sequence[Mapping[str, Any]]) -> list[_Section]:
+def _sections(results: Sequence[Result]) -> list[_Section]:
     if not results:
         raise BenchmarkResult("report", got="no result file", expected="at least one", fix="Give files of bench.")
     require_one_device(results)
-    by_kind = {kind: [r for r in results if r["kind"] == kind] for kind in KINDS}
+    comparisons = [result for result in results if isinstance(result, CompareResult)]
     found = _target_sections(results)
-    found += [*map(_compare_section, by_kind["compare"]), *map(_latency_section, by_kind["latency"])]
-    found += [*map(_sweep_section, by_kind["sweep"]), *map(_accuracy_section, by_kind["accuracy"])]
-    found += map(_op_section, by_kind["op"])
-    if by_kind["compare"]:
-        found.append(_paper_section(by_kind["compare"]))
+    found += map(_compare_section, comparisons)
+    found += [_latency_section(result) for result in results if isinstance(result, LatencyResult)]
+    found += [_sweep_section(result) for result in results if isinstance(result, SweepResult)]
+    found += [_accuracy_section(result) for result in results if isinstance(result, AccuracyResult)]
+    found += [_op_section(result) for result in results if isinstance(result, OpResult)]
+    found += [_cuda_op_section(result) for result in results if isinstance(result, CudaOpResult)]
+    if comparisons:
+        found.append(_paper_section(comparisons))
     return [*found, _machine_section(results)]
 
 
-def _target_sections(results: Sequence[Mapping[str, Any]]) -> list[_Section]:
+def _target_sections(results: Sequence[Result]) -> list[_Section]:
     """None where no result tells about a target."""
     rows = [row for row in check_targets(results) if row.share is not None]
     return [_Section("Targets", (("", target_table(rows)),))] if rows else []
 
 
-def _sentences(results: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+def _sentences(results: Sequence[Result]) -> Iterator[str]:
     for result in results:
         sentence = summary_sentence(result)
         if sentence:
             yield sentence
 
 
-def _warnings(result: Mapping[str, Any]) -> tuple[str, ...]:
+def _warnings(result: Result) -> tuple[str, ...]:
     """What makes a reader doubt the numbers."""
     found = []
-    conditions, bundle = result["conditions"] or {}, result["bundle"] or {}
-    busy = conditions.get("busy_by_others")
-    if busy is not None and busy > 0.05:
-        found.append(
-            f"Other programs took {100 * busy:.0f} % of the processor during this run: the times are too long."
-        )
-    if conditions.get("throttle_events"):
-        found.append(f"The processor throttled {conditions['throttle_events']} times during this run.")
-    if bundle.get("random_weights"):
+    conditions, bundle = result.conditions, result.bundle
+    if conditions is not None:
+        busy = conditions.busy_by_others
+        if busy is not None and busy > 0.05:
+            found.append(
+                f"Other programs took {100 * busy:.0f} % of the processor during this run: the times are too long."
+            )
+        if conditions.throttle_events:
+            found.append(f"The processor throttled {conditions.throttle_events} times during this run.")
+    if bundle is not None and bundle.random_weights:
         found.append("Random weights: latency only, the boxes mean nothing.")
     return tuple(found)
 
 
-def _title(result: Mapping[str, Any], what: str) -> str:
-    bundle, settings = result["bundle"], result["settings"]
-    height, width = bundle["input_px"]
-    clip = str(settings["clip"]).partition(",")[0]
-    return f"{what}: {bundle['name']} at {width}x{height}, {clip}"
+def _title(what: str, bundle: BundleFacts, clip: ClipFacts) -> str:
+    height, width = bundle.input_px
+    return f"{what}: {bundle.name} at {width}x{height}, {clip.name}"
 
 
-def _compare_section(result: Mapping[str, Any]) -> _Section:
-    settings = result["settings"]
+def _compare_section(result: CompareResult) -> _Section:
+    settings = result.settings
     parts: list[Any] = [
-        # A file from before segments could hold several intervals has one in each.
-        _HOW_COMPARED.format(**{"frames_per_segment": settings["keyframe_interval"], **settings}),
+        _HOW_COMPARED.format(**vars(settings)),
         ("", comparison_table(result)),
         _Figure(
             "Mean time per frame, with the range from propagated to keyframe.", lambda: plots.comparison_plot(result)
         ),
     ]
-    if any("accuracy" in row for row in result["data"]["rows"]):
+    if any(row.accuracy for row in result.data.rows):
         parts.append(_Figure(_ABOUT_ACCURACY, lambda: plots.pareto_plot(result)))
         parts += _difference_tables(result)
-    parts += [f"Left out: {name}: {reason}" for name, reason in result["data"]["left_out"].items()]
-    parts.append(("Methods", (("method", "what it does"), [list(pair) for pair in settings["methods"].items()])))
-    what = f"Side by side, interval {settings['keyframe_interval']}"
-    return _Section(_title(result, what), tuple(parts), _warnings(result))
+    parts += [f"Left out: {name}: {reason}" for name, reason in result.data.left_out.items()]
+    parts.append(("Methods", (("method", "what it does"), [list(pair) for pair in settings.methods.items()])))
+    title = _title(f"Side by side, interval {settings.keyframe_interval}", result.bundle, settings.clip)
+    return _Section(title, tuple(parts), _warnings(result))
 
 
-def _difference_tables(result: Mapping[str, Any]) -> Iterator[tuple[str, Table]]:
+def _difference_tables(result: CompareResult) -> Iterator[tuple[str, Table]]:
     """Accuracy against each other entry; entries with the very same detections are left out."""
-    for ours, others in result["data"].get("accuracy_differences", {}).items():
+    for ours, others in result.data.accuracy_differences.items():
         rows = [
-            [name, *(f"{100 * found[key]:+.1f}" for key in ("difference", "low", "high"))]
+            [name, *(f"{100 * value:+.1f}" for value in (found.difference, found.low, found.high))]
             for name, found in others.items()
-            if any(found.values())
+            if found.difference or found.low or found.high
         ]
         caption = f"Class-agnostic AP50 of {ours} minus that of others, points, paired over sequences"
         yield caption, (("other entry", "difference", "95 % from", "to"), rows)
 
 
-def _latency_section(result: Mapping[str, Any]) -> _Section:
+def _latency_section(result: LatencyResult) -> _Section:
     kinds, stages, graphs, others = latency_tables(result)
     parts = (
         ("Milliseconds per frame", kinds),
@@ -234,45 +240,57 @@ def _latency_section(result: Mapping[str, Any]) -> _Section:
         ("Subgraphs", graphs),
         ("Also measured", others),
     )
-    return _Section(_title(result, f"Latency, {latency_label(result)}"), parts, _warnings(result))
+    title = _title(f"Latency, {result.label}", result.bundle, result.settings.clip)
+    return _Section(title, parts, _warnings(result))
 
 
-def _sweep_section(result: Mapping[str, Any]) -> _Section:
+def _sweep_section(result: SweepResult) -> _Section:
     parts = (
         ("", sweep_table(result)),
         _Figure("Time per frame and accuracy by keyframe interval.", lambda: plots.interval_plot(result)),
     )
-    return _Section(_title(result, "Keyframe interval"), parts, _warnings(result))
+    return _Section(_title("Keyframe interval", result.bundle, result.settings.clip), parts, _warnings(result))
 
 
-def _accuracy_section(result: Mapping[str, Any]) -> _Section:
-    row = result["data"]["rows"][0]  # all of them are of the same sequences
-    classes = " All classes count as one." if row["class_agnostic"] else ""
+def _accuracy_section(result: AccuracyResult) -> _Section:
+    row = result.data.rows[0]  # all of them are of the same sequences
+    classes = " All classes count as one." if row.class_agnostic else ""
     about = f"Boxes under the file's key ignore count neither as found nor as false.{classes}"
-    title = f"Accuracy on {row['annotations']}, {row['sequences']} sequences"
+    title = f"Accuracy on {row.annotations}, {row.sequences} sequences"
     return _Section(title, (about, ("", accuracy_table(result))), ())
 
 
-def _op_section(result: Mapping[str, Any]) -> _Section:
+def _op_section(result: OpResult) -> _Section:
     parts: list[Any] = []
-    for size, found in result["data"]["sizes"].items():
+    for size, found in result.data.sizes.items():
         shape = (
-            f"Size {size}: K {found['locations']}, {found['taps']} taps, E {found['embedding_channels']}, "
-            f"C {found['feature_channels']}, {found['width_cells']}x{found['height_cells']} cells"
+            f"Size {size}: K {found.locations}, {found.taps} taps, E {found.embedding_channels}, "
+            f"C {found.feature_channels}, {found.width_cells}x{found.height_cells} cells"
         )
         parts.append((shape, op_table(result, size)))
         parts.append(_Figure(_ABOUT_ROOFLINE, functools.partial(plots.roofline_plot, result, size)))
     return _Section("The LSTS op alone", tuple(parts), _warnings(result))
 
 
-def _paper_section(comparisons: list[Mapping[str, Any]]) -> _Section:
-    hardware = device_name(comparisons[0]["device"])
+def _cuda_op_section(result: CudaOpResult) -> _Section:
+    checked = result.data.checked
+    worst = ", ".join(f"{dtype} {share:.2f}" for dtype, share in checked.share_of_allowed_error.items())
+    parts: list[Any] = [
+        f"Checked on {checked.cases} random sizes; largest error as a share of what is allowed: {worst}.",
+        ("", cuda_op_table(result)),
+        *(f"Target missed: {text}" for text in result.data.missed),
+    ]
+    return _Section(f"The LSTS op on {result.settings.device}", tuple(parts), ())
+
+
+def _paper_section(comparisons: list[CompareResult]) -> _Section:
+    hardware = comparisons[0].origin.device.name
     parts: list[Any] = [_ABOUT_PAPER.format(paper=PAPER_HARDWARE, ours=hardware, fps=PAPER_PER_FRAME_FPS)]
     parts += [(f"Table {table}", paper_table(table, comparisons)) for table in (1, 2, 3, 4)]
     return _Section("Beside the paper", tuple(parts))
 
 
-def _machine_section(results: Sequence[Mapping[str, Any]]) -> _Section:
+def _machine_section(results: Sequence[Result]) -> _Section:
     return _Section("The machine and the runs", tuple(("", table) for table in facts(results)))
 
 

@@ -1,109 +1,61 @@
-"""One JSON file per benchmark run: what was run, on what, under which conditions; files of two devices never mix."""
+"""One JSON file per benchmark run, written in one step and read strictly; results of two devices never mix."""
 
 from __future__ import annotations
 
 import dataclasses
-import datetime
 import json
 import os
-import subprocess
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
-from lsts_edge.benchmarks.machine import describe_device, device_key, device_name, package_versions
-from lsts_edge.bundle import Bundle
-from lsts_edge.errors import BenchmarkDevice, BenchmarkResult, FileUnwritable
+from lsts_edge.benchmarks.accuracy_result import AccuracyResult
+from lsts_edge.benchmarks.compare_result import CompareResult
+from lsts_edge.benchmarks.engines_result import EnginesResult
+from lsts_edge.benchmarks.envelope import SCHEMA, Result
+from lsts_edge.benchmarks.latency_result import LatencyResult
+from lsts_edge.benchmarks.op_result import CudaOpResult, OpResult
+from lsts_edge.benchmarks.sweep_result import SweepResult
+from lsts_edge.bundle.strict_json import decode, parse_json
+from lsts_edge.errors import BenchmarkDevice, BenchmarkResult, FileUnwritable, ManifestError
 
-__all__ = [
-    "KINDS",
-    "SCHEMA",
-    "bundle_facts",
-    "new_result",
-    "precision_label",
-    "read_result",
-    "require_one_device",
-    "write_result",
-]
+__all__ = ["KINDS", "read_result", "require_one_device", "to_json", "write_result"]
 
-SCHEMA = 1
-KINDS = ("latency", "compare", "op", "params", "accuracy", "sweep", "engines")
-_REQUIRED = ("schema", "kind", "created_utc", "commit", "device", "device_key", "versions", "settings", "data")
+KINDS: Mapping[str, type[Result]] = {
+    "latency": LatencyResult,
+    "compare": CompareResult,
+    "sweep": SweepResult,
+    "accuracy": AccuracyResult,
+    "op": OpResult,
+    "op-cuda": CudaOpResult,
+    "engines": EnginesResult,
+}
 _MAX_BYTES = 64 * 2**20
+_AGAIN = "Run the benchmark again with this version."
 
 
-def new_result(
-    kind: str,
-    *,
-    settings: Mapping[str, Any],
-    data: Mapping[str, Any],
-    bundle: Mapping[str, Any] | None = None,
-    conditions: Mapping[str, Any] | None = None,
-) -> dict[str, Any]:
-    """The envelope every result has: schema, kind, time, commit, device and versions around the data.
-
-    Args:
-        kind: one of ``KINDS``.
-        settings: everything that was chosen (runs, warm-up, engine, provider really used, threads, clip ...);
-            file names only, never paths.
-        data: the numbers; its layout belongs to the kind.
-        bundle: name, digest and weights of the bundle, where one was run.
-        conditions: what ``ConditionsRecorder.stop`` returned.
+def to_json(result: Result, indent: int = 2) -> str:
+    """A result as JSON.
 
     Raises:
-        BenchmarkResult: if ``kind`` is unknown.
+        BenchmarkResult: if a number is not finite.
     """
-    if kind not in KINDS:
-        raise BenchmarkResult("kind of result", got=repr(kind), expected=", ".join(KINDS), fix="Use a known kind.")
-    device = describe_device()
-    return {
-        "schema": SCHEMA,
-        "kind": kind,
-        "created_utc": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
-        "commit": _commit(),
-        "device": device,
-        "device_key": device_key(device),
-        "versions": package_versions(),
-        "bundle": dict(bundle) if bundle is not None else None,
-        "settings": dict(settings),
-        "conditions": dict(conditions) if conditions is not None else None,
-        "data": dict(data),
-    }
+    try:
+        return json.dumps(dataclasses.asdict(result), indent=indent, allow_nan=False)
+    except ValueError as error:
+        raise BenchmarkResult(
+            f"result of {result.kind}", got=str(error), expected="finite numbers", fix="Report None and the reason."
+        ) from error
 
 
-def precision_label(graphs: Iterable[str], engine: str) -> str:
-    """What the graphs were lowered to and what the engine computes the rest in, where below fp32: ``int8+bf16``."""
-    return "+".join([*sorted(set(graphs) - {"fp32"}), *({engine} - {"fp32"})]) or "fp32"
-
-
-def bundle_facts(bundle: Bundle) -> dict[str, Any]:
-    """What a result says about the bundle it ran: name, digest, weights, input, precisions, tap plan."""
-    manifest = bundle.manifest
-    return {
-        "name": manifest.name,
-        "digest": bundle.digest,
-        "weights": manifest.weights.description,
-        "random_weights": manifest.weights.source == "random",
-        "input_px": [manifest.input.height_px, manifest.input.width_px],
-        "precisions": {name: graph.precision for name, graph in manifest.graphs.items()},
-        "lsts": dataclasses.asdict(manifest.lsts) if manifest.lsts is not None else None,
-    }
-
-
-def write_result(path: Path, result: Mapping[str, Any]) -> None:
+def write_result(path: Path, result: Result) -> None:
     """Write a result in one step: a reader sees the old file or the new one.
 
     Raises:
         BenchmarkResult: if a number is not finite.
         FileUnwritable: if the folder does not take the file.
     """
-    try:
-        text = json.dumps(result, indent=1, allow_nan=False) + "\n"
-    except ValueError as error:
-        raise BenchmarkResult(
-            f"result for {path.name}", got=str(error), expected="finite numbers", fix="Report None and the reason."
-        ) from error
+    text = to_json(result, indent=1) + "\n"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile("w", dir=path.parent, prefix=f".{path.name}.", delete=False) as staged:
@@ -116,39 +68,41 @@ def write_result(path: Path, result: Mapping[str, Any]) -> None:
         ) from error
 
 
-def read_result(path: Path) -> dict[str, Any]:
-    """Read one result file and check its envelope.
+def read_result(path: Path) -> Result:
+    """Read one result file; what does not fit its kind's dataclass is refused.
 
     Raises:
-        BenchmarkResult: if it is missing, no JSON, of another schema or kind, or lacks a field.
+        BenchmarkResult: if it is missing, no JSON, of another schema or kind, or has a field too many, too few or
+            of another type.
     """
-    fix = "Run the benchmark again with this version."
+    where = f"result file {path}"
     try:
-        if path.stat().st_size > _MAX_BYTES:
-            raise BenchmarkResult(f"result file {path}", got="over 64 MiB", expected="a result of bench", fix=fix)
-        result = json.loads(path.read_text())
-    except (OSError, ValueError, RecursionError) as error:
-        raise BenchmarkResult(f"result file {path}", got=str(error), expected="JSON of bench", fix=fix) from error
-    missing = [name for name in _REQUIRED if not isinstance(result, dict) or name not in result]
-    if missing:
-        raise BenchmarkResult(f"result file {path}", got=f"no {', '.join(missing)}", expected="all fields", fix=fix)
-    if result["schema"] != SCHEMA or result["kind"] not in KINDS:
-        raise BenchmarkResult(
-            f"result file {path}",
-            got=f"schema {result['schema']}, kind {result['kind']!r}",
-            expected=f"schema {SCHEMA}, kind {', '.join(KINDS)}",
-            fix=fix,
-        )
-    return dict(result)
+        with path.open("rb") as stream:
+            data = parse_json(stream.read(_MAX_BYTES + 1), max_bytes=_MAX_BYTES, file=where)
+        schema, kind = (data.get("schema"), data.get("kind")) if isinstance(data, dict) else (None, None)
+        if schema != SCHEMA or not isinstance(kind, str) or kind not in KINDS:
+            raise BenchmarkResult(
+                where,
+                got=f"schema {ascii(schema)[:60]}, kind {ascii(kind)[:60]}",
+                expected=f"schema {SCHEMA}, kind {', '.join(KINDS)}",
+                fix=_AGAIN,
+            )
+        return decode(KINDS[kind], data, where)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise BenchmarkResult(where, got=reason, expected="a result of bench", fix=_AGAIN) from error
+    except ManifestError as error:
+        raise BenchmarkResult(error.problem, got=error.got, expected=error.expected, fix=_AGAIN) from error
 
 
-def require_one_device(results: Sequence[Mapping[str, Any]]) -> str:
+def require_one_device(results: Sequence[Result]) -> str:
     """The device key that all results share, but for those of the kind ``engines``, which hold no times.
 
     Raises:
         BenchmarkDevice: if two results come from different devices; their times may not stand in one table.
     """
-    devices = {result["device_key"]: device_name(result["device"]) for result in results if result["kind"] != "engines"}
+    timed = [result.origin.device for result in results if not isinstance(result, EnginesResult)]
+    devices = {device.key: device.name for device in timed}
     if len(devices) != 1:
         raise BenchmarkDevice(
             "results in one comparison",
@@ -156,21 +110,4 @@ def require_one_device(results: Sequence[Mapping[str, Any]]) -> str:
             expected="results of one device",
             fix="Report each device on its own.",
         )
-    return str(next(iter(devices)))
-
-
-def _commit() -> dict[str, Any] | None:
-    """Commit of the checkout this code lies in, and whether files differ from it; None outside a checkout."""
-    folder = Path(__file__).resolve().parent
-
-    def git(*arguments: str) -> str:
-        command = ["git", *arguments]
-        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True, timeout=10)
-        return str(done.stdout).strip()
-
-    try:
-        if Path(git("rev-parse", "--show-toplevel")) != folder.parent:
-            return None
-        return {"id": git("rev-parse", "HEAD"), "changed_files": len(git("status", "--porcelain").splitlines())}
-    except (OSError, subprocess.SubprocessError):
-        return None
+    return next(iter(devices))

@@ -9,13 +9,14 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
+from lsts_edge.benchmarks.compare_result import EntryAccuracy
 from lsts_edge.benchmarks.conditions import ConditionsRecorder
 from lsts_edge.benchmarks.energy import EnergyMeter, open_energy_meter
-from lsts_edge.benchmarks.frame_times import frames_per_second
-from lsts_edge.benchmarks.harness import paired_ratio, summarize
-from lsts_edge.benchmarks.results import bundle_facts, new_result
+from lsts_edge.benchmarks.engine_facts import EngineFacts
+from lsts_edge.benchmarks.envelope import Origin, bundle_facts
+from lsts_edge.benchmarks.harness import paired_ratio, summarize_rate
+from lsts_edge.benchmarks.sweep_result import SweepData, SweepResult, SweepRow, SweepSettings
 from lsts_edge.benchmarks.timed_clip import Clip
 from lsts_edge.bundle import Bundle
 from lsts_edge.errors import OptionError
@@ -52,7 +53,7 @@ def measure_sweep(
     options: SweepOptions,
     annotations: Path | None = None,
     progress: Progress = silent,
-) -> dict[str, Any]:
+) -> SweepResult:
     """Time a bundle at each interval, in rounds whose order is drawn, and measure its accuracy at each.
 
     Args:
@@ -76,39 +77,40 @@ def measure_sweep(
         )
     meter = open_energy_meter(accelerator=engine.provider in ("cuda", "tensorrt"))
     recorder = ConditionsRecorder().start()
-    times, joules = _rounds(detectors, Clip(source), options, meter, progress)
+    clip = Clip(source)
+    times, joules = _rounds(detectors, clip, options, meter, progress)
     conditions = recorder.stop()
     meter.close()
+    accuracies = {} if annotations is None else _accuracies(bundle, options, annotations, progress)
     shortest = min(options.intervals)
     rows = []
     for interval in options.intervals:
         flat = [value for one_round in times[interval] for value in one_round]
         totals = [sum(one_round) for one_round in times[interval]]
-        ratio = paired_ratio([sum(one_round) for one_round in times[shortest]], totals)
         rows.append(
-            {
-                "keyframe_interval": interval,
-                "model": {**summarize(flat).to_dict(), "fps": round(frames_per_second(flat), 3)},
-                "ratio_to_shortest": {"against": shortest, **ratio.to_dict()},
-                "energy_mj_per_frame": None if joules is None else round(1e3 * joules[interval] / len(flat), 3),
-                "energy_reason": meter.reason,
-            }
+            SweepRow(
+                keyframe_interval=interval,
+                model=summarize_rate(flat),
+                ratio_to_shortest=paired_ratio([sum(one_round) for one_round in times[shortest]], totals),
+                energy_mj_per_frame=None if joules is None else round(1e3 * joules[interval] / len(flat), 3),
+                energy_reason=meter.reason,
+                accuracy=accuracies.get(interval),
+            )
         )
-    if annotations is not None:
-        _add_accuracy(rows, bundle, engine, annotations, progress)
-    return new_result(
-        "sweep",
+    return SweepResult(
+        origin=Origin.here(),
         bundle=bundle_facts(bundle),
-        settings={
-            **{name: getattr(options, name) for name in ("rounds", "seed")},
-            **engine.to_dict(),
-            "intervals": list(options.intervals),
-            "frames_per_round": math.lcm(*options.intervals),
-            "clip": Clip(source, 1).name if source is not None else "procedural",
-            "annotations": annotations.name if annotations is not None else None,
-        },
         conditions=conditions,
-        data={"rows": rows},
+        settings=SweepSettings(
+            intervals=options.intervals,
+            rounds=options.rounds,
+            frames_per_round=math.lcm(*options.intervals),
+            seed=options.seed,
+            engine=EngineFacts.of(engine, detectors[shortest].pipeline),
+            clip=clip.facts,
+            annotations=annotations.name if annotations is not None else None,
+        ),
+        data=SweepData(tuple(rows)),
     )
 
 
@@ -139,18 +141,19 @@ def _rounds(
     return times, joules if counted else None
 
 
-def _add_accuracy(
-    rows: list[dict[str, Any]], bundle: Bundle, engine: EngineOptions, annotations: Path, progress: Progress
-) -> None:
+def _accuracies(
+    bundle: Bundle, options: SweepOptions, annotations: Path, progress: Progress
+) -> dict[int, EntryAccuracy]:
+    """AP50 at each interval."""
     from lsts_edge.benchmarks.accuracy import AccuracyMeter
-    from lsts_edge.benchmarks.compare import Entry
     from lsts_edge.benchmarks.contestants import BundleContestant
     from lsts_edge.runtime.runners.open import open_runner
 
-    runner = open_runner(bundle, engine)
-    for row in rows:
-        interval = row["keyframe_interval"]
+    runner = open_runner(bundle, options.engine)
+    contestant = BundleContestant(bundle.manifest.classes, runner, bundle.manifest.detection.score_floor)
+    found = {}
+    for interval in options.intervals:
         meter = AccuracyMeter(annotations, bundle.manifest.classes, interval)
-        contestant = BundleContestant(bundle.manifest.classes, runner, bundle.manifest.detection.score_floor)
         told = renamed(progress, f"accuracy at {interval}")
-        row["accuracy"] = meter.measure(Entry(f"interval {interval}", contestant, {"method": "lsts"}), told)
+        found[interval] = meter.measure(f"interval {interval}", contestant, told)
+    return found

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -16,32 +17,56 @@ from lsts_edge.progress import Progress, silent
 from lsts_edge.runtime import Detections, Detector
 from lsts_edge.runtime.sources.open import open_source
 
-__all__ = ["Clip", "run_clip"]
+__all__ = ["Clip", "ClipFacts", "run_clip"]
 
 Output = Callable[[np.ndarray, Detections], Mapping[str, float]]
 """Takes a frame and what was found in it; returns its own milliseconds by stage (``draw``, ``encode``)."""
 
 
+@dataclass(frozen=True)
+class ClipFacts:
+    """What a result says of its frames.
+
+    Attributes:
+        name: of the video file, or ``procedural``.
+        procedural_frames: length of a procedural clip; None for a video.
+        decodes: whether getting a frame is work, as it is with a video.
+        frame_px: height and width; None where no frame was read or it was not told.
+    """
+
+    name: str
+    procedural_frames: int | None
+    decodes: bool
+    frame_px: tuple[int, int] | None
+
+    @property
+    def label(self) -> str:
+        """For tables."""
+        return self.name if self.procedural_frames is None else f"{self.name}, {self.procedural_frames} frames, seed 0"
+
+
 class Clip:
     """Frames without end: a video read again from its start whenever it is over, or a procedural clip.
 
-    A procedural clip is drawn before anything is timed: its decode stage is close to nothing, which
-    ``decodes`` says.
+    A procedural clip is drawn before anything is timed: its decode stage is close to nothing.
 
     Args:
         source: a video file; None makes the procedural clip of 640x360 pixels.
         procedural_frames: length of the procedural clip.
-
-    Attributes:
-        frame_px: height and width of the latest frame; None before the first of a video.
     """
 
     def __init__(self, source: Path | None = None, procedural_frames: int = 60) -> None:
         self._source = source
         self._frames = [] if source is not None else list(moving_clip(procedural_frames))
-        self.name = source.name if source is not None else f"procedural, {procedural_frames} frames, seed 0"
-        self.decodes = source is not None
-        self.frame_px: tuple[int, ...] | None = self._frames[0].shape[:2] if self._frames else None
+        self._frame_px: tuple[int, ...] | None = self._frames[0].shape[:2] if self._frames else None
+
+    @property
+    def facts(self) -> ClipFacts:
+        """What it is; the size of a video's frames is that of the latest."""
+        size = None if self._frame_px is None else (self._frame_px[0], self._frame_px[1])
+        if self._source is None:
+            return ClipFacts("procedural", len(self._frames), False, size)
+        return ClipFacts(self._source.name, None, True, size)
 
     def passes(self) -> Iterator[Iterator[np.ndarray]]:
         """One iterator of ``(H, W, 3)`` uint8 BGR frames per pass over the clip, for ever.
@@ -58,7 +83,7 @@ class Clip:
             return
         with open_source(self._source) as opened:
             for frame in opened:
-                self.frame_px = frame.image.shape[:2]
+                self._frame_px = frame.image.shape[:2]
                 yield frame.image
 
 

@@ -158,9 +158,9 @@ def overridden(spec: DetectorSpec, overrides: Mapping[str, object]) -> DetectorS
         _check(name in GIVEN, f"key {ascii(name)[:60]}", "no such field", ", ".join(GIVEN))
         with_lists = list(value) if isinstance(value, tuple) else value
         try:
-            values[name] = decode(hints[name], with_lists, name)
+            values[name] = decode(hints[name], with_lists, f"detector spec: {name}")
         except ManifestError as error:
-            raise _in_spec(error, "detector spec") from error
+            raise _in_spec(error) from error
     if "outputs" in values and "columns" not in values and not values["outputs"].get("rows"):
         values["columns"] = ()
     told = tuple(f"{name}: {_shown(values[name])} (given)" for name in overrides)
@@ -176,12 +176,12 @@ def read_spec_file(path: Path) -> dict[str, object]:
     """
     try:
         with path.open("rb") as file:
-            data = parse_json(file.read(MAX_SPEC_BYTES + 1), max_bytes=MAX_SPEC_BYTES)
+            data = parse_json(file.read(MAX_SPEC_BYTES + 1), max_bytes=MAX_SPEC_BYTES, file=f"spec file {path}")
     except OSError as error:
         reason = error.strerror or str(error)
         raise DetectorSpecError(f"spec file {path}", got=reason, expected="a readable file", fix=_FIX) from error
     except ManifestError as error:
-        raise _in_spec(error, f"spec file {path}") from error
+        raise _in_spec(error) from error
     _check(isinstance(data, dict), f"spec file {path}", type(data).__name__, "a JSON object")
     unknown = sorted(set(data) - set(GIVEN))
     _check(not unknown, f"spec file {path}", f"the key {ascii(unknown[:1])[1:-1][:60]}", ", ".join(GIVEN))
@@ -209,9 +209,8 @@ def _shown(value: object) -> str:
     return str(dict(value)) if isinstance(value, Mapping) else str(value)
 
 
-def _in_spec(error: ManifestError, where: str) -> DetectorSpecError:
-    problem = error.problem.removeprefix("manifest.json").lstrip(": ")
-    return DetectorSpecError(f"{where}: {problem}", got=error.got, expected=error.expected, fix=_FIX)
+def _in_spec(error: ManifestError) -> DetectorSpecError:
+    return DetectorSpecError(error.problem, got=error.got, expected=error.expected, fix=_FIX)
 
 
 def _check(fits: bool, what: str, got: object, expected: object) -> None:

@@ -18,6 +18,7 @@ __all__ = ["canonical_json", "decode", "parse_json"]
 MAX_DIGITS = 20
 MAX_STRING_CHARS = 8192
 _SHOWN_CHARS = 60
+_MANIFEST = "manifest.json"
 _AGAIN = "Export the bundle again."
 _NEWER = "Export the bundle again, or install a newer lsts-edge: later versions may know this key."
 
@@ -37,36 +38,44 @@ def canonical_json(data: Any) -> bytes:
     return text.encode("ascii")
 
 
-def parse_json(raw: bytes, *, max_bytes: int) -> Any:
+def parse_json(raw: bytes, *, max_bytes: int, file: str = _MANIFEST) -> Any:
     """Plain data from ``raw``; duplicate keys, NaN, infinite or overlong numbers and deep nesting are refused.
 
+    Args:
+        raw: the file's bytes.
+        max_bytes: no more are read.
+        file: its name, for the error.
     Raises:
         ManifestError: if the bytes are not such JSON or more than ``max_bytes``.
     """
     if len(raw) > max_bytes:
-        raise _refused("is too large", got=f"{len(raw)} bytes", expected=f"at most {max_bytes} bytes")
+        raise _refused("is too large", got=f"{len(raw)} bytes", expected=f"at most {max_bytes} bytes", file=file)
     try:
         return json.loads(
             raw.decode("utf-8"),
-            object_pairs_hook=_object,
-            parse_constant=_constant,
-            parse_float=_float,
-            parse_int=_int,
+            object_pairs_hook=functools.partial(_object, file=file),
+            parse_constant=functools.partial(_constant, file=file),
+            parse_float=functools.partial(_float, file=file),
+            parse_int=functools.partial(_int, file=file),
         )
     except LstsEdgeError:
         raise
     except RecursionError as error:
-        raise _refused("is nested too deep", got="the parser's limit", expected="a few levels") from error
+        raise _refused("is nested too deep", got="the parser's limit", expected="a few levels", file=file) from error
     except ValueError as error:
-        raise _refused("is not JSON", got=str(error)[:_SHOWN_CHARS], expected="UTF-8 JSON") from error
+        raise _refused("is not JSON", got=str(error)[:_SHOWN_CHARS], expected="UTF-8 JSON", file=file) from error
 
 
-def decode(kind: type[_T], data: Any, where: str = "manifest") -> _T:
+def decode(kind: type[_T], data: Any, where: str = f"{_MANIFEST}: manifest") -> _T:
     """Build ``kind``, a frozen dataclass whose annotations are the schema, from parsed JSON.
 
     Keys are a closed set; only fields with a default may be missing. Types are exact: ``true`` is no
     integer, and an integer is taken for a float but not the other way round.
 
+    Args:
+        kind: the dataclass.
+        data: what ``parse_json`` gave.
+        where: the data's place, for the error.
     Raises:
         ManifestError: naming the place, if the data does not fit.
     """
@@ -154,29 +163,30 @@ def _decode_tuple(kinds: tuple[Any, ...], data: Any, where: str) -> Any:
     return tuple(_decode(kind, value, f"{where}[{i}]") for i, (kind, value) in enumerate(zip(kinds, data, strict=True)))
 
 
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _object(pairs: list[tuple[str, Any]], *, file: str) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) != len(pairs):
         seen: set[str] = set()
         twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
-        raise _refused("has a key twice", got=_shown(twice), expected="each key once")
+        raise _refused("has a key twice", got=_shown(twice), expected="each key once", file=file)
     return found
 
 
-def _constant(text: str) -> float:
-    raise _refused("has a number that is not finite", got=text, expected="finite numbers")
+def _constant(text: str, *, file: str) -> float:
+    raise _refused("has a number that is not finite", got=text, expected="finite numbers", file=file)
 
 
-def _float(text: str) -> float:
+def _float(text: str, *, file: str) -> float:
     value = float(text)
     if not math.isfinite(value):
-        raise _refused("has a number that is not finite", got=_shown(text), expected="finite numbers")
+        raise _refused("has a number that is not finite", got=_shown(text), expected="finite numbers", file=file)
     return value
 
 
-def _int(text: str) -> int:
+def _int(text: str, *, file: str) -> int:
     if len(text) > MAX_DIGITS:
-        raise _refused("has an overlong number", got=f"{len(text)} digits", expected=f"at most {MAX_DIGITS}")
+        expected = f"at most {MAX_DIGITS}"
+        raise _refused("has an overlong number", got=f"{len(text)} digits", expected=expected, file=file)
     return int(text)
 
 
@@ -187,8 +197,8 @@ def _shown(value: object) -> str:
 
 def _wrong(where: str, got: object, expected: str, *, quote: bool = True, fix: str = _AGAIN) -> ManifestError:
     shown = _shown(got) if quote else str(got)
-    return ManifestError(f"manifest.json: {where}", got=shown, expected=expected, fix=fix)
+    return ManifestError(where, got=shown, expected=expected, fix=fix)
 
 
-def _refused(problem: str, *, got: str, expected: str) -> ManifestError:
-    return ManifestError(f"manifest.json {problem}", got=got, expected=expected, fix=_AGAIN)
+def _refused(problem: str, *, got: str, expected: str, file: str = _MANIFEST) -> ManifestError:
+    return ManifestError(f"{file} {problem}", got=got, expected=expected, fix=_AGAIN)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,9 +16,9 @@ from lsts_edge.errors import OptionError
 from lsts_edge.progress import Progress, renamed
 
 if TYPE_CHECKING:
+    from lsts_edge.benchmarks.accuracy_result import AccuracyRow
     from lsts_edge.boxes import Boxes
     from lsts_edge.evaluation.annotations import AnnotationSet
-    from lsts_edge.evaluation.coco import Accuracy
     from lsts_edge.runtime.engines.options import EngineOptions
 
 __all__ = ["command"]
@@ -78,12 +78,13 @@ def command(
     if any(interval < 1 for interval in keyframe_intervals):
         got, fix = min(keyframe_intervals), "Give a positive number."
         raise OptionError("--keyframe-interval", got=got, expected=">= 1", fix=fix)
+    from lsts_edge.benchmarks.accuracy_result import AccuracyRow
     from lsts_edge.evaluation.coco import measure
     from lsts_edge.runtime.engines.options import EngineOptions
 
     path = Path(model)
     names = {name for name in sequences.split(",") if name}
-    rows: list[dict[str, Any]] = []
+    rows: list[AccuracyRow] = []
     schedules: list[int | str] = [*(["per-frame"] if per_frame else []), *keyframe_intervals] or ["the model's own"]
     for schedule in schedules:
         frame_by_frame, interval = schedule == "per-frame", schedule if isinstance(schedule, int) else None
@@ -97,28 +98,32 @@ def command(
                     path, preset, annotations, names, frame_by_frame, interval, device, batch, threads, progress
                 )
         accuracy = measure(truth, found, class_agnostic=class_agnostic)
-        rows.append(row | {"annotations": Path(annotations).name, **accuracy.to_dict()})
+        rows.append(AccuracyRow(**asdict(accuracy.rounded()), annotations=Path(annotations).name, **row))
         if not as_json:
-            _show(rows[-1], accuracy)
+            _show(rows[-1])
     if output is not None:
-        from lsts_edge.benchmarks.results import new_result, write_result
+        from lsts_edge.benchmarks.accuracy_result import AccuracyData, AccuracyResult, AccuracySettings
+        from lsts_edge.benchmarks.envelope import Origin
+        from lsts_edge.benchmarks.results import write_result
 
-        write_result(output, new_result("accuracy", settings={"only": sorted(names)}, data={"rows": rows}))
+        settings, data = AccuracySettings(tuple(sorted(names))), AccuracyData(tuple(rows))
+        write_result(output, AccuracyResult(origin=Origin.here(), settings=settings, data=data))
         click.echo(f"written: {output}", err=as_json)
     if as_json:
-        click.echo(json.dumps(rows[0] if len(rows) == 1 else rows, indent=2))
+        told = [asdict(row) for row in rows]
+        click.echo(json.dumps(told[0] if len(told) == 1 else told, indent=2))
 
 
-def _show(row: Mapping[str, Any], accuracy: Accuracy) -> None:
-    low, high = accuracy.ap50_interval
+def _show(row: AccuracyRow) -> None:
+    low, high = row.ap50_interval
     click.echo(f"{'class':12} {'AP50':>6} {'AP':>6}")
-    for name, value in accuracy.ap50_per_class.items():
-        click.echo(f"{name:12} {_figure(value)} {_figure(accuracy.ap_per_class[name])}")
-    click.echo(f"{'all':12} {_figure(accuracy.ap50)} {_figure(accuracy.ap)}")
-    schedule = "per frame" if row["keyframe_interval"] is None else f"keyframe interval {row['keyframe_interval']}"
+    for name, value in row.ap50_per_class.items():
+        click.echo(f"{name:12} {_figure(value)} {_figure(row.ap_per_class[name])}")
+    click.echo(f"{'all':12} {_figure(row.ap50)} {_figure(row.ap)}")
+    schedule = "per frame" if row.keyframe_interval is None else f"keyframe interval {row.keyframe_interval}"
     click.echo(
-        f"AP50 {accuracy.ap50:.3f} (95 % {low:.3f}..{high:.3f} over {accuracy.sequences} sequences), {schedule}, "
-        f"{accuracy.images} images"
+        f"AP50 {row.ap50:.3f} (95 % {low:.3f}..{high:.3f} over {row.sequences} sequences), {schedule}, "
+        f"{row.images} images"
     )
 
 
@@ -134,6 +139,7 @@ def _bundle(
     engine: EngineOptions,
     progress: Progress,
 ) -> Measured:
+    from lsts_edge.benchmarks.envelope import bundle_facts
     from lsts_edge.bundle import Bundle
     from lsts_edge.evaluation.bundles import run_bundle
 
@@ -144,7 +150,9 @@ def _bundle(
     row = {
         "model": bundle.manifest.name,
         "bundle_digest": f"sha256:{bundle.digest}",
-        "engine": f"{engine.name}/{engine.provider}",
+        "engine": engine.name,
+        "provider": engine.provider,
+        "precision": bundle_facts(bundle).precision(engine.precision),
         "keyframe_interval": chosen,
     }
     return row, found, truth
@@ -162,6 +170,7 @@ def _checkpoint(
     threads: int | None,
     progress: Progress,
 ) -> Measured:
+    from lsts_edge.benchmarks.envelope import Precision
     from lsts_edge.model.checkpoint import load_checkpoint
     from lsts_edge.train.inference import run_checkpoint
 
@@ -175,7 +184,9 @@ def _checkpoint(
         "model": info.preset.name,
         "checkpoint": info.file,
         "checkpoint_sha256": info.sha256,
-        "engine": f"torch/{device}",
+        "engine": "torch",
+        "provider": device,
+        "precision": Precision(),
         "keyframe_interval": chosen,
     }
     return row, found, truth

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -35,15 +35,23 @@ class Accuracy:
     ap50: float
     ap: float
     ap50_interval: tuple[float, float]
-    ap50_per_class: dict[str, float | None]
-    ap_per_class: dict[str, float | None]
+    ap50_per_class: Mapping[str, float | None]
+    ap_per_class: Mapping[str, float | None]
     images: int
     sequences: int
     class_agnostic: bool
 
-    def to_dict(self) -> dict[str, Any]:
-        """JSON-ready, figures rounded to four places."""
-        return {name: _rounded(value) for name, value in asdict(self).items()}
+    def rounded(self) -> Accuracy:
+        """The same with figures of four places, to store."""
+        low, high = self.ap50_interval
+        return replace(
+            self,
+            ap50=round(self.ap50, 4),
+            ap=round(self.ap, 4),
+            ap50_interval=(round(low, 4), round(high, 4)),
+            ap50_per_class=_rounded(self.ap50_per_class),
+            ap_per_class=_rounded(self.ap_per_class),
+        )
 
 
 def measure(
@@ -157,11 +165,5 @@ def _mean(per_class: Mapping[str, float | None]) -> float:
     return float(np.mean(known)) if known else float("nan")
 
 
-def _rounded(value: Any) -> Any:
-    if isinstance(value, float):
-        return round(value, 4)
-    if isinstance(value, dict):
-        return {name: _rounded(item) for name, item in value.items()}
-    if isinstance(value, (tuple, list)):
-        return [_rounded(item) for item in value]
-    return value
+def _rounded(per_class: Mapping[str, float | None]) -> dict[str, float | None]:
+    return {name: None if value is None else round(value, 4) for name, value in per_class.items()}

@@ -13,7 +13,6 @@ pytest.importorskip("pycocotools")
 pytest.importorskip("onnx")
 
 from lsts_edge.benchmarks.accuracy import AccuracyMeter
-from lsts_edge.benchmarks.compare import Entry
 from lsts_edge.benchmarks.contestants import Outcome
 from lsts_edge.boxes import Boxes
 from lsts_edge.coco import COCO_CLASSES
@@ -74,10 +73,10 @@ class Oracle:
 def test_perfect_boxes_and_the_schedule(annotations: Path) -> None:
     meter = AccuracyMeter(annotations, GROUPS, keyframe_interval=4, resamples=20)
     ours = Oracle(GROUPS.index("bird"))
-    found = meter.measure(Entry("ours", ours, {"method": "lsts"}))
-    assert found["ap50_class_agnostic"] == 1.0
-    assert found["ap50_shared"] == {"vehicle": None, "bird": 1.0, "quadruped": None}
-    assert found["images"] == 12 and found["sequences"] == 2
+    found = meter.measure("ours", ours)
+    assert found.ap50_class_agnostic == 1.0
+    assert found.ap50_shared == {"vehicle": None, "bird": 1.0, "quadruped": None}
+    assert found.images == 12 and found.sequences == 2
     assert ours.starts == 2, "each sequence starts afresh"
     assert ours.keyframes == [True, False, False, False, True, False] * 2
 
@@ -86,20 +85,20 @@ def test_peers_classes_are_mapped_and_others_left_out(annotations: Path) -> None
     meter = AccuracyMeter(annotations, GROUPS, 4, resamples=20)
     for label, expected in (("bird", 1.0), ("truck", 1.0), ("chair", 0.0)):
         peer = Oracle(COCO_CLASSES.index(label), COCO_CLASSES)
-        found = meter.measure(Entry(label, peer, {"method": "yolox-nano"}))
-        assert found["ap50_class_agnostic"] == expected
-        assert found["ap50_all_classes"] is None
-    assert meter.differences("bird")["chair"]["difference"] == 1.0
+        found = meter.measure(label, peer)
+        assert found.ap50_class_agnostic == expected
+        assert found.ap50_all_classes is None
+    assert meter.differences("bird")["chair"].difference == 1.0
 
 
 def test_a_worse_detector_scores_less(annotations: Path) -> None:
     meter = AccuracyMeter(annotations, GROUPS, 4, resamples=20)
-    found = meter.measure(Entry("half", Oracle(3, keyframes_only=True), {"method": "lsts"}))
-    assert 0.2 < found["ap50_class_agnostic"] < 0.5, "4 of 12 frames"
+    found = meter.measure("half", Oracle(3, keyframes_only=True))
+    assert 0.2 < found.ap50_class_agnostic < 0.5, "4 of 12 frames"
 
 
 def test_missing_image(annotations: Path) -> None:
     (annotations.parent / "13.png").unlink()
     meter = AccuracyMeter(annotations, GROUPS, 4)
     with pytest.raises(AnnotationError, match=r"13\.png"):
-        meter.measure(Entry("ours", Oracle(3), {"method": "lsts"}))
+        meter.measure("ours", Oracle(3))

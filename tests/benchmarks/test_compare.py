@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import itertools
 import json
+import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +15,15 @@ import pytest
 
 pytest.importorskip("onnx")
 
+from made_results import entry_facts
 from planted_time import PlantedTime, plant_time
 
 from lsts_edge.benchmarks.compare import Entry, RunSettings, run_comparison, summarize_entry, time_segments
 from lsts_edge.benchmarks.contestants import BundleContestant, Outcome
 from lsts_edge.benchmarks.lineup import EngineChoice, LineupOptions, compare_bundle, line_up
+from lsts_edge.benchmarks.results import to_json
 from lsts_edge.benchmarks.rivals import METHODS, method_runner
+from lsts_edge.benchmarks.suite import LITE_INT8_BUNDLE
 from lsts_edge.benchmarks.timed_clip import Clip
 from lsts_edge.boxes import Boxes
 from lsts_edge.bundle import Bundle, write_bundle
@@ -165,21 +170,19 @@ def test_known_times_give_the_known_ratio(monkeypatch: pytest.MonkeyPatch) -> No
     """Per frame 20 ms each; ours 20 + 4 x 5 ms an interval of five, two intervals a segment: 200 / 80 = 2.5."""
     clock = plant_time(monkeypatch, "lsts_edge.benchmarks.compare")
     slow, fast = Timed(clock, 20.0, 20.0, propagates=False), Timed(clock, 20.0, 5.0)
-    labels = {"method": "per-frame", "precision": "fp32"}
-    entries = [Entry("slow", slow, labels), Entry("fast", fast, {"method": "lsts", "precision": "fp32"}, "slow")]
+    per_frame = Entry(entry_facts("per-frame"), slow)
+    entries = [per_frame, Entry(entry_facts("lsts"), fast, per_frame.name)]
     settings = RunSettings(segments=6, warmup_segments=1, keyframe_interval=5)
     times = time_segments(entries, Clip(procedural_frames=5), settings)
     assert settings.frames_per_segment == 10 and RunSettings(keyframe_interval=3).frames_per_segment == 12
     assert fast.seen == [True, False, False, False, False] * 2 * 7
-    row = summarize_entry(entries[1], times, "slow")
-    assert row["model"]["ratio_same_engine"]["median"] == pytest.approx(2.5)
-    assert row["frame_to_boxes"]["ratio_same_engine"]["median"] == pytest.approx(210 / 90, rel=1e-4), (
-        "with preprocessing"
-    )
-    assert row["model"]["ratio_same_engine"]["n"] == 6
-    assert row["model"]["keyframe"]["n"] == 12
-    assert row["model"]["propagated"]["n"] == 48
-    assert row["boxes"] == 120
+    row = summarize_entry(entries[1], times, per_frame.name)
+    assert row.model.ratio_same_engine.median == pytest.approx(2.5)
+    assert row.frame_to_boxes.ratio_same_engine.median == pytest.approx(210 / 90, rel=1e-4), "with preprocessing"
+    assert row.model.ratio_same_engine.n == 6
+    assert row.model.keyframe.n == 12
+    assert row.model.propagated.n == 48
+    assert row.boxes == 120
 
 
 def test_lineup_and_result(tiny: Bundle, tmp_path: Path) -> None:
@@ -192,17 +195,35 @@ def test_lineup_and_result(tiny: Bundle, tmp_path: Path) -> None:
     result = compare_bundle(
         tiny, None, LineupOptions(engines=(EngineChoice("onnxruntime"),), threads=1), RunSettings(2)
     )
-    rows = {row["name"]: row for row in result["data"]["rows"]}
-    assert set(APPLICABLE) == {row["method"] for row in rows.values()}
-    assert {name.split(",")[0] for name in result["data"]["left_out"]} == {"smaller-input", "fused"}
+    rows = {row.entry.label: row for row in result.data.rows}
+    assert set(APPLICABLE) == {row.entry.method for row in rows.values()}
+    assert {name.split(",")[0] for name in result.data.left_out} == {"smaller-input", "fused"}
     ours = rows["lsts taps, onnxruntime fp32"]
-    assert ours["model"]["ratio_same_engine"]["against"] == "per-frame, onnxruntime fp32"
-    assert set(ours["graphs"]["propagated"]) >= {"light", "lsts_current", "head"}
-    bound = ours["bound"]
-    heavy, light = bound["heavy_p50_ms"], bound["light_p50_ms"]
-    assert bound["schedule"] == pytest.approx(10 * heavy / (heavy + 9 * light), rel=1e-3)
-    assert 0 < bound["outside_light_share"] < 1
-    assert str(tiny.path) not in json.dumps(result)
+    assert ours.model.ratio_same_engine.against == "per-frame, onnxruntime fp32"
+    assert set(ours.graphs["propagated"]) >= {"light", "lsts_current", "head"}
+    bound = ours.bound
+    heavy, light = bound.heavy_p50_ms, bound.light_p50_ms
+    assert bound.schedule == pytest.approx(10 * heavy / (heavy + 9 * light), rel=1e-3)
+    assert 0 < bound.outside_light_share < 1
+    assert str(tiny.path) not in to_json(result)
+
+
+def test_a_label_says_what_the_graphs_are(tiny: Bundle, tmp_path: Path) -> None:
+    """Of the bundle under comparison as of any other; two in the same precision are told apart by their folder."""
+    options = LineupOptions((EngineChoice("onnxruntime"),), ("per-frame", "lsts"), forms=("taps",), joined=False)
+    lowered = line_up(Bundle.open(LITE_INT8_BUNDLE), options)
+    assert [entry.name for entry in lowered.entries] == ["per-frame, onnxruntime int8", "lsts taps, onnxruntime int8"]
+    assert lowered.entries[1].baseline == "per-frame, onnxruntime int8"
+    again = Path(shutil.copytree(tiny.path, tmp_path / "again"))
+    twice = line_up(tiny, replace(options, also=(again, LITE_INT8_BUNDLE)))
+    assert {entry.name: entry.baseline for entry in twice.entries} == {
+        "per-frame, onnxruntime fp32": None,
+        "lsts taps, onnxruntime fp32": "per-frame, onnxruntime fp32",
+        "per-frame, onnxruntime fp32, again": None,
+        "lsts taps, onnxruntime fp32, again": "per-frame, onnxruntime fp32, again",
+        "per-frame, onnxruntime int8": None,
+        "lsts taps, onnxruntime int8": "per-frame, onnxruntime int8",
+    }
 
 
 def test_who_cannot_take_part_is_named(hand_made_bundle: Path) -> None:
@@ -210,14 +231,14 @@ def test_who_cannot_take_part_is_named(hand_made_bundle: Path) -> None:
     with pytest.raises(OptionError, match="bundle with LSTS"):
         contestant(bundle, "lsts")
     lineup = line_up(bundle, LineupOptions(engines=(EngineChoice("onnxruntime"),)))
-    assert {entry.labels["method"] for entry in lineup.entries} == {"per-frame", "hold", "flow-boxes"}
+    assert {entry.facts.method for entry in lineup.entries} == {"per-frame", "hold", "flow-boxes"}
     for wrong in ("tensorflow", "openvino:cpu:fp32:more"):
         with pytest.raises(OptionError, match="engine"):
             EngineChoice.parse(wrong)
     with pytest.raises(OptionError, match="methods"):
         LineupOptions(methods=("guess",))
     with pytest.raises(OptionError, match="entries to compare"):
-        run_comparison([], Clip(procedural_frames=1), RunSettings(), bundle={}, notes={}, left_out={})
+        run_comparison([], Clip(procedural_frames=1), RunSettings(), left_out={})
 
 
 def test_a_precision_the_processor_lacks_is_no_silent_float32() -> None:

@@ -10,9 +10,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from lsts_edge.benchmarks.conditions import ConditionsRecorder
+from lsts_edge.benchmarks.conditions import ConditionsRecorder, EnergyUsed
 from lsts_edge.benchmarks.energy import EnergyMeter, PowerMeter, RaplMeter, open_energy_meter
-from lsts_edge.benchmarks.machine import describe_device
+from lsts_edge.benchmarks.machine import Gpu, describe_device
 
 
 def rapl_zone(folder: Path, microjoules: int, wrap: int = 1_000_000) -> Path:
@@ -51,7 +51,7 @@ def test_no_meter_gives_the_reason(tmp_path: Path) -> None:
     assert meter.joules() is None
     assert "no RAPL zone" in (meter.reason or "")
     stopped = ConditionsRecorder(lambda: meter).start().stop()
-    assert stopped["energy"] == {"joules": None, "source": None, "reason": meter.reason}
+    assert stopped.energy == EnergyUsed(None, None, meter.reason)
 
 
 def test_energy_of_a_run_is_the_difference() -> None:
@@ -63,7 +63,7 @@ def test_energy_of_a_run_is_the_difference() -> None:
             self.count += 2.0
             return self.count
 
-    assert ConditionsRecorder(Counter).start().stop()["energy"]["joules"] == 2.0
+    assert ConditionsRecorder(Counter).start().stop().energy.joules == 2.0
 
 
 def test_clocks_throttling_and_load_of_others(tmp_path: Path) -> None:
@@ -83,11 +83,11 @@ def test_clocks_throttling_and_load_of_others(tmp_path: Path) -> None:
     (cpu / "thermal_throttle/core_throttle_count").write_text("7\n")
     (proc / "stat").write_text("cpu 51000 0 0 59000 0 0 0 0 0 0\n")
     found = recorder.stop()
-    assert found["governor"] == "powersave"
-    assert found["clock_mhz"] == [1800.0, 1800.0]
-    assert found["throttle_events"] == 4
-    assert found["temperature_c"] == [71.0, 71.0]
-    assert found["busy_by_others"] == pytest.approx(0.5, abs=0.01), "half of the time, and it was not ours"
+    assert found.governor == "powersave"
+    assert found.clock_mhz == (1800.0, 1800.0)
+    assert found.throttle_events == 4
+    assert found.temperature_c == (71.0, 71.0)
+    assert found.busy_by_others == pytest.approx(0.5, abs=0.01), "half of the time, and it was not ours"
 
 
 def test_our_own_work_is_not_others_load() -> None:
@@ -96,8 +96,8 @@ def test_our_own_work_is_not_others_load() -> None:
     while time.process_time() < end:
         pass
     found = recorder.stop()
-    assert found["cpu_time_s"] >= 0.2
-    assert found["busy_by_others"] is None or 0.0 <= found["busy_by_others"] <= 1.0
+    assert found.cpu_time_s >= 0.2
+    assert found.busy_by_others is None or 0.0 <= found.busy_by_others <= 1.0
 
 
 PEAK = """
@@ -126,10 +126,10 @@ def test_device_from_another_kernel(tmp_path: Path) -> None:
     )
     (tmp_path / "meminfo").write_text("MemTotal: 7990000 kB\n")
     device = describe_device(tmp_path, tmp_path)
-    assert device["board"] == "NVIDIA Jetson Orin Nano Developer Kit"
-    assert device["cpu_model"] == "Arm implementer 0x41 part 0xd42"
-    assert device["cpu_flags"] == ["asimd", "asimdhp", "i8mm"]
-    assert device["memory_gib"] == 8
+    assert device.board == "NVIDIA Jetson Orin Nano Developer Kit"
+    assert device.cpu_model == "Arm implementer 0x41 part 0xd42"
+    assert device.cpu_flags == ("asimd", "asimdhp", "i8mm")
+    assert device.memory_gib == 8
 
 
 class NoNvidia(Exception):
@@ -160,11 +160,11 @@ def _driver(told: bool) -> SimpleNamespace:
 def test_memory_of_a_gpu(monkeypatch: pytest.MonkeyPatch, told: bool, used: float | None, total: float | None) -> None:
     monkeypatch.setitem(sys.modules, "pynvml", _driver(told))
     found = ConditionsRecorder(EnergyMeter).start().stop()
-    assert found["gpu_memory_used_mib"] == [[used], [used]]
-    assert describe_device()["gpus"] == [{"name": "stand-in", "memory_gib": total, "driver": "1.0"}]
+    assert found.gpu_memory_used_mib == ((used,), (used,))
+    assert describe_device().gpus == (Gpu("stand-in", total, "1.0"),)
 
 
 def test_no_package_means_no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pynvml", None)
-    assert ConditionsRecorder(EnergyMeter).start().stop()["gpu_memory_used_mib"] == [[], []]
-    assert describe_device()["gpus"] == []
+    assert ConditionsRecorder(EnergyMeter).start().stop().gpu_memory_used_mib == ((), ())
+    assert describe_device().gpus == ()

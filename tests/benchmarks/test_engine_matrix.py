@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import configparser
-import dataclasses
 import os
 import sys
 from pathlib import Path
@@ -17,12 +16,13 @@ from lsts_edge.benchmarks.engine_matrix import (
     ENGINES,
     ENGINES_BEGIN,
     ENGINES_END,
-    Leg,
     engines_block,
     find_interpreters,
     main,
     run_leg,
 )
+from lsts_edge.benchmarks.engines_result import EnginesData, EnginesResult, EnginesSettings, Leg, ProgramParity
+from lsts_edge.benchmarks.envelope import Origin, bundle_facts
 from lsts_edge.benchmarks.results import read_result
 from lsts_edge.bundle import Bundle
 
@@ -32,17 +32,18 @@ COMMITTED = ROOT / "benchmarks" / "results" / "engine-matrix.json"
 
 def test_the_committed_matrix_is_of_the_committed_bundle_and_its_table_is_in_the_document() -> None:
     result = read_result(COMMITTED)
-    assert result["bundle"]["digest"] == Bundle.open(BUNDLE).digest, "run `make matrix` again"
+    assert isinstance(result, EnginesResult)
+    assert result.bundle.digest == Bundle.open(BUNDLE).digest, "run `make matrix` again"
     text = (ROOT / "docs" / "dependencies.md").read_text(encoding="utf-8")
     assert engines_block(result) == text.partition(ENGINES_BEGIN + "\n")[2].partition(ENGINES_END)[0]
-    legs = [Leg(**leg) for leg in result["data"]["legs"]]
+    legs = result.data.legs
     assert {(leg.engine, leg.version) for leg in legs} == {(name, v) for name in ENGINES for v in ENGINES[name]}
     assert [leg for leg in legs if leg.status == "failed"] == []
     assert {leg.status for leg in legs if leg.python == "3.11"} == {"ran"}
     for leg in legs:
         if leg.status == "ran":
             assert leg.versions[leg.engine] == leg.version
-            assert {(row["form"], row["joined"]) for row in leg.programs} == {
+            assert {(row.form, row.joined) for row in leg.programs} == {
                 (form, joined) for form in ("custom", "taps") for joined in (False, True)
             }
 
@@ -131,13 +132,14 @@ def test_legs_that_do_not_run_are_counted_and_fail_where_they_are_required(
 
 
 def test_the_table_tells_what_ran_where() -> None:
-    row = {"form": "taps", "joined": True, "frames": 60, "boxes": 410, "unmatched": 1, "max_tensor_error": 2e-6}
+    row = ProgramParity(form="taps", joined=True, frames=60, boxes=410, unmatched=1, max_tensor_error=2e-6)
     versions = {"python": "3.11.7", "numpy": "1.26.4", "opencv-python": "4.14.0", "av": "17.1.0", "click": "8.1.8"}
     ran = Leg("3.11", "onnxruntime", "1.20.0", "ran", "", versions, (row, row), {"taps": 12})
     legs = [ran, Leg("newest", "onnxruntime", "1.20.0", "not run", "no wheel for this Python")]
     legs.append(Leg("3.11", "openvino", "2025.4.0", "failed", "run custom: ended by SIGABRT", versions))
-    facts = {"digest": "ab" * 32, "lsts": {"forms": ["custom", "taps"]}}
-    text = engines_block({"bundle": facts, "data": {"legs": [dataclasses.asdict(leg) for leg in legs]}})
+    settings, data = EnginesSettings(12, ("3.11", "newest"), tuple(ENGINES)), EnginesData(tuple(legs))
+    facts = bundle_facts(Bundle.open(BUNDLE))
+    text = engines_block(EnginesResult(origin=Origin.here(), bundle=facts, settings=settings, data=data))
     assert text.startswith("3 legs: 1 ran, 1 failed, 1 not run.")
     assert "| onnxruntime 1.20.0 | 2e-06, 1 of 410 | *not run*: no wheel for this Python |" in text
     assert "| openvino 2025.4.0 | *failed*: run custom: ended by SIGABRT | - |" in text

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -13,7 +12,8 @@ from planted_time import PlantedTime, plant_time
 from lsts_edge.benchmarks.cold_start import cold_start
 from lsts_edge.benchmarks.frame_times import stage_split
 from lsts_edge.benchmarks.latency import LatencyOptions, measure_latency
-from lsts_edge.benchmarks.results import read_result
+from lsts_edge.benchmarks.latency_result import LatencyResult
+from lsts_edge.benchmarks.results import read_result, to_json
 from lsts_edge.benchmarks.timed_clip import Clip, run_clip
 from lsts_edge.errors import BenchmarkResult, BundleError, OptionError
 from lsts_edge.runtime import Detections, Detector
@@ -78,7 +78,7 @@ def test_known_times_give_known_percentiles(hand_made_bundle: Path, clip: Clip, 
     assert [frame.kind for frame in frames[:11]] == ["first", *["propagated"] * 9, "keyframe"]
     assert frames[20].kind == "first", "the clip starts again, and so does the stream"
     split = stage_split(by_kind(frames, "propagated"), "graphs_ms")
-    assert {graph: split[graph]["p50_ms"] for graph in split} == {"heavy": 20.0, "blend": 10.0, "head": 5.0}
+    assert {graph: split[graph].p50_ms for graph in split} == {"heavy": 20.0, "blend": 10.0, "head": 5.0}
     assert "blend" not in stage_split(by_kind(frames, "keyframe"), "graphs_ms")
     for frame in frames:
         assert frame.model_ms == (35.0 if frame.kind == "propagated" else 25.0)
@@ -95,7 +95,7 @@ def test_a_planted_slow_graph_is_seen(hand_made_bundle: Path, clip: Clip, clock:
     slow = Detector(hand_made_bundle, EngineOptions(SleepingBackend(clock, {"head": 25.0})))  # type: ignore[arg-type]
     frames = run_clip(slow, clip, frames=20, warmup_frames=2)
     split = stage_split(by_kind(frames, "propagated"), "graphs_ms")
-    assert {graph: split[graph]["p50_ms"] for graph in split} == {"heavy": 0.0, "blend": 0.0, "head": 25.0}
+    assert {graph: split[graph].p50_ms for graph in split} == {"heavy": 0.0, "blend": 0.0, "head": 25.0}
 
 
 def test_a_planted_slow_stage_is_seen(hand_made_bundle: Path, clip: Clip, clock: PlantedTime) -> None:
@@ -106,8 +106,8 @@ def test_a_planted_slow_stage_is_seen(hand_made_bundle: Path, clip: Clip, clock:
     detector = Detector(hand_made_bundle, EngineOptions(SleepingBackend(clock, {"heavy": 10.0})))  # type: ignore[arg-type]
     frames = run_clip(detector, clip, frames=10, warmup_frames=2, output=slow_drawing)
     split = stage_split(by_kind(frames, "propagated"))
-    assert max(split, key=lambda stage: split[stage]["share"]) == "draw"
-    assert (split["draw"]["p50_ms"], split["model"]["p50_ms"]) == (40.0, 10.0)
+    assert max(split, key=lambda stage: split[stage].share) == "draw"
+    assert (split["draw"].p50_ms, split["model"].p50_ms) == (40.0, 10.0)
     assert {frame.end_to_end_ms for frame in frames} == {50.0}
 
 
@@ -125,39 +125,40 @@ def test_pace_holds_the_rate_and_shows_the_queue(hand_made_bundle: Path, clip: C
 def test_the_whole_result(hand_made_bundle: Path, tmp_path: Path) -> None:
     seen: list[tuple[str, int, int]] = []
     result = measure_latency(hand_made_bundle, None, QUICK, lambda *told: seen.append(told))
-    data = result["data"]
-    assert set(data["by_kind"]) == {"keyframe", "propagated"}, "the first frame was warm-up"
-    assert data["by_kind"]["keyframe"]["model"]["n"] == 2
-    assert data["by_kind"]["propagated"]["model"]["n"] == 22
-    assert data["all"]["model"]["fps"] > data["all"]["end_to_end"]["fps"]
-    assert len(data["timeline"]["kind"]) == 24
-    assert data["per_frame"]["cpu_time_ms"] > 0
-    assert result["settings"]["provider_used"] == "cpu"
-    assert result["bundle"]["digest"] and result["bundle"]["name"] == "hand-made"
-    assert (data["per_frame"]["energy_mj"] is None) == (data["per_frame"]["energy_reason"] is not None)
-    moved = data["bytes"]
+    data = result.data
+    assert set(data.times.by_kind) == {"keyframe", "propagated"}, "the first frame was warm-up"
+    assert data.times.by_kind["keyframe"].model.n == 2
+    assert data.times.by_kind["propagated"].model.n == 22
+    assert data.times.all.model.fps > data.times.all.end_to_end.fps
+    assert len(data.timeline.kind) == 24
+    assert data.per_frame.cpu_time_ms > 0
+    assert result.settings.engine.provider == "cpu"
+    assert result.bundle.digest and result.bundle.name == "hand-made"
+    assert (data.per_frame.energy_mj is None) == (data.per_frame.energy_reason is not None)
+    moved = data.bytes
+    assert moved is not None
     kinds = ("first", "propagated", "keyframe")
-    assert moved["into_engine"] == dict.fromkeys(kinds, 64 * 96 * 3), "the image and no state"
-    assert moved["out_of_engine"] == dict.fromkeys(kinds, 4 * 4 + 4 + 8), "one box"
+    assert moved.into_engine == dict.fromkeys(kinds, 64 * 96 * 3), "the image and no state"
+    assert moved.out_of_engine == dict.fromkeys(kinds, 4 * 4 + 4 + 8), "one box"
     assert seen[-1] == ("frames", 28, 28)
-    assert str(hand_made_bundle) not in json.dumps(result)
+    assert str(hand_made_bundle) not in to_json(result)
 
 
 def test_writing_a_video_is_a_stage_and_leaves_nothing(hand_made_bundle: Path) -> None:
     options = LatencyOptions(frames=6, warmup_frames=2, cold_starts=0, write_video=True)
-    stages = measure_latency(hand_made_bundle, None, options)["data"]["by_kind"]["propagated"]["stages"]
-    assert stages["encode"]["p50_ms"] > 0
-    assert stages["draw"]["p50_ms"] > 0
+    stages = measure_latency(hand_made_bundle, None, options).data.times.by_kind["propagated"].stages
+    assert stages["encode"].p50_ms > 0
+    assert stages["draw"].p50_ms > 0
 
 
 def test_cold_start_in_fresh_processes(hand_made_bundle: Path) -> None:
     found = cold_start(hand_made_bundle, EngineOptions(threads=1), repeats=2, more_frames=2)
-    phases = found["phases"]
+    phases = found.phases
     assert list(phases) == ["interpreter", "import", "load", "first_boxes", "total"]
-    assert all(phase["n"] == 2 and phase["min_ms"] > 0 for phase in phases.values())
-    parts = sum(phases[name]["min_ms"] for name in ("interpreter", "import", "load", "first_boxes"))
-    assert parts <= phases["total"]["max_ms"]
-    assert found["memory"]["peak_rss_mib"] >= found["memory"]["rss_mib"] > 20
+    assert all(phase.n == 2 and phase.min_ms > 0 for phase in phases.values())
+    parts = sum(phases[name].min_ms for name in ("interpreter", "import", "load", "first_boxes"))
+    assert parts <= phases["total"].max_ms
+    assert found.memory["peak_rss_mib"] >= found.memory["rss_mib"] > 20
 
 
 def test_cold_start_tells_a_failure(hand_made_bundle: Path) -> None:
@@ -189,7 +190,8 @@ def test_command(hand_made_bundle: Path, tmp_path: Path, lsts_edge_command: Call
     lines = done.stdout.splitlines()  # type: ignore[attr-defined]
     assert lines[-1].startswith("result      keyframe p50 ")
     assert any(line.startswith("paced       at 200 fps") for line in lines)
-    assert read_result(output)["settings"]["pace_fps"] == 200.0
+    result = read_result(output)
+    assert isinstance(result, LatencyResult) and result.settings.pace_fps == 200.0
     failed = lsts_edge_command("bench", "latency", tmp_path / "none")
     assert failed.returncode == 3  # type: ignore[attr-defined]
     assert failed.stderr.startswith("error[bundle]")  # type: ignore[attr-defined]

@@ -11,6 +11,7 @@ from click.testing import CliRunner
 
 from lsts_edge.benchmarks import op
 from lsts_edge.benchmarks.op import ENGINES, FORMS, SIZES, OpOptions, OpSize, measure_op
+from lsts_edge.benchmarks.results import to_json
 from lsts_edge.cli.bench.op import command
 from lsts_edge.custom_ops import library_path
 from lsts_edge.errors import CheckFailed, OpLibraryMissing, OptionError
@@ -36,23 +37,22 @@ def test_sizes_are_the_presets() -> None:
 def test_every_form_on_every_engine() -> None:
     told: list[str] = []
     result = measure_op(OpOptions(("small",), threads=1, runs=3, slow_runs=1, warmup_runs=1), told.append)
-    rows = result["data"]["rows"]
-    found = [(row["form"], row["engine"]) for row in rows]
+    rows = result.data.rows
+    found = [(row.form, row.engine) for row in rows]
     assert found == [(form, engine) for form in FORMS for engine in ENGINES if (form, engine) != ("custom", "torch")]
     for row in rows:
-        assert {"form", "engine", "size", "threads", "p50_ms", "scratch_bytes"} <= row.keys()
-        assert row["p50_ms"] > 0 and row["max_error"] < 1e-4 and row["size"] == "small" and row["threads"] == 1
-    custom = next(row for row in rows if row["form"] == "custom" and row["engine"] == "onnxruntime")
-    assert custom["times_the_op"]["median"] == 1.0 and custom["scratch_source"] == "counted"
-    summary = result["data"]["sizes"]["small"]
-    assert set(summary["targets"]) >= {"taps_onnxruntime", "fastest_other"}
-    floor = summary["floor"]
-    cells, taps = 9 * 11, summary["taps"]
-    assert floor["multiply_adds"] == cells * taps * (16 + 40)
-    assert floor["moved_bytes"] == cells * 4 * 2 * (16 + 40)
-    assert floor["floor_ms"] is None or floor["floor_ms"] == max(floor["compute_ms"], floor["move_ms"])
+        assert row.p50_ms > 0 and row.max_error < 1e-4 and row.size == "small" and row.threads == 1
+    custom = next(row for row in rows if row.form == "custom" and row.engine == "onnxruntime")
+    assert custom.times_the_op.median == 1.0 and custom.scratch_source == "counted"
+    summary = result.data.sizes["small"]
+    assert set(summary.targets) >= {"taps_onnxruntime", "fastest_other"}
+    floor = summary.floor
+    cells, taps = 9 * 11, summary.taps
+    assert floor.multiply_adds == cells * taps * (16 + 40)
+    assert floor.moved_bytes == cells * 4 * 2 * (16 + 40)
+    assert floor.floor_ms is None or floor.floor_ms == max(floor.compute_ms, floor.move_ms)
     assert any("reference" in text for text in told)
-    json.dumps(result, allow_nan=False)
+    assert "NaN" not in to_json(result)
 
 
 @pytest.mark.parametrize(("share", "refused"), [(0.59, True), (0.61, False)])
@@ -61,8 +61,8 @@ def test_a_peak_below_the_share_is_refused(monkeypatch: pytest.MonkeyPatch, shar
     monkeypatch.setattr(op, "_clock_hz", lambda: 1e9)
     peak = {"multiply_adds_per_s": share * 1e9 * lanes * 2 * 2, "copied_bytes_per_s": 1e9}
     floor = op._floor(SMALL, 20, 2, [peak] * 5)
-    assert (floor["floor_ms"] is None) == refused
-    assert (floor["refused"] is not None) == refused
+    assert (floor.floor_ms is None) == refused
+    assert (floor.refused is not None) == refused
 
 
 def op_kernel() -> str:

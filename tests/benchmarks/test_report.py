@@ -2,30 +2,57 @@
 
 from __future__ import annotations
 
-import copy
 import json
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 import pytest
+from made_results import (
+    CONDITIONS,
+    DEVICE,
+    ORIGIN,
+    bundle_facts,
+    compare_result,
+    compare_row,
+    entry_accuracy,
+    entry_facts,
+    latency_result,
+)
 
 pytest.importorskip("matplotlib")
 
+from lsts_edge.benchmarks.accuracy_result import AccuracyData, AccuracyResult, AccuracyRow, AccuracySettings
 from lsts_edge.benchmarks.compare import Entry, RunSettings, SegmentTimes, summarize_entry
-from lsts_edge.benchmarks.frame_times import FrameTime, summarize_frames
+from lsts_edge.benchmarks.compare_result import CompareResult, Difference
+from lsts_edge.benchmarks.envelope import Precision
+from lsts_edge.benchmarks.frame_times import FrameTime
+from lsts_edge.benchmarks.harness import PairedRatio
+from lsts_edge.benchmarks.latency_result import LatencyResult
+from lsts_edge.benchmarks.op_result import (
+    CudaOpCheck,
+    CudaOpData,
+    CudaOpResult,
+    CudaOpRow,
+    CudaOpSettings,
+    Floor,
+    LibraryFacts,
+    OpData,
+    OpResult,
+    OpRow,
+    OpSettings,
+    OpSizeSummary,
+)
 from lsts_edge.benchmarks.paper import PAPER_ROWS, paper_table
 from lsts_edge.benchmarks.readme import BEGIN, END, readme_block, update_readme
 from lsts_edge.benchmarks.report import report_html, report_markdown
-from lsts_edge.benchmarks.results import new_result, read_result, write_result
+from lsts_edge.benchmarks.results import read_result, write_result
 from lsts_edge.errors import BenchmarkDevice, BenchmarkResult
 
-BUNDLE = {"name": "lsts-r101", "digest": "ab" * 32, "weights": "random weights", "random_weights": True}
-BUNDLE |= {"input_px": [600, 1000], "precisions": {}, "lsts": None}
-CONDITIONS = {"busy_by_others": 0.01, "throttle_events": 0, "governor": "performance", "peak_rss_mib": 123.4}
-CONDITIONS |= {"cpu_time_s": 1.0, "energy": {"joules": None, "source": None, "reason": "no meter"}}
+BUNDLE = bundle_facts("lsts-r101", random=True)
 
 
 class Contestant:
@@ -35,56 +62,54 @@ class Contestant:
         self.propagates = propagates
 
 
-def comparison(accurate: bool = False) -> dict[str, Any]:
+def comparison(accurate: bool = False) -> CompareResult:
     """Two segments; per-frame 100 ms, ours 120 + 9 x 20, a peer 30 a frame."""
-    times, entries = {}, []
-    for method, key, rest, ap in (
-        ("per-frame", 100.0, 100.0, 0.5),
-        ("lsts", 120.0, 20.0, 0.48),
-        ("yolox-nano", 30.0, 30.0, 0.4),
-    ):
-        name = f"{method}, onnxruntime fp32"
+    times, entries, rows = {}, [], []
+    baseline = entry_facts("per-frame").label
+    for method, key, rest in (("per-frame", 100.0, 100.0), ("lsts", 120.0, 20.0), ("yolox-nano", 30.0, 30.0)):
+        ours, facts = method == "lsts", entry_facts(method)
         segments = [[key, *[rest] * 9] for _ in range(2)]
-        times[name] = SegmentTimes(10, segments, [[value + 1 for value in segment] for segment in segments])
-        labels = {"method": method, "engine": "onnxruntime", "provider": "cpu", "precision": "fp32", "ap": ap}
-        baseline = "per-frame, onnxruntime fp32" if method == "lsts" else None
-        entries.append(Entry(name, Contestant(method == "lsts"), labels, baseline))  # type: ignore[arg-type]
-    rows = [summarize_entry(entry, times, "per-frame, onnxruntime fp32") for entry in entries]
-    for row in rows:
-        ap = row.pop("ap")
-        if accurate:
-            shared = {"vehicle": ap, "bird": None, "quadruped": ap}
-            interval = [ap - 0.1, ap + 0.1]
-            row["accuracy"] = {
-                "ap50_class_agnostic": ap,
-                "ap50_class_agnostic_interval": interval,
-                "ap50_shared": shared,
-            }
-    settings = {"segments": 2, "warmup_segments": 1, "keyframe_interval": 10, "threads": 2, "clip": "clip.mp4"}
-    settings["methods"] = {"lsts": "ours", "per-frame": "the heavy network on every frame"}
-    data = {"rows": rows, "left_out": {"lsts custom": "no library"}, "fastest_per_frame_fp32": None}
-    if accurate:
-        data["accuracy_differences"] = {
-            rows[1]["name"]: {rows[2]["name"]: {"difference": 0.08, "low": 0.01, "high": 0.2}}
-        }
-    return new_result("compare", settings=settings, data=data, bundle=BUNDLE, conditions=CONDITIONS)
+        times[facts.label] = SegmentTimes(10, segments, [[value + 1 for value in segment] for segment in segments])
+        entries.append(Entry(facts, Contestant(ours), baseline if ours else None))  # type: ignore[arg-type]
+    for entry, ap in zip(entries, (0.5, 0.48, 0.4), strict=True):
+        accuracy = entry_accuracy(ap, vehicle=ap, bird=None, quadruped=ap) if accurate else None
+        rows.append(replace(summarize_entry(entry, times, baseline), accuracy=accuracy))
+    differences = {entries[1].name: {entries[2].name: Difference(0.08, 0.01, 0.2)}} if accurate else {}
+    left_out = {"lsts custom": "no library"}
+    return compare_result(BUNDLE, *rows, left_out=left_out, accuracy_differences=differences)
 
 
-def accuracy() -> dict[str, Any]:
-    row = {"model": "lsts-lite", "engine": "torch/cpu", "ap50": 0.5, "ap": 0.25, "ap50_interval": [0.4, 0.6]}
-    row |= {"annotations": "val.json", "sequences": 1, "class_agnostic": False}
+def accuracy() -> AccuracyResult:
     rows = [
-        row | {"keyframe_interval": interval, "ap50_per_class": {"bird": 0.125, "person": None}}
+        AccuracyRow(
+            ap50=0.5,
+            ap=0.25,
+            ap50_interval=(0.4, 0.6),
+            ap50_per_class={"bird": 0.125, "person": None},
+            ap_per_class={"bird": 0.1, "person": None},
+            images=10,
+            sequences=1,
+            class_agnostic=False,
+            model="lsts-lite",
+            engine="onnxruntime",
+            provider="cpu",
+            precision=Precision(("int8",)),
+            keyframe_interval=interval,
+            annotations="val.json",
+        )
         for interval in (None, 10)
     ]
-    return new_result("accuracy", settings={"only": ["swan"]}, data={"rows": rows})
+    return AccuracyResult(origin=ORIGIN, settings=AccuracySettings(("swan",)), data=AccuracyData(tuple(rows)))
 
 
 def test_accuracy_has_a_table() -> None:
     text = report_markdown([accuracy()])
     assert "## Accuracy on val.json, 1 sequences" in text
-    lines = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines() if "torch/cpu" in line]
-    assert [line[0] for line in lines] == ["lsts-lite, torch/cpu, per frame", "lsts-lite, torch/cpu, interval 10"]
+    lines = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines() if "onnxruntime" in line]
+    assert [line[0] for line in lines] == [
+        "lsts-lite, onnxruntime int8, per frame",
+        "lsts-lite, onnxruntime int8, interval 10",
+    ]
     assert lines[0][1:] == ["0.500", "0.400..0.600", "0.250", "0.125", "-"]
 
 
@@ -95,49 +120,59 @@ def test_the_committed_results_make_one_report() -> None:
         assert title in text
 
 
-def latency() -> dict[str, Any]:
+def latency() -> LatencyResult:
     frames = [
         FrameTime(i, "keyframe" if i % 10 == 0 else "propagated", 12.5, 10.25, {"model": 10.25}, {"heavy": 10.25})
         for i in range(20)
     ]
-    timeline = {"kind": [f.kind for f in frames], "model_ms": [10.25] * 20, "end_to_end_ms": [12.5] * 20}
-    phases = {key: {"p50_ms": 812.0} for key in ("interpreter", "import", "load", "first_boxes", "total")}
-    data = {
-        **summarize_frames(frames, 30),
-        "paced": None,
-        "subgraphs": None,
-        "cold_start": {"phases": phases, "repeats": 3, "memory": {"rss_mib": 222.0}},
-        "per_frame": {"cpu_time_ms": 20.0, "energy_mj": None, "energy_reason": "no meter"},
-        "timeline": timeline,
-    }
-    settings = {"clip": "clip.mp4", "camera_fps": 30.0, "backend": "onnxruntime", "precision": "fp32"}
-    return new_result("latency", settings=settings, data=data, bundle=BUNDLE, conditions=CONDITIONS)
+    return latency_result(frames, BUNDLE)
 
 
 def test_memory_of_gpus_is_shown_where_it_was_told() -> None:
     found = latency()
     assert "memory in use on GPU" not in report_markdown([found]), "on a machine without one, and in older files"
-    found["conditions"] = {**CONDITIONS, "gpu_memory_used_mib": [[300.0, None], [812.5, None]]}
-    text = report_markdown([found])
+    memory = ((300.0, None), (812.5, None))
+    text = report_markdown([replace(found, conditions=replace(CONDITIONS, gpu_memory_used_mib=memory))])
     assert "GPU 0 before and after, MiB" in text and "300 -> 812" in text
     assert "GPU 1 before and after, MiB" in text and "not told -> not told" in text
 
 
-def op() -> dict[str, Any]:
-    floor = {"floor_ms": 2.0, "multiply_adds": 92_000_000, "moved_bytes": 24_000_000}
-    floor |= {"peak_multiply_adds_per_s": 60_000_000_000, "peak_copied_bytes_per_s": 12_000_000_000}
-    size = {"locations": 40, "taps": 30, "embedding_channels": 256, "feature_channels": 1024}
-    size |= {"height_cells": 38, "width_cells": 63, "floor": floor, "targets": {}}
-    rows = [
-        {"form": form, "engine": engine, "size": "r101", "p50_ms": ms, "scratch_bytes": 2**20, "max_error": 1e-6}
-        | {"times_the_op": {"median": ms / 6}}
-        for form, engine, ms in (
-            ("custom", "onnxruntime", 6.0),
-            ("taps", "onnxruntime", 92.0),
-            ("taps", "openvino", 50.0),
-        )
-    ]
-    return new_result("op", settings={}, data={"rows": rows, "sizes": {"r101": size}}, conditions=CONDITIONS)
+LIBRARY = LibraryFacts("0.1.0", 1, 17, 1, ("avx2",), None)
+
+
+def op() -> OpResult:
+    floor = Floor(92_000_000, 24_000_000, 60_000_000_000, 12_000_000_000, None, None, 1.5, 2.0, 2.0, None)
+    size = OpSizeSummary(40, 256, 1024, 38, 63, taps=30, floor=floor, targets={})
+
+    def row(form: str, engine: str, ms: float) -> OpRow:
+        times = PairedRatio(ms / 6, None, None, 31)
+        return OpRow(form, engine, "1.0", "r101", 2, 31, ms, ms, ms, times, 2**20, "counted", 1e-6)
+
+    shown = (("custom", "onnxruntime", 6.0), ("taps", "onnxruntime", 92.0), ("taps", "openvino", 50.0))
+    rows = tuple(row(*one) for one in shown)
+    settings = OpSettings(2, 31, 5, 3, 0, "float32", LIBRARY)
+    return OpResult(origin=ORIGIN, conditions=CONDITIONS, settings=settings, data=OpData(rows, {"r101": size}))
+
+
+def test_the_op_on_cuda_has_a_table() -> None:
+    row = CudaOpRow(
+        size="r101",
+        n=8,
+        dtype="float16",
+        taps=33,
+        moved_bytes=1,
+        launches={"custom": 100},
+        time_us={"copy": 20.0, "custom": 30.0, "taps": 300.0, "sample_then_weight": None},
+        times_the_copy=1.5,
+        times_the_op={"taps": 10.0, "sample_then_weight": None},
+        difference_to_the_op={"taps": 0.01},
+    )
+    checked = CudaOpCheck(60, 0, {"float16": 0.25})
+    data = CudaOpData((row,), checked, {"memcheck": "0 reports"}, ("one was missed",))
+    result = CudaOpResult(origin=ORIGIN, settings=CudaOpSettings(7, "a GPU", LIBRARY), data=data)
+    text = report_markdown([result])
+    assert "## The LSTS op on a GPU" in text and "Target missed: one was missed" in text
+    assert "| r101, N 8, float16 | 30.0 | 1.50 | 10.0 | - |" in text
 
 
 class Page(HTMLParser):
@@ -190,8 +225,7 @@ def test_markdown_has_the_same_numbers() -> None:
 
 
 def test_a_busy_machine_is_told() -> None:
-    busy = comparison()
-    busy["conditions"] = {**CONDITIONS, "busy_by_others": 0.42, "throttle_events": 3}
+    busy = replace(comparison(), conditions=replace(CONDITIONS, busy_by_others=0.42, throttle_events=3))
     text = report_markdown([busy])
     assert "Other programs took 42 % of the processor" in text
     assert "throttled 3 times" in text
@@ -199,8 +233,7 @@ def test_a_busy_machine_is_told() -> None:
 
 
 def test_two_devices_never_share_a_page() -> None:
-    other = copy.deepcopy(latency())
-    other["device_key"] = "0123456789ab"
+    other = replace(latency(), origin=replace(ORIGIN, device=replace(DEVICE, cpu_model="another")))
     with pytest.raises(BenchmarkDevice):
         report_html([comparison(), other])
     with pytest.raises(BenchmarkResult, match="no result file"):
@@ -208,10 +241,8 @@ def test_two_devices_never_share_a_page() -> None:
 
 
 def test_text_from_a_result_cannot_become_markup() -> None:
-    evil = comparison()
-    evil["data"]["rows"][0]["name"] = "<script>alert(1)</script>"
-    evil["bundle"] = {**BUNDLE, "name": "<img src=x>"}
-    text = report_html([evil])
+    row = compare_row("<script>alert(1)</script>", 1.0)
+    text = report_html([compare_result(bundle_facts("<img src=x>"), row)])
     assert "<script>" not in text
     assert "<img src=x>" not in text
 

@@ -25,11 +25,11 @@ def test_rows_and_frames(hand_made_bundle: Path) -> None:
     seen: list[tuple[str, int, int]] = []
     options = SweepOptions(intervals=(2, 3), rounds=2, engine=EngineOptions(threads=1))
     result = measure_sweep(Bundle.open(hand_made_bundle), None, options, progress=lambda *told: seen.append(told))
-    rows = result["data"]["rows"]
-    assert [row["keyframe_interval"] for row in rows] == [2, 3]
-    assert all(row["model"]["n"] == 12 for row in rows), "two rounds of lcm(2, 3) frames"
-    assert rows[0]["ratio_to_shortest"]["median"] == 1.0
-    assert all((row["energy_mj_per_frame"] is None) == (row["energy_reason"] is not None) for row in rows)
+    rows = result.data.rows
+    assert [row.keyframe_interval for row in rows] == [2, 3]
+    assert all(row.model.n == 12 for row in rows), "two rounds of lcm(2, 3) frames"
+    assert rows[0].ratio_to_shortest.median == 1.0
+    assert all((row.energy_mj_per_frame is None) == (row.energy_reason is not None) for row in rows)
     assert seen[-1] == ("rounds", 6, 6)
 
 
@@ -92,5 +92,5 @@ def test_model_time_is_the_graphs_alone(hand_made_bundle: Path, monkeypatch: pyt
     monkeypatch.setattr(Preprocessor, "__call__", slow)
     monkeypatch.setattr(_OnnxRuntimeSession, "run_tensors", timed)
     options = SweepOptions(intervals=(2,), rounds=1, engine=EngineOptions(threads=1))
-    (row,) = measure_sweep(Bundle.open(hand_made_bundle), None, options)["data"]["rows"]
-    assert (row["model"]["min_ms"], row["model"]["max_ms"]) == (4.0, 6.0), "two graphs on a keyframe, three in between"
+    (row,) = measure_sweep(Bundle.open(hand_made_bundle), None, options).data.rows
+    assert (row.model.min_ms, row.model.max_ms) == (4.0, 6.0), "two graphs on a keyframe, three in between"

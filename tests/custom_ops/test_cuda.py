@@ -295,7 +295,7 @@ def test_cuda_kernels_say_why_they_cannot_run_without_a_driver() -> None:
 def test_the_benchmark_s_check_runs_on_the_cpu_kernels() -> None:
     pytest.importorskip("torch")
     checked = check_kernels(AbiHost(_library()), "cpu", cases=4, seed=SEED)
-    assert all(0.0 < share <= 1.0 for share in checked["share_of_allowed_error"].values())
+    assert all(0.0 < share <= 1.0 for share in checked.share_of_allowed_error.values())
 
 
 def test_the_benchmark_s_check_sees_a_kernel_that_writes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

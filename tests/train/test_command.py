@@ -12,6 +12,7 @@ import pytest
 import torch
 from toy_data import write_toy_data
 
+from lsts_edge.benchmarks.accuracy_result import AccuracyResult
 from lsts_edge.benchmarks.results import read_result
 from lsts_edge.evaluation.annotations import read_annotations
 from lsts_edge.evaluation.bundles import read_image
@@ -58,8 +59,9 @@ def test_train_then_evaluate(lsts_edge_command: Callable, toy: Path, tmp_path: P
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("all  ") == 3 and "per frame" in done.stdout and "interval 2" in done.stdout
     result = read_result(tmp_path / "rows.json")
-    assert result["kind"] == "accuracy" and [r["keyframe_interval"] for r in result["data"]["rows"]] == [None, 2, 10]
-    assert result["data"]["rows"][2]["ap50"] == row["ap50"]
+    assert isinstance(result, AccuracyResult) and [r.keyframe_interval for r in result.data.rows] == [None, 2, 10]
+    assert result.data.rows[2].ap50 == row["ap50"]
+    assert result.data.rows[2].label == "lsts-tiny, torch fp32, interval 10"
 
 
 def test_what_every_stage_held_out_is_stated(toy: Path, tmp_path: Path):

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from lsts_edge.cli.group import examples, json_option
+
+if TYPE_CHECKING:
+    from lsts_edge.benchmarks.compare_result import CompareResult
 
 __all__ = ["command"]
 
@@ -63,7 +65,7 @@ def command(
     """
     from lsts_edge.benchmarks.compare import RunSettings
     from lsts_edge.benchmarks.lineup import EngineChoice, LineupOptions, compare_bundle
-    from lsts_edge.benchmarks.results import write_result
+    from lsts_edge.benchmarks.results import to_json, write_result
     from lsts_edge.bundle import Bundle
     from lsts_edge.cli.show_progress import rewritten_line
 
@@ -87,7 +89,7 @@ def command(
     if output is not None:
         write_result(output, result)
     if as_json:
-        click.echo(json.dumps(result, indent=2))
+        click.echo(to_json(result))
         return
     for line in _lines(result):
         click.echo(line)
@@ -96,32 +98,27 @@ def command(
     click.echo(_last_line(result))
 
 
-def _lines(result: Mapping[str, Any]) -> Iterator[str]:
+def _lines(result: CompareResult) -> Iterator[str]:
     from lsts_edge.benchmarks.compare_table import comparison_table
-    from lsts_edge.benchmarks.machine import device_name
     from lsts_edge.benchmarks.tables import text_table
 
-    device, settings, bundle = result["device"], result["settings"], result["bundle"]
-    yield f"device      {device_name(device)}"
-    yield f"bundle      {bundle['name']} sha256:{bundle['digest'][:12]}..., {bundle['weights']}"
-    yield f"clip        {settings['clip']}; {settings['segments']} segments of {settings['frames_per_segment']} frames"
-    yield f"threads     {settings['threads']}; others took {_busy(result)} of the processor"
+    settings, bundle, busy = result.settings, result.bundle, result.conditions.busy_by_others
+    others = "an unknown share" if busy is None else f"{100 * busy:.1f} %"
+    yield f"device      {result.origin.device.name}"
+    yield f"bundle      {bundle.name} sha256:{bundle.digest[:12]}..., {bundle.weights}"
+    yield f"clip        {settings.clip.label}; {settings.segments} segments of {settings.frames_per_segment} frames"
+    yield f"threads     {settings.threads}; others took {others} of the processor"
     yield ""
     yield text_table(*comparison_table(result))
-    for name, reason in result["data"]["left_out"].items():
+    for name, reason in result.data.left_out.items():
         yield f"left out    {name}: {reason}"
     yield ""
 
 
-def _busy(result: Mapping[str, Any]) -> str:
-    busy = result["conditions"]["busy_by_others"]
-    return "an unknown share" if busy is None else f"{100 * busy:.1f} %"
-
-
-def _last_line(result: Mapping[str, Any]) -> str:
-    rows = [row for row in result["data"]["rows"] if row["method"] == "lsts"] or result["data"]["rows"]
-    best = max(rows, key=lambda row: float(row["model"]["all"]["fps"]))
-    ratio = best["model"].get("ratio_same_engine")
-    told = f"{best['name']}, {best['model']['all']['fps']:.1f} fps"
-    against = f", {ratio['median']:.2f} x {ratio['against']}" if ratio else ""
-    return f"result      {len(result['data']['rows'])} entries; fastest of ours: {told}{against}"
+def _last_line(result: CompareResult) -> str:
+    rows = [row for row in result.data.rows if row.entry.method == "lsts"] or result.data.rows
+    best = max(rows, key=lambda row: row.model.all.fps)
+    ratio = best.model.ratio_same_engine
+    told = f"{best.entry.label}, {best.model.all.fps:.1f} fps"
+    against = f", {ratio.median:.2f} x {ratio.against}" if ratio else ""
+    return f"result      {len(result.data.rows)} entries; fastest of ours: {told}{against}"

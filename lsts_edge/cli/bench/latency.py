@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from lsts_edge.cli.group import examples, json_option
+
+if TYPE_CHECKING:
+    from lsts_edge.benchmarks.conditions import Conditions
+    from lsts_edge.benchmarks.latency_result import LatencyData, LatencyResult
 
 __all__ = ["command"]
 
@@ -56,7 +59,7 @@ def command(bundle: Path, source: Path | None, output: Path | None, as_json: boo
     peak memory, and energy where the device tells it.
     """
     from lsts_edge.benchmarks.latency import LatencyOptions, measure_latency
-    from lsts_edge.benchmarks.results import write_result
+    from lsts_edge.benchmarks.results import to_json, write_result
     from lsts_edge.cli.show_progress import rewritten_line
     from lsts_edge.runtime.engines.options import EngineOptions
 
@@ -67,7 +70,7 @@ def command(bundle: Path, source: Path | None, output: Path | None, as_json: boo
     if output is not None:
         write_result(output, result)
     if as_json:
-        click.echo(json.dumps(result, indent=2))
+        click.echo(to_json(result))
         return
     for line in _lines(result):
         click.echo(line)
@@ -76,96 +79,74 @@ def command(bundle: Path, source: Path | None, output: Path | None, as_json: boo
     click.echo(_last_line(result))
 
 
-def _lines(result: Mapping[str, Any]) -> Iterator[str]:
-    from lsts_edge.benchmarks.tables import number, text_table
+def _lines(result: LatencyResult) -> Iterator[str]:
+    from lsts_edge.benchmarks.report_tables import latency_tables
+    from lsts_edge.benchmarks.tables import text_table
 
     yield from _heading(result)
     yield ""
-    data = result["data"]
-    rows = []
-    for kind, found in [*data["by_kind"].items(), ("all", data["all"])]:
-        for part in ("model", "end_to_end"):
-            values = [number(found[part][f"{name}_ms"]) for name in ("p50", "p90", "p95", "p99", "max")]
-            rows.append((f"{kind}, {part.replace('_', ' ')}", str(found[part]["n"]), *values))
-    yield text_table(("ms", "n", "p50", "p90", "p95", "p99", "max"), rows)
-    yield ""
-    yield _parts("stage", {kind: found["stages"] for kind, found in data["by_kind"].items()})
-    yield ""
-    yield _parts("subgraph", {kind: found["graphs"] for kind, found in (data["subgraphs"] or data["by_kind"]).items()})
-    yield ""
-    yield from _footing(data, result["conditions"])
+    for table in latency_tables(result)[:3]:
+        yield text_table(*table)
+        yield ""
+    yield from _footing(result.data, result.conditions)
 
 
-def _heading(result: Mapping[str, Any]) -> Iterator[str]:
-    from lsts_edge.benchmarks.machine import device_name
-
-    device, settings, bundle = result["device"], result["settings"], result["bundle"]
-    yield f"device      {device_name(device)}"
+def _heading(result: LatencyResult) -> Iterator[str]:
+    settings, engine, bundle = result.settings, result.settings.engine, result.bundle
+    yield f"device      {result.origin.device.name}"
     yield (
-        f"engine      {settings['backend']} {settings['backend_version']} on {settings['provider_used']}, "
-        f"{settings['threads'] or 'own choice of'} threads, {settings['precision']}"
+        f"engine      {engine.backend} {engine.version} on {engine.provider}, "
+        f"{engine.threads or 'own choice of'} threads, {bundle.precision(engine.precision).label}"
     )
     yield (
-        f"model       {'joined' if settings['joined_used'] else 'split'} graphs, lsts {settings['lsts_form_used']}, "
-        f"a keyframe every {settings['keyframe_interval_used']}"
+        f"model       {'joined' if engine.joined else 'split'} graphs, lsts {engine.lsts_form}, "
+        f"a keyframe every {settings.keyframe_interval}"
     )
-    yield f"bundle      {bundle['name']} sha256:{bundle['digest'][:12]}..., {bundle['weights']}"
-    yield f"clip        {settings['clip']}; {settings['frames']} frames after {settings['warmup_frames']} of warm-up"
+    yield f"bundle      {bundle.name} sha256:{bundle.digest[:12]}..., {bundle.weights}"
+    yield f"clip        {settings.clip.label}; {settings.frames} frames after {settings.warmup_frames} of warm-up"
 
 
-def _parts(what: str, by_kind: Mapping[str, Mapping[str, Mapping[str, float]]]) -> str:
-    from lsts_edge.benchmarks.tables import number, text_table
-
-    rows = [
-        (f"{kind}: {name}", number(part["p50_ms"]), number(part["p95_ms"]), f"{100 * part['share']:.1f} %")
-        for kind, parts in by_kind.items()
-        for name, part in parts.items()
-    ]
-    return text_table((what, "p50 ms", "p95 ms", "of end to end"), rows)
-
-
-def _footing(data: Mapping[str, Any], conditions: Mapping[str, Any]) -> Iterator[str]:
+def _footing(data: LatencyData, conditions: Conditions) -> Iterator[str]:
     from lsts_edge.benchmarks.tables import number
 
-    deadlines, jitter, per_frame = data["deadlines"], data["jitter"]["end_to_end"], data["per_frame"]
+    deadlines, jitter, per_frame = data.times.deadlines, data.times.jitter.end_to_end, data.per_frame
     yield (
-        f"deadlines   at {deadlines['camera_fps']:g} fps: {deadlines['late']} of {deadlines['frames']} late, "
-        f"{deadlines['over_budget']} over budget, {number(deadlines['backlog_end_ms'])} ms behind at the end"
+        f"deadlines   at {deadlines.camera_fps:g} fps: {deadlines.late} of {deadlines.frames} late, "
+        f"{deadlines.over_budget} over budget, {number(deadlines.backlog_end_ms)} ms behind at the end"
     )
-    if data["paced"]:
-        paced = data["paced"]
-        ages = ", ".join(f"{name} {number(paced['result_age'][f'{name}_ms'])}" for name in ("p50", "p99"))
-        yield f"paced       at {paced['pace_fps']:g} fps: {paced['late']} of {paced['frames']} late; age {ages} ms"
-    tail, step = number(jitter["p99_minus_p50_ms"]), number(jitter["mean_step_ms"])
-    yield f"jitter      p99 - p50 {tail} ms, mean step {step} ms"
-    energy = per_frame["energy_mj"]
-    told = f"{number(energy)} mJ" if energy is not None else f"not told: {per_frame['energy_reason']}"
-    yield f"processor   {number(per_frame['cpu_time_ms'])} ms of processor time a frame; energy {told}"
-    yield f"memory      {conditions['peak_rss_mib']} MiB at most (this process, clip included)"
-    cold = data["cold_start"]
-    if cold:
-        steps = ", ".join(
-            f"{name.replace('_', ' ')} {number(found['p50_ms'])}" for name, found in cold["phases"].items()
-        )
-        resident = number(cold["memory"]["rss_mib"])
-        yield f"cold start  {steps} ms (p50 of {cold['repeats']}); resident {resident} MiB"
+    if data.paced is not None:
+        paced = data.paced
+        ages = f"p50 {number(paced.result_age.p50_ms)}, p99 {number(paced.result_age.p99_ms)}"
+        yield f"paced       at {paced.pace_fps:g} fps: {paced.late} of {paced.frames} late; age {ages} ms"
+    yield f"jitter      p99 - p50 {number(jitter.p99_minus_p50_ms)} ms, mean step {number(jitter.mean_step_ms)} ms"
+    energy = per_frame.energy_mj
+    told = f"{number(energy)} mJ" if energy is not None else f"not told: {per_frame.energy_reason}"
+    yield f"processor   {number(per_frame.cpu_time_ms)} ms of processor time a frame; energy {told}"
+    yield f"memory      {conditions.peak_rss_mib} MiB at most (this process, clip included)"
+    cold = data.cold_start
+    if cold is not None:
+        steps = ", ".join(f"{name.replace('_', ' ')} {number(found.p50_ms)}" for name, found in cold.phases.items())
+        resident = number(cold.memory.get("rss_mib"))
+        yield f"cold start  {steps} ms (p50 of {cold.repeats}); resident {resident} MiB"
     yield f"machine     {_conditions(conditions)}"
 
 
-def _conditions(conditions: Mapping[str, Any]) -> str:
-    busy, throttled = conditions["busy_by_others"], conditions["throttle_events"]
+def _conditions(conditions: Conditions) -> str:
+    busy, throttled = conditions.busy_by_others, conditions.throttle_events
     return ", ".join(
         (
             "load of others not told" if busy is None else f"others took {100 * busy:.1f} % of the processor",
-            f"governor {conditions['governor'] or 'not told'}",
+            f"governor {conditions.governor or 'not told'}",
             f"throttling {'not told' if throttled is None else f'{throttled} times'}",
         )
     )
 
 
-def _last_line(result: Mapping[str, Any]) -> str:
-    kinds, whole = result["data"]["by_kind"], result["data"]["all"]
-    timed = {"keyframe": kinds.get("keyframe") or kinds.get("first"), "propagated": kinds.get("propagated")}
-    parts = [f"{kind} p50 {found['model']['p50_ms']:.2f} ms" for kind, found in timed.items() if found]
-    rates = f"{whole['model']['fps']:.1f} fps model-only, {whole['end_to_end']['fps']:.1f} fps end to end"
+def _last_line(result: LatencyResult) -> str:
+    kinds, whole = result.data.times.by_kind, result.data.times.all
+    key = kinds.get("keyframe") or next(iter(kinds.values()))
+    parts = [f"keyframe p50 {key.model.p50_ms:.2f} ms"]
+    if "propagated" in kinds:
+        parts.append(f"propagated p50 {kinds['propagated'].model.p50_ms:.2f} ms")
+    rates = f"{whole.model.fps:.1f} fps model-only, {whole.end_to_end.fps:.1f} fps end to end"
     return f"result      {', '.join(parts)}; {rates}"

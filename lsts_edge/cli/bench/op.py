@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 
 from lsts_edge.cli.group import examples, json_option
 from lsts_edge.cli.show_progress import rewritten_line
+
+if TYPE_CHECKING:
+    from lsts_edge.benchmarks.op_result import Floor, OpResult
 
 __all__ = ["command"]
 
@@ -43,7 +45,7 @@ def command(
 ) -> None:
     """Time taps, the custom op and GridSample in ONNX Runtime, OpenVINO and torch, paired in one process."""
     from lsts_edge.benchmarks.op import OpOptions, measure_op
-    from lsts_edge.benchmarks.results import write_result
+    from lsts_edge.benchmarks.results import to_json, write_result
 
     options = OpOptions(sizes or ("r101", "lite"), threads, runs, slow_runs, warmup_runs)
     with rewritten_line(sys.stderr) as progress:
@@ -51,7 +53,7 @@ def command(
     if output is not None:
         write_result(output, result)
     if as_json:
-        click.echo(json.dumps(result, indent=2))
+        click.echo(to_json(result))
         return
     for line in _lines(result):
         click.echo(line)
@@ -60,58 +62,56 @@ def command(
     click.echo(_last_line(result))
 
 
-def _lines(result: Mapping[str, Any]) -> Iterator[str]:
+def _lines(result: OpResult) -> Iterator[str]:
     from lsts_edge.benchmarks.tables import number, text_table
 
-    device, settings = result["device"], result["settings"]
-    name = device["board"] or device["cpu_model"]
-    yield f"device      {name}, {device['usable_cores']} cores; {settings['threads']} threads everywhere"
-    yield f"kernels     {', '.join(settings['library']['cpu_kernels'])}; the first is used"
-    for size, found in result["data"]["sizes"].items():
+    device, settings = result.origin.device, result.settings
+    yield f"device      {device.name}; {settings.threads} threads everywhere"
+    yield f"kernels     {', '.join(settings.library.cpu_kernels)}; the first is used"
+    for size, found in result.data.sizes.items():
         yield ""
         yield (
-            f"{size}: K {found['locations']}, {found['taps']} taps, E {found['embedding_channels']}, "
-            f"C {found['feature_channels']}, {found['width_cells']}x{found['height_cells']} cells"
+            f"{size}: K {found.locations}, {found.taps} taps, E {found.embedding_channels}, "
+            f"C {found.feature_channels}, {found.width_cells}x{found.height_cells} cells"
         )
         rows = [
             (
-                f"{row['form']}, {row['engine']}",
-                str(row["n"]),
-                number(row["p50_ms"]),
-                number(row["min_ms"]),
-                number(row["times_the_op"]["median"]),
-                "-" if row["scratch_bytes"] is None else number(row["scratch_bytes"] / 1024),
-                f"{row['max_error']:.1e}",
+                f"{row.form}, {row.engine}",
+                str(row.n),
+                number(row.p50_ms),
+                number(row.min_ms),
+                number(row.times_the_op.median),
+                number(None if row.scratch_bytes is None else row.scratch_bytes / 1024),
+                f"{row.max_error:.1e}",
             )
-            for row in result["data"]["rows"]
-            if row["size"] == size
+            for row in result.data.rows
+            if row.size == size
         ]
         yield text_table(("form, engine", "n", "p50 ms", "min ms", "x the op", "scratch KiB", "max error"), rows)
-        yield from _floor_lines(found["floor"])
-        for target, got in found["targets"].items():
-            value = got["got"] if isinstance(got["got"], float) else got["got"]["median"]
-            bound = "<=" if target == "floor" else ">="
-            against = f" ({got['other']})" if "other" in got else ""
-            verdict = "met   " if got["met"] else "missed"
-            yield f"{verdict}      {target}{against}: {value:.2f}, wanted {bound} {got['wanted']:g}"
+        yield from _floor_lines(found.floor)
+        for name, target in found.targets.items():
+            bound = "<=" if name == "floor" else ">="
+            against = f" ({target.other})" if target.other else ""
+            verdict = "met   " if target.met else "missed"
+            yield f"{verdict}      {name}{against}: {target.got:.2f}, wanted {bound} {target.wanted:g}"
 
 
-def _floor_lines(floor: Mapping[str, Any]) -> Iterator[str]:
+def _floor_lines(floor: Floor) -> Iterator[str]:
     from lsts_edge.benchmarks.tables import number
 
     yield (
-        f"peaks       {floor['peak_multiply_adds_per_s'] / 1e9:.1f} G multiply-adds/s, "
-        f"{floor['peak_copied_bytes_per_s'] / 1e9:.1f} GB/s copied"
+        f"peaks       {floor.peak_multiply_adds_per_s / 1e9:.1f} G multiply-adds/s, "
+        f"{floor.peak_copied_bytes_per_s / 1e9:.1f} GB/s copied"
     )
-    if floor["refused"]:
-        yield f"floor       refused: {floor['refused']}"
+    if floor.refused:
+        yield f"floor       refused: {floor.refused}"
         return
     yield (
-        f"floor       {number(floor['floor_ms'])} ms: {floor['multiply_adds'] / 1e6:.1f} M multiply-adds in "
-        f"{number(floor['compute_ms'])} ms, {floor['moved_bytes'] / 1e6:.1f} MB in {number(floor['move_ms'])} ms"
+        f"floor       {number(floor.floor_ms)} ms: {floor.multiply_adds / 1e6:.1f} M multiply-adds in "
+        f"{number(floor.compute_ms)} ms, {floor.moved_bytes / 1e6:.1f} MB in {number(floor.move_ms)} ms"
     )
 
 
-def _last_line(result: Mapping[str, Any]) -> str:
-    targets = [got["met"] for found in result["data"]["sizes"].values() for got in found["targets"].values()]
+def _last_line(result: OpResult) -> str:
+    targets = [target.met for found in result.data.sizes.values() for target in found.targets.values()]
     return f"{sum(targets)} of {len(targets)} targets met"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -47,7 +46,7 @@ def command(
 ) -> None:
     """Run BUNDLE over SOURCE (a procedural clip unless given) at each keyframe interval, in rounds of drawn order."""
     from lsts_edge.benchmarks.report_tables import sweep_table
-    from lsts_edge.benchmarks.results import write_result
+    from lsts_edge.benchmarks.results import to_json, write_result
     from lsts_edge.benchmarks.sweep import SweepOptions, measure_sweep
     from lsts_edge.benchmarks.tables import text_table
     from lsts_edge.bundle import Bundle
@@ -61,13 +60,13 @@ def command(
     if output is not None:
         write_result(output, result)
     if as_json:
-        click.echo(json.dumps(result, indent=2))
+        click.echo(to_json(result))
         return
     click.echo(text_table(*sweep_table(result)))
     if output is not None:
         click.echo(f"written     {output}")
-    fastest = max(result["data"]["rows"], key=lambda row: float(row["model"]["fps"]))
-    click.echo(f"result      fastest at interval {fastest['keyframe_interval']}: {fastest['model']['fps']:.1f} fps")
+    fastest = max(result.data.rows, key=lambda row: row.model.fps)
+    click.echo(f"result      fastest at interval {fastest.keyframe_interval}: {fastest.model.fps:.1f} fps")
 
 
 def _numbers(text: str) -> tuple[int, ...]:
