@@ -1,0 +1,120 @@
+"""The frames in which the chosen way differs most from the detector, as pictures with both's boxes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from lsts_edge.boxes import Boxes
+from lsts_edge.errors import LstsEdgeError
+from lsts_edge.evaluation.frame_boxes import FrameBoxes
+from lsts_edge.evaluation.judging import judge
+from lsts_edge.page.document import escaped, picture
+from lsts_edge.publish.wrap.study import DrawnBox, WorstFrame
+from lsts_edge.runtime.sources.open import open_source
+
+__all__ = ["Picture", "read_pictures", "worst_sheet"]
+
+Picture = npt.NDArray[np.uint8]
+"""``(H, W, 3)``, BGR."""
+
+_WIDTH_PX = 520
+_QUALITY = 82
+_ACROSS = 28  # a picture is so many letters' heights wide
+_TRUTH, _FOUND = "#00e676", "#ff5252"  # seen on dark and on light footage, each with a dark edge
+_STYLE = (
+    "<style>.frame rect { fill: none; stroke-width: 2.5; vector-effect: non-scaling-stroke }"
+    " .frame .same { stroke-width: 1.2 } .frame .found { stroke-dasharray: 6 4 }"
+    f" .frame rect.truth {{ stroke: {_TRUTH} }} .frame rect.found {{ stroke: {_FOUND} }}"
+    f" .frame text.truth {{ fill: {_TRUTH} }} .frame text.found {{ fill: {_FOUND} }} .frame text {{ font-weight: 700;"
+    " font-family: system-ui, sans-serif; paint-order: stroke; stroke: #000; stroke-width: .16em }</style>"
+)
+_LEGEND = (
+    f'<p class="note"><b style="color:{_TRUTH};background:#222;padding:0 6px">solid</b> the detector on this frame, '
+    f'<b style="color:{_FOUND};background:#222;padding:0 6px">dashed</b> the chosen way. '
+    "Thick and named are the boxes that have no partner: missed or wrong. Point at a box for its class and score.</p>"
+)
+
+
+def worst_sheet(frames: Sequence[WorstFrame], pictures: Sequence[Picture | None]) -> str:
+    """HTML of all frames; one without a picture shows its boxes alone and says so.
+
+    Args:
+        frames: of a study.
+        pictures: of each, in their own size; None where it could not be read.
+    """
+    shown = [_framed(frame, found) for frame, found in zip(frames, pictures, strict=True)]
+    return f'{_STYLE}{_LEGEND}<div class="sheet">{"".join(shown)}</div>'
+
+
+def read_pictures(frames: Sequence[WorstFrame]) -> list[Picture | None]:
+    """The pictures of frames, each clip read once; None where it cannot be read any more."""
+    wanted: dict[str, dict[int, Picture | None]] = {}
+    for frame in frames:
+        wanted.setdefault(frame.path, {})[frame.frame] = None
+    for path, found in wanted.items():
+        last = max(found)
+        try:
+            if not Path(path).exists():  # an address is not asked for again
+                continue
+            with open_source(path) as source:
+                for index, one in enumerate(source):
+                    if index in found:
+                        found[index] = one.image
+                    if index >= last:
+                        break
+        except LstsEdgeError:
+            continue  # the sheet says so in the picture's place
+    return [wanted[frame.path][frame.frame] for frame in frames]
+
+
+def _framed(frame: WorstFrame, image: Picture | None) -> str:
+    if image is None:
+        corners = [(box.x2_px, box.y2_px) for box in (*frame.truth, *frame.found)]
+        width, height = (max(32, *(round(corner[axis]) for corner in corners), 0) for axis in (0, 1))
+        inside = ""
+    else:
+        height, width = image.shape[:2]
+        scale = min(1.0, _WIDTH_PX / width)
+        small = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+        content = cv2.imencode(".jpg", small, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])[1].tobytes()
+        inside = f'<image width="{width}" height="{height}" href="{picture(content, "jpeg")}"/>'
+    letter_px = width / _ACROSS
+    truth_alone, found_alone = _without_partner(frame)
+    drawn = [_drawn(box, "truth", one, box.y1_px - 0.35 * letter_px, letter_px) for box, one in truth_alone]
+    drawn += [_drawn(box, "found", one, box.y2_px + letter_px, letter_px) for box, one in found_alone]
+    inside += "".join(rectangle for rectangle, _ in drawn) + "".join(text for _, text in drawn)
+    after = f"{frame.distance} after its keyframe" if frame.distance else "a keyframe"
+    gone = "" if image is not None else " (the clip cannot be read here: boxes alone)"
+    caption = f"{frame.clip}, frame {frame.frame}, {after}: {frame.missed} missed, {frame.wrong} wrong{gone}"
+    svg = f'<svg class="frame" xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" role="img">'
+    return f"<figure>{svg}{inside}</svg><figcaption>{escaped(caption)}</figcaption></figure>"
+
+
+def _drawn(box: DrawnBox, kind: str, alone: bool, baseline_px: float, letter_px: float) -> tuple[str, str]:
+    """A box and its text; one without a partner is thick and named."""
+    told = escaped(f"{box.name} {box.score:.2f}")
+    sides = f'width="{max(box.x2_px - box.x1_px, 0):.1f}" height="{max(box.y2_px - box.y1_px, 0):.1f}"'
+    place = f'x="{box.x1_px:.1f}" y="{box.y1_px:.1f}"'
+    rectangle = f'<rect class="{kind}{"" if alone else " same"}" {place} {sides}><title>{told}</title></rect>'
+    size = f'font-size="{letter_px:.1f}" x="{box.x1_px:.1f}" y="{max(baseline_px, letter_px):.1f}"'
+    return rectangle, f'<text class="{kind}" {size}>{told}</text>' if alone else ""
+
+
+def _without_partner(frame: WorstFrame) -> tuple[list[tuple[DrawnBox, bool]], list[tuple[DrawnBox, bool]]]:
+    """True boxes, and whether nothing found them; found ones, and whether they are wrong, by agreement's own rule."""
+    names = list(dict.fromkeys(box.name for box in (*frame.truth, *frame.found)))
+    judged = judge(_boxes(frame.truth, names), _boxes(frame.found, names))
+    missed, wrong = (judged.taken_by < 0).tolist(), (~judged.correct).tolist()
+    return list(zip(frame.truth, missed, strict=True)), list(zip(frame.found, wrong, strict=True))
+
+
+def _boxes(drawn: Sequence[DrawnBox], names: list[str]) -> FrameBoxes:
+    corners = [[box.x1_px, box.y1_px, box.x2_px, box.y2_px] for box in drawn]
+    scores = np.array([box.score for box in drawn], np.float32)
+    labels = np.array([names.index(box.name) for box in drawn], np.int64)
+    return FrameBoxes.join([Boxes(np.array(corners, np.float32).reshape(-1, 4), scores, labels)])
