@@ -190,7 +190,9 @@ def _ticks(low: float, high: float, most: float = 8, least_step: float = 0.0) ->
 
 
 def _log_ticks(low: float, high: float) -> list[float]:
-    """1, 2, 5; powers of ten alone where there are more than three."""
-    factors = (1,) if high > 1000 * low else (1, 2, 5)
+    """Round values: powers of ten alone where there are more than three, and more of them the fewer there are."""
+    factors: tuple[float, ...] = (
+        (1,) if high > 1000 * low else (1, 2, 5) if high > 8 * low else (1, 1.5, 2, 3, 4, 5, 6, 8)
+    )
     powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     return [value for power in powers for factor in factors if low <= (value := factor * 10.0**power) <= high]

@@ -48,10 +48,10 @@ tr.strong td { font-weight: 650 }
 tr:hover td { background: var(--soft) }
 details { margin: 8px 0 }
 summary { cursor: pointer; padding: 4px 0 }
-summary h2, summary h3 { display: inline; border: 0 }
+summary h2 { display: inline; border: 0; font-size: 16px; font-weight: 600 }
 figure { margin: 12px 0 20px }
 figure svg, figure img { max-width: 100%; height: auto; display: block }
-figure.paper svg { background: #fff }
+figure.paper { overflow-x: auto } figure.paper svg { background: #fff; max-width: none }
 .sheet { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 340px), 1fr)); gap: 14px }
 .sheet figure { margin: 0 }
 .sheet svg { width: 100%; background: var(--soft) }
