@@ -14,7 +14,7 @@ from lsts_edge.tables import number
 __all__ = ["study_html"]
 
 UNDEFINED = "undefined"
-_NEIGHBOURS = 4
+_NEIGHBOURS = 3
 _HEADER = (
     "", "way", "engine", "ms", "p50", "p99", "keyframe", "propagated", "x faster", "agreement", "95 %", "by class",
     "truth lower", "truth higher", "new objects", "misplaced", "false", "AP50", "half", "choosing half", "why",
@@ -67,7 +67,7 @@ def _answer(study: Study) -> Iterator[str]:
         *([] if row.ap50 is None else [(_share(row.ap50.value), "AP50 against labels")]),
     ]
     yield fact_tiles(facts)
-    yield f'<p class="note">{escaped(f"Measured on {study.machine.name}{_threads(study)}. {study.sample.words}")}</p>'
+    yield f'<p class="note">{escaped(f"Measured on {study.machine.name}{_threads(study)}, on {study.sample.words}.")}</p>'
 
 
 def _front(study: Study, ranked: list[StudyRow]) -> Iterator[str]:
@@ -102,21 +102,23 @@ def _front(study: Study, ranked: list[StudyRow]) -> Iterator[str]:
         yield figure(plot.svg, about)
     else:
         yield '<p class="warn">Agreement is undefined for every way: the detector finds nothing in these clips.</p>'
-    yield _near_chosen(ranked)
+    yield _short_table(ranked)
     yield _all_ways(ranked)
 
 
-def _near_chosen(ranked: list[StudyRow]) -> str:
-    """The part of the front around the chosen way, short enough to be read."""
-    front = [(place, row) for place, row in enumerate(ranked, 1) if row.on_front or row.chosen]
-    middle = next(index for index, (_, row) in enumerate(front) if row.chosen)
-    shown = front[max(middle - _NEIGHBOURS, 0) : middle + _NEIGHBOURS + 1]
-    lines = [
-        [f"{place} {row.label}", number(row.time_ms.mean), _times(row), _share(row.agreement.pooled), _where(row)]
-        for place, row in shown
-    ]
+def _short_table(ranked: list[StudyRow]) -> str:
+    """The part of the front around the chosen way, and the rivals that have something said of them."""
+    places = list(enumerate(ranked, 1))
+    front = [place for place, row in places if row.on_front or row.chosen]
+    middle = next(index for index, place in enumerate(front) if ranked[place - 1].chosen)
+    near = front[max(middle - _NEIGHBOURS, 0) : middle + _NEIGHBOURS + 1]
+    shown = [(place, row) for place, row in places if place in near or row.reason]
+    lines = []
+    for place, row in shown:
+        cells = [f"{place} {row.label}", number(row.time_ms.mean), _times(row), _share(row.agreement.pooled)]
+        lines.append([*cells, _where(row), row.reason])
     strong = frozenset(index for index, (_, row) in enumerate(shown) if row.chosen)
-    header = ("on the front, next to the default", "ms", "x faster", "agreement", "engine")
+    header = ("next to the default", "ms", "x faster", "agreement", "engine", "why it is named")
     return table(Table(header, lines, strong), fold=False)
 
 
@@ -171,7 +173,8 @@ def _by_distance(study: Study) -> Iterator[str]:
 
 def _ground(study: Study, ranked: list[StudyRow]) -> Iterator[str]:
     truth, detector = study.truth, study.detector
-    yield f"<p>{escaped(truth.words)}</p>"
+    about = f"A box of the detector is true from score {truth.words}; {study.sample.true_boxes} boxes were to be found."
+    yield f"<p>{escaped(about)}</p>"
     header = ("truth from score", f"{truth.lower:.2f}", f"{truth.score:.2f} (used)", f"{truth.upper:.2f}")
     agreed = study.chosen.agreement
     cells = [study.chosen.label, *map(_share, (agreed.at_lower, agreed.pooled, agreed.at_upper))]

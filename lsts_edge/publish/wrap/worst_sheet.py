@@ -22,6 +22,7 @@ __all__ = ["Picture", "read_pictures", "worst_sheet"]
 Picture = npt.NDArray[np.uint8]
 """``(H, W, 3)``, BGR."""
 
+_STILLS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
 _WIDTH_PX = 520
 _QUALITY = 82
 _ACROSS = 28  # a picture is so many letters' heights wide
@@ -52,17 +53,21 @@ def worst_sheet(frames: Sequence[WorstFrame], pictures: Sequence[Picture | None]
 
 
 def read_pictures(frames: Sequence[WorstFrame]) -> list[Picture | None]:
-    """The pictures of frames, each clip read once; None where it cannot be read any more."""
+    """The pictures of frames, each clip read once; None where it cannot be read any more.
+
+    A frame of a labelled sequence is a file of its own.
+    """
     wanted: dict[str, dict[int, Picture | None]] = {}
     for frame in frames:
         wanted.setdefault(frame.path, {})[frame.frame] = None
     for path, found in wanted.items():
         last = max(found)
         try:
-            if not Path(path).exists():  # an address is not asked for again
+            if not (Path(path).is_file() or Path(path).is_dir()):  # no address and no camera is asked again
                 continue
             with open_source(path) as source:
-                for index, one in enumerate(source):
+                first = next(iter(found)) if Path(path).suffix.lower() in _STILLS else 0
+                for index, one in enumerate(source, first):
                     if index in found:
                         found[index] = one.image
                     if index >= last:

@@ -7,6 +7,7 @@ import re
 from html.parser import HTMLParser
 from pathlib import Path
 
+import cv2
 import numpy as np
 from wrap_study import ROWS, agreed, make_study
 
@@ -132,6 +133,14 @@ def test_worst_frames_are_pictures_of_their_clip(tmp_path: Path) -> None:
     assert "clip.mp4, frame 3, 1 after its keyframe: 0 missed, 1 wrong" in page.text
     named = re.findall(r'<text class="(truth|found)" [^>]*>([^<]*)<', text)
     assert named == [("found", "dog 0.60"), *[("truth", "person 0.90")] * 3], "what has a partner is not named"
+
+
+def test_a_frame_of_a_labelled_sequence_is_a_file_of_its_own(tmp_path: Path) -> None:
+    path = tmp_path / "00007.png"
+    cv2.imwrite(str(path), np.full((24, 32, 3), 90, np.uint8))
+    found = read_pictures([WorstFrame("sequence", str(path), 7, 1, 0, 1, (), ())])
+    assert found[0] is not None and found[0].shape == (24, 32, 3) and abs(float(found[0].mean()) - 90) < 3
+    assert read_pictures([WorstFrame("camera", "/dev/null", 0, 1, 0, 1, (), ())]) == [None]
 
 
 def test_a_study_of_one_way_and_a_budget() -> None:
