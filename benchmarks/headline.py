@@ -65,7 +65,7 @@ class Headline:
         yield best.entry.what, f"{best.entry.where}, {self.result.bundle.name}"
         yield f"{number(_ms(best))} ms", f"from frame to boxes, {number(best.frame_to_boxes.all.fps)} frames a second"
         if ratio is not None:
-            yield f"{ratio.median:.2f} x faster", f"than {ratio.against}, paired"
+            yield f"{ratio.median:.2f} x as fast", f"as {ratio.against}, paired"
         if best.accuracy is not None:
             low, high = best.accuracy.ap50_class_agnostic_interval
             about = f"{self.result.settings.annotations}, {best.accuracy.sequences} sequences"

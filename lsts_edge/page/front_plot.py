@@ -23,7 +23,7 @@ class Mark:
         ms: its time, above 0.
         value: its quality; more is better.
         number: it has this number in the table beside the plot.
-        name: written beside it, if it is on the front.
+        name: written beside it, if it is on the front or chosen.
         told: shown when it is pointed at.
         group: its colour, told in the legend.
         low: lower end of the quality's interval; None where there is none.
@@ -96,9 +96,10 @@ class FrontPlot:
     def labels(self, width_px: int) -> list[tuple[Mark, str, Rectangle]]:
         """What is written beside which mark, and where; numbers where names have no room."""
         axes = self.axes(width_px)
-        front = sorted(self.front, key=lambda mark: (not mark.chosen, -mark.ms))  # the best have least room
+        named = [mark for mark in self.marks if mark.on_front or mark.chosen]
+        front = sorted(named, key=lambda mark: (not mark.chosen, -mark.ms))  # the best have least room
         dots = {mark: _dot(axes, mark) for mark in self.marks}
-        rather_not = [dot for mark, dot in dots.items() if not mark.on_front] + _front_line(axes, self.front)
+        rather_not = [dot for mark, dot in dots.items() if mark not in front] + _front_line(axes, self.front)
         never = [*(dots[mark] for mark in front), *(place for _, place in self._lines(axes))]
         texts = [str(mark.number) if width_px < _NARROW_PX else f"{mark.number}  {mark.name}" for mark in front]
         points = [(axes.x(mark.ms), axes.y(mark.value), text) for mark, text in zip(front, texts, strict=True)]
@@ -172,5 +173,5 @@ def _drawn(axes: Axes, mark: Mark) -> str:
         )
     if mark.chosen:
         parts.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="9" fill="none" stroke="{color}" stroke-width="2"/>')
-    opacity = "" if mark.on_front else ' opacity=".38"'
+    opacity = "" if mark.on_front or mark.chosen else ' opacity=".38"'
     return "".join([*parts, f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{_RADIUS_PX}" fill="{color}"{opacity}/></g>'])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import cv2
@@ -13,6 +13,7 @@ from lsts_edge.boxes import Boxes
 from lsts_edge.errors import LstsEdgeError
 from lsts_edge.evaluation.frame_boxes import FrameBoxes
 from lsts_edge.evaluation.judging import judge
+from lsts_edge.page.axes import Rectangle
 from lsts_edge.page.document import escaped, picture
 from lsts_edge.publish.wrap.study import DrawnBox, WorstFrame
 from lsts_edge.runtime.sources.open import open_source
@@ -37,7 +38,8 @@ _STYLE = (
 _LEGEND = (
     f'<p class="note"><b style="color:{_TRUTH};background:#222;padding:0 6px">solid</b> the detector on this frame, '
     f'<b style="color:{_FOUND};background:#222;padding:0 6px">dashed</b> the chosen way. '
-    "Thick and named are the boxes that have no partner: missed or wrong. Point at a box for its class and score.</p>"
+    "Thick, and named where there is room, are boxes without a partner: missed or wrong. Point at any box for its name."
+    "</p>"
 )
 
 
@@ -90,9 +92,10 @@ def _framed(frame: WorstFrame, image: Picture | None) -> str:
         inside = f'<image width="{width}" height="{height}" href="{picture(content, "jpeg")}"/>'
     letter_px = width / _ACROSS
     truth_alone, found_alone = _without_partner(frame)
-    drawn = [_drawn(box, "truth", one, box.y1_px - 0.35 * letter_px, letter_px) for box, one in truth_alone]
-    drawn += [_drawn(box, "found", one, box.y2_px + letter_px, letter_px) for box, one in found_alone]
-    inside += "".join(rectangle for rectangle, _ in drawn) + "".join(text for _, text in drawn)
+    inside += "".join(_rectangle(box, "truth", one) for box, one in truth_alone)
+    inside += "".join(_rectangle(box, "found", one) for box, one in found_alone)
+    alone = [("truth", box) for box, one in truth_alone if one] + [("found", box) for box, one in found_alone if one]
+    inside += "".join(_names(alone, letter_px))
     after = f"{frame.distance} after its keyframe" if frame.distance else "a keyframe"
     gone = "" if image is not None else " (the clip cannot be read here: boxes alone)"
     caption = f"{frame.clip}, frame {frame.frame}, {after}: {frame.missed} missed, {frame.wrong} wrong{gone}"
@@ -100,14 +103,29 @@ def _framed(frame: WorstFrame, image: Picture | None) -> str:
     return f"<figure>{svg}{inside}</svg><figcaption>{escaped(caption)}</figcaption></figure>"
 
 
-def _drawn(box: DrawnBox, kind: str, alone: bool, baseline_px: float, letter_px: float) -> tuple[str, str]:
-    """A box and its text; one without a partner is thick and named."""
-    told = escaped(f"{box.name} {box.score:.2f}")
+def _rectangle(box: DrawnBox, kind: str, alone: bool) -> str:
+    """A box, thick where it has no partner."""
     sides = f'width="{max(box.x2_px - box.x1_px, 0):.1f}" height="{max(box.y2_px - box.y1_px, 0):.1f}"'
     place = f'x="{box.x1_px:.1f}" y="{box.y1_px:.1f}"'
-    rectangle = f'<rect class="{kind}{"" if alone else " same"}" {place} {sides}><title>{told}</title></rect>'
-    size = f'font-size="{letter_px:.1f}" x="{box.x1_px:.1f}" y="{max(baseline_px, letter_px):.1f}"'
-    return rectangle, f'<text class="{kind}" {size}>{told}</text>' if alone else ""
+    thin = "" if alone else " same"
+    return f'<rect class="{kind}{thin}" {place} {sides}><title>{_told(box)}</title></rect>'
+
+
+def _names(boxes: Sequence[tuple[str, DrawnBox]], letter_px: float) -> Iterator[str]:
+    """Texts beside boxes, the best scores first, as long as none lies on another: in a crowd the best are read."""
+    taken: list[Rectangle] = []
+    for kind, box in sorted(boxes, key=lambda item: -item[1].score):
+        beside = box.y1_px - 0.35 * letter_px if kind == "truth" else box.y2_px + letter_px
+        baseline, width = max(beside, letter_px), 0.65 * letter_px * len(_told(box))
+        place = Rectangle(box.x1_px, baseline - letter_px, box.x1_px + width, baseline + 0.3 * letter_px)
+        if not any(map(place.meets, taken)):
+            taken.append(place)
+            size = f'font-size="{letter_px:.1f}" x="{box.x1_px:.1f}" y="{baseline:.1f}"'
+            yield f'<text class="{kind}" {size}>{_told(box)}</text>'
+
+
+def _told(box: DrawnBox) -> str:
+    return escaped(f"{box.name} {box.score:.2f}")
 
 
 def _without_partner(frame: WorstFrame) -> tuple[list[tuple[DrawnBox, bool]], list[tuple[DrawnBox, bool]]]:

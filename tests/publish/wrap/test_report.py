@@ -67,7 +67,7 @@ def test_it_opens_with_the_answer() -> None:
     chosen = study.chosen
     for told in (study.verdict, study.command, chosen.label, f"{chosen.agreement.pooled:.3f}", study.machine.name):
         assert told in opening
-    assert f"{chosen.time_ms.mean:.2f} ms" in opening and "x faster" in opening
+    assert f"{chosen.time_ms.mean:.2f} ms" in opening and "x as fast" in opening
     assert "is not reached" not in opening
     missed = study_html(dataclasses.replace(study, met=False))
     assert "agreement of 0.85 asked for" in missed.partition("Agreement against time")[0]
