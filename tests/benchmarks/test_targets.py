@@ -154,7 +154,9 @@ def test_the_readme_lists_what_is_missed() -> None:
 
 def test_tables_land_between_their_marks(tmp_path: Path) -> None:
     document = tmp_path / "benchmarks.md"
-    marks = (f"{begin}\nyesterday\n{end}\n" for begin, end in ((TARGETS_BEGIN, TARGETS_END), (TABLES_BEGIN, TABLES_END)))
+    marks = (
+        f"{begin}\nyesterday\n{end}\n" for begin, end in ((TARGETS_BEGIN, TARGETS_END), (TABLES_BEGIN, TABLES_END))
+    )
     document.write_text(f"before\n{'MIDDLE'.join(marks)}after\n")
     results = [latency(66.0, (360, 640)), compare_result("lsts-lite", compare_row("lsts", 12.0))]
     update_document(document, results)

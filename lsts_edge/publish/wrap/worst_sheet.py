@@ -90,12 +90,11 @@ def _framed(frame: WorstFrame, image: Picture | None) -> str:
         small = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
         content = cv2.imencode(".jpg", small, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])[1].tobytes()
         inside = f'<image width="{width}" height="{height}" href="{picture(content, "jpeg")}"/>'
-    letter_px = width / _ACROSS
     truth_alone, found_alone = _without_partner(frame)
     inside += "".join(_rectangle(box, "truth", one) for box, one in truth_alone)
     inside += "".join(_rectangle(box, "found", one) for box, one in found_alone)
     alone = [("truth", box) for box, one in truth_alone if one] + [("found", box) for box, one in found_alone if one]
-    inside += "".join(_names(alone, letter_px))
+    inside += "".join(_names(alone, width))
     after = f"{frame.distance} after its keyframe" if frame.distance else "a keyframe"
     gone = "" if image is not None else " (the clip cannot be read here: boxes alone)"
     caption = f"{frame.clip}, frame {frame.frame}, {after}: {frame.missed} missed, {frame.wrong} wrong{gone}"
@@ -111,16 +110,18 @@ def _rectangle(box: DrawnBox, kind: str, alone: bool) -> str:
     return f'<rect class="{kind}{thin}" {place} {sides}><title>{_told(box)}</title></rect>'
 
 
-def _names(boxes: Sequence[tuple[str, DrawnBox]], letter_px: float) -> Iterator[str]:
+def _names(boxes: Sequence[tuple[str, DrawnBox]], width_px: int) -> Iterator[str]:
     """Texts beside boxes, the best scores first, as long as none lies on another: in a crowd the best are read."""
     taken: list[Rectangle] = []
+    letter_px = width_px / _ACROSS
     for kind, box in sorted(boxes, key=lambda item: -item[1].score):
         beside = box.y1_px - 0.35 * letter_px if kind == "truth" else box.y2_px + letter_px
         baseline, width = max(beside, letter_px), 0.65 * letter_px * len(_told(box))
-        place = Rectangle(box.x1_px, baseline - letter_px, box.x1_px + width, baseline + 0.3 * letter_px)
+        left = max(min(box.x1_px, width_px - width), 0)
+        place = Rectangle(left, baseline - letter_px, left + width, baseline + 0.3 * letter_px)
         if not any(map(place.meets, taken)):
             taken.append(place)
-            size = f'font-size="{letter_px:.1f}" x="{box.x1_px:.1f}" y="{baseline:.1f}"'
+            size = f'font-size="{letter_px:.1f}" x="{left:.1f}" y="{baseline:.1f}"'
             yield f'<text class="{kind}" {size}>{_told(box)}</text>'
 
 
