@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from lsts_edge.benchmarks.compare_result import CompareResult, CompareRow, RatioAgainst
-from lsts_edge.benchmarks.tables import number
+from lsts_edge.tables import number
 
 __all__ = ["comparison_table"]
 

@@ -29,9 +29,9 @@ from lsts_edge.benchmarks.engines_result import EnginesData, EnginesResult, Engi
 from lsts_edge.benchmarks.envelope import Origin, bundle_facts
 from lsts_edge.benchmarks.readme import replace_between
 from lsts_edge.benchmarks.results import write_result
-from lsts_edge.benchmarks.tables import markdown_table
 from lsts_edge.bundle import Bundle
 from lsts_edge.errors import LstsEdgeError
+from lsts_edge.tables import markdown_table
 
 __all__ = ["ENGINES", "ENGINES_BEGIN", "ENGINES_END", "engines_block", "find_interpreters", "main", "run_leg"]
 

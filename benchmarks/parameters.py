@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from lsts_edge.benchmarks.tables import text_table
 from lsts_edge.bundle.manifest import Manifest
 from lsts_edge.presets import ModelPreset
+from lsts_edge.tables import text_table
 
 __all__ = ["PAPER_TABLE", "SizeReport", "size_of_bundle", "size_of_preset"]
 

@@ -19,7 +19,6 @@ __all__ = [
     "comparison_plot",
     "distribution_plot",
     "interval_plot",
-    "pareto_plot",
     "roofline_plot",
     "stage_plot",
     "timeline_plot",
@@ -128,40 +127,6 @@ def comparison_plot(result: CompareResult) -> str:
     axes.set_xlim(min(row.model.all.mean_ms for row in rows) / 4)
     _plain_ticks(axes.xaxis)
     axes.set_xlabel("mean model ms per frame, logarithmic; the line runs from propagated p50 to keyframe p50")
-    return _svg(figure)
-
-
-def pareto_plot(result: CompareResult) -> str:
-    """Accuracy over time: class-agnostic AP50 with its interval, against mean milliseconds from frame to boxes.
-
-    Every entry is a point; the fastest of each method and precision is named.
-    """
-    figure, axes = _figure(9.6, 4.6)
-    points = [
-        (row.frame_to_boxes.all.mean_ms, 100 * row.accuracy.ap50_class_agnostic, row.accuracy, row.entry)
-        for row in result.data.rows
-        if row.accuracy
-    ]
-    front = [
-        point for point in points if not any(o[0] <= point[0] and o[1] >= point[1] and o is not point for o in points)
-    ]
-    front.sort(key=lambda point: point[0])
-    axes.step([p[0] for p in front], [p[1] for p in front], where="post", color=_FAINT, linewidth=2, zorder=1)
-    for ms, ap, accuracy, entry in points:
-        low, high = (100 * value for value in accuracy.ap50_class_agnostic_interval)
-        color = _METHOD_COLORS.get(entry.method, _OTHER)
-        axes.vlines(ms, low, high, color=color, linewidth=0.8, alpha=0.35, zorder=1)
-        axes.plot(ms, ap, "o", color=color, markersize=6, zorder=2)
-    axes.set_xscale("log")
-    low, high = axes.get_xlim()
-    axes.set_xlim(low, high * (high / low) ** 0.4)  # room for the names
-    _plain_ticks(axes.xaxis)
-    named: dict[Any, tuple[float, float, str]] = {}
-    for ms, ap, _, entry in sorted(points, key=lambda point: point[0]):
-        named.setdefault((entry.method, entry.precision), (ms, ap, entry.label))
-    _spread_labels(axes, list(named.values()))
-    axes.set_xlabel("mean ms from frame to boxes, logarithmic (left is better)")
-    axes.set_ylabel("class-agnostic AP50, % (up is better)")
     return _svg(figure)
 
 

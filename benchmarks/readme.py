@@ -2,55 +2,86 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
 
 from lsts_edge.benchmarks import plots
 from lsts_edge.benchmarks.compare_result import CompareResult, CompareRow
 from lsts_edge.benchmarks.envelope import Result
+from lsts_edge.benchmarks.headline import MOST_ROWS, find_headline
 from lsts_edge.benchmarks.latency_result import LatencyResult
 from lsts_edge.benchmarks.results import require_one_device
-from lsts_edge.benchmarks.tables import markdown_table, number
 from lsts_edge.benchmarks.targets import TARGETS_BEGIN, TARGETS_END, check_targets, targets_block
 from lsts_edge.errors import BenchmarkResult, FileUnwritable
+from lsts_edge.tables import markdown_table, number
 
-__all__ = ["BEGIN", "END", "readme_block", "replace_between", "update_readme", "update_targets"]
+__all__ = [
+    "BEGIN",
+    "END",
+    "TABLES_BEGIN",
+    "TABLES_END",
+    "readme_block",
+    "replace_between",
+    "tables_block",
+    "update_document",
+    "update_readme",
+]
 
 BEGIN = "<!-- results:begin -->"
 END = "<!-- results:end -->"
+TABLES_BEGIN = "<!-- tables:begin -->"
+TABLES_END = "<!-- tables:end -->"
 PLOT = "docs/images/bench.svg"
+NARROW_PLOT = "docs/images/bench-narrow.svg"
+_PLOTS_PX = {PLOT: 860, NARROW_PLOT: 370}
 
 
-def readme_block(results: Sequence[Result], plot: str = PLOT) -> str:
-    """The text between the marks: one table per comparison, each line from a result.
+def readme_block(results: Sequence[Result]) -> str:
+    """The README's text between the marks: what to run, one short table, and the plot.
 
     Args:
-        results: of one device; the tables show kinds ``compare`` and ``latency``, the rest is left to the report.
-        plot: path of the plot, relative to the README.
+        results: of one device; those that the table does not show are in ``tables_block``.
 
     Raises:
         BenchmarkDevice: if the results come from different devices.
         BenchmarkResult: if none of them is a comparison.
     """
-    require_one_device(results)
-    comparisons = [result for result in results if isinstance(result, CompareResult)]
-    if not comparisons:
-        raise BenchmarkResult("README table", got="no comparison", expected="one", fix="Run lsts-edge bench compare.")
-    lines = [
-        f"Measured on {results[0].origin.device.name}; every figure is from a file in `benchmarks/results/`.",
-        "",
-    ]
-    for result in comparisons:
+    comparisons, headline = _comparisons(results), find_headline(results)
+    lines = [_measured(results), ""]
+    if headline is None:
+        header, rows = _table(comparisons[0])
+        lines += [_sentence(comparisons[0]), "", markdown_table(header, rows[:MOST_ROWS]), ""]
+    else:
+        table = headline.table()
+        lines += [" ".join(itertools.islice(headline.sentences(), 2)), _about_accuracy(headline.result), ""]
+        lines += [markdown_table(table.header, table.rows), ""]
+    lines += [_verdicts(results), ""]
+    shown = f'<img src="{PLOT}" alt="Accuracy and time of each method">'
+    if headline is not None:
+        narrow = f'<source media="(max-width: 600px)" srcset="{NARROW_PLOT}">'
+        shown = f"<picture>{narrow}{shown}</picture>"
+    return "\n".join([*lines, shown, ""])
+
+
+def tables_block(results: Sequence[Result]) -> str:
+    """Every comparison and every latency run as tables, for the documents.
+
+    Raises:
+        BenchmarkDevice: if the results come from different devices.
+        BenchmarkResult: if none of them is a comparison.
+    """
+    lines = [_measured(results), ""]
+    for result in _comparisons(results):
         lines += [_sentence(result), "", markdown_table(*_table(result)), ""]
     latencies = [result for result in results if isinstance(result, LatencyResult)]
     if latencies:
         lines += [markdown_table(*_latency_table(latencies)), ""]
-    lines += [_verdicts(results), ""]
-    return "\n".join([*lines, f"![Accuracy and time of each method]({plot})", ""])
+    return "\n".join(lines)
 
 
 def update_readme(readme: Path, results: Sequence[Result]) -> list[Path]:
-    """Replace what stands between the marks, and write the plot beside; returns the files written.
+    """Replace what stands between the marks, and write the plots beside; returns the files written.
 
     Args:
         readme: a file with both marks, each once.
@@ -60,33 +91,35 @@ def update_readme(readme: Path, results: Sequence[Result]) -> list[Path]:
         BenchmarkResult: if the marks are missing, or no result is a comparison.
         FileUnwritable: if a file cannot be written.
     """
-    block = readme_block(results)
-    plot = readme.parent / PLOT
-    replace_between(readme, BEGIN, END, block)
-    try:
-        plot.parent.mkdir(parents=True, exist_ok=True)
-        plot.write_text(_plot(results), encoding="utf-8")
-    except OSError as error:
-        raise FileUnwritable(
-            f"plot {plot}", got=error.strerror, expected="a writable place", fix="Choose another README."
-        ) from error
-    return [readme, plot]
+    replace_between(readme, BEGIN, END, readme_block(results))
+    written = [readme]
+    for name, content in _plots(results).items():
+        plot = readme.parent / name
+        try:
+            plot.parent.mkdir(parents=True, exist_ok=True)
+            plot.write_text(content, encoding="utf-8")
+        except OSError as error:
+            fix = "Choose another README."
+            raise FileUnwritable(f"plot {plot}", got=error.strerror, expected="a writable place", fix=fix) from error
+        written.append(plot)
+    return written
 
 
-def update_targets(document: Path, results: Sequence[Result]) -> Path:
-    """Put the table of targets between its marks; returns the file.
+def update_document(document: Path, results: Sequence[Result]) -> Path:
+    """Put the targets and all tables between their marks; returns the file.
 
     Args:
-        document: a file with both marks, each once.
+        document: a file with the four marks, each once.
         results: of one device.
 
     Raises:
-        BenchmarkResult: if the marks are missing, or no result tells about a target.
+        BenchmarkResult: if marks are missing, no result is a comparison, or none tells about a target.
         FileUnwritable: if the file cannot be written.
     """
-    require_one_device(results)
-    text = f"Measured on {results[0].origin.device.name}.\n\n{targets_block(results)}\n"
-    replace_between(document, TARGETS_BEGIN, TARGETS_END, text)
+    tables = tables_block(results)
+    targets = f"Measured on {results[0].origin.device.name}.\n\n{targets_block(results)}\n"
+    replace_between(document, TARGETS_BEGIN, TARGETS_END, targets)
+    replace_between(document, TABLES_BEGIN, TABLES_END, tables)
     return document
 
 
@@ -115,13 +148,30 @@ def replace_between(document: Path, begin: str, end: str, block: str) -> None:
         ) from error
 
 
-def _plot(results: Sequence[Result]) -> str:
-    """The Pareto plot of the first comparison with accuracy, else the bars of the first comparison."""
-    comparisons = [result for result in results if isinstance(result, CompareResult)]
-    for result in comparisons:
-        if any(row.accuracy for row in result.data.rows):
-            return plots.pareto_plot(result)
-    return plots.comparison_plot(comparisons[0])
+def _plots(results: Sequence[Result]) -> dict[str, str]:
+    """SVG by path: the front, wide and narrow; without accuracy the bars of the first comparison."""
+    headline = find_headline(results)
+    if headline is None:
+        return {PLOT: plots.comparison_plot(_comparisons(results)[0])}
+    return {name: headline.plot().svg(width_px, alone=True) for name, width_px in _PLOTS_PX.items()}
+
+
+def _comparisons(results: Sequence[Result]) -> list[CompareResult]:
+    require_one_device(results)
+    found = [result for result in results if isinstance(result, CompareResult)]
+    if not found:
+        raise BenchmarkResult("README table", got="no comparison", expected="one", fix="Run lsts-edge bench compare.")
+    return found
+
+
+def _measured(results: Sequence[Result]) -> str:
+    return f"Measured on {results[0].origin.device.name}; every figure is from a file in `benchmarks/results/`."
+
+
+def _about_accuracy(result: CompareResult) -> str:
+    if not any(row.accuracy for row in result.data.rows):
+        return ""
+    return "AP50 is class-agnostic on DAVIS-VID5 val, with ignore boxes: ours was trained on DAVIS, the peers on COCO."
 
 
 def _verdicts(results: Sequence[Result]) -> str:
@@ -139,15 +189,11 @@ def _sentence(result: CompareResult) -> str:
     bundle, settings = result.bundle, result.settings
     height, width = bundle.input_px
     weights = " **Random weights: latency only.**" if bundle.random_weights else ""
-    accuracy = (
-        " AP50 is class-agnostic on DAVIS-VID5 val, with ignore boxes: ours was trained on DAVIS, the peers on COCO."
-        if any(row.accuracy for row in result.data.rows)
-        else ""
-    )
-    return (
+    text = (
         f"`{bundle.name}`, {width}x{height}, keyframe interval {settings.keyframe_interval}, "
-        f"{settings.threads} threads, one run, paired segments; times of the sessions alone.{weights}{accuracy}"
+        f"{settings.threads} threads, one run, paired segments; times of the sessions alone.{weights}"
     )
+    return f"{text} {_about_accuracy(result)}".rstrip()
 
 
 def _table(result: CompareResult) -> tuple[list[str], list[list[str]]]:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import base64
 import functools
-import html
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +13,7 @@ from lsts_edge.benchmarks.accuracy_result import AccuracyResult
 from lsts_edge.benchmarks.compare_result import CompareResult
 from lsts_edge.benchmarks.compare_table import comparison_table
 from lsts_edge.benchmarks.envelope import BundleFacts, Result
+from lsts_edge.benchmarks.headline import find_headline
 from lsts_edge.benchmarks.latency_result import LatencyResult
 from lsts_edge.benchmarks.op_result import CudaOpResult, OpResult
 from lsts_edge.benchmarks.paper import PAPER_HARDWARE, PAPER_PER_FRAME_FPS, paper_table
@@ -29,47 +28,27 @@ from lsts_edge.benchmarks.report_tables import (
 )
 from lsts_edge.benchmarks.results import require_one_device
 from lsts_edge.benchmarks.sweep_result import SweepResult
-from lsts_edge.benchmarks.tables import markdown_table
 from lsts_edge.benchmarks.targets import check_targets, target_table
 from lsts_edge.benchmarks.timed_clip import ClipFacts
 from lsts_edge.errors import BenchmarkResult
+from lsts_edge.page.document import Table, escaped, fact_tiles, figure, folded, page, picture, table
+from lsts_edge.page.front_plot import FrontPlot
+from lsts_edge.tables import markdown_table
 
 __all__ = ["report_html", "report_markdown"]
 
-Table = tuple[Sequence[str], Sequence[Sequence[str]]]
-_STYLE = """
-:root { --ink: #24292f; --faint: #d0d7de; --soft: #f6f8fa; --mark: #cf222e; --pale: #57606a }
-* { box-sizing: border-box }
-body { font: 15px/1.5 system-ui, sans-serif; color: var(--ink); max-width: 1200px; margin: auto; padding: 28px 20px }
-h1 { font-size: 26px; margin: 0 0 2px }
-h2 { font-size: 20px; margin: 44px 0 8px; border-bottom: 1px solid var(--faint) }
-h3 { font-size: 16px; margin: 26px 0 6px }
-p { margin: 6px 0 10px }
-.note, figcaption { color: var(--pale); font-size: 13.5px }
-.lead { font-size: 17px }
-.warn { border-left: 4px solid var(--mark); background: #fff5f5; padding: 8px 12px; margin: 10px 0 }
-.wide { overflow-x: auto }
-table { border-collapse: collapse; margin: 8px 0 14px; font-size: 13.5px; font-variant-numeric: tabular-nums }
-th, td { padding: 3px 10px; border-bottom: 1px solid var(--faint); text-align: right }
-th { background: var(--soft); vertical-align: bottom }
-th:first-child, td:first-child { text-align: left; white-space: nowrap }
-td { white-space: nowrap }
-td.long { white-space: normal; text-align: left; min-width: 12em }
-.text td:last-child, .text th:last-child { text-align: left; white-space: normal }
-tr:hover td { background: var(--soft) }
-figure { margin: 12px 0 20px }
-figure svg, figure img { max-width: 100%; height: auto }
-nav a { margin-right: 16px; color: #0969da; text-decoration: none }
-"""
-_LONG_CELL = 50  # characters that fit on one line beside other columns
+_MOST_SENTENCES = 3
+Cells = tuple[Sequence[str], Sequence[Sequence[str]]]
 _HOW_COMPARED = (
     "A keyframe every {keyframe_interval} frames; {segments} segments of {frames_per_segment} frames after "
     "{warmup_segments} of warm-up, {threads} threads for every engine. Each entry runs a whole segment at a time, in "
     "an order drawn per round; a ratio is the median over paired segments, model-only."
 )
 _ABOUT_ACCURACY = (
-    "Accuracy over time. The thin lines are 95 % intervals over the sequences. Ours was trained on the training part "
-    "of the same data set, the peers on COCO; boxes of other objects are ignored, not counted as wrong."
+    "Up and left is better. The line is the front: nothing as fast is more accurate. Its dots are named, the ringed "
+    "one is what to run; point at any dot for what it is. Thin lines are 95 % intervals over the sequences. Ours was "
+    "trained on the training part of the same data set, the peers on COCO; boxes of other objects are ignored, not "
+    "counted as wrong."
 )
 _ABOUT_PAPER = (
     "Paper: {paper}. Ours: {ours}, random weights where the bundle says so. Frames per second of two devices do not "
@@ -84,8 +63,13 @@ _ABOUT_ROOFLINE = (
 
 @dataclass(frozen=True)
 class _Figure:
+    """Drawn by matplotlib, in its own colours."""
+
     caption: str
     draw: Callable[[], str]
+
+
+_Part = str | tuple[str, Cells] | _Figure | FrontPlot
 
 
 @dataclass(frozen=True)
@@ -93,7 +77,7 @@ class _Section:
     """A heading with paragraphs, tables and figures in order; ``warnings`` stand first."""
 
     title: str
-    parts: tuple[str | tuple[str, Table] | _Figure, ...]
+    parts: tuple[_Part, ...]
     warnings: tuple[str, ...] = ()
 
 
@@ -109,18 +93,23 @@ def report_html(results: Sequence[Result], pictures: Sequence[Path] = ()) -> str
         BenchmarkResult: if there is no result, or a picture cannot be read.
     """
     sections = _sections(results)
-    links = " ".join(f'<a href="#s{i}">{html.escape(section.title)}</a>' for i, section in enumerate(sections))
-    body = [f"<h1>lsts-edge on {html.escape(results[0].origin.device.name)}</h1>", f"<nav>{links}</nav>"]
-    body += [f'<p class="lead">{html.escape(sentence)}</p>' for sentence in _sentences(results)]
+    title = f"lsts-edge on {results[0].origin.device.name}"
+    headline = find_headline(results)
+    body = [f"<h1>{escaped(title)}</h1>"]
+    lead = list(headline.sentences()) if headline else list(_sentences(results))[:_MOST_SENTENCES]
+    body += [f'<p class="lead">{escaped(sentence)}</p>' for sentence in lead[:1]]
+    body += [f"<p>{escaped(sentence)}</p>" for sentence in lead[1:]]
+    if headline:
+        body += [f'<div class="warn">{escaped(text)}</div>' for text in _warnings(headline.result)]
+        body += [fact_tiles(headline.tiles()), figure(headline.plot().svg, _ABOUT_ACCURACY)]
+        body.append(table(headline.table(), fold=False))
     body += [_picture(path) for path in pictures]
-    for index, section in enumerate(sections):
-        body.append(f'<h2 id="s{index}">{html.escape(section.title)}</h2>')
-        body += [f'<div class="warn">{html.escape(text)}</div>' for text in section.warnings]
-        body += [_html_part(part) for part in section.parts]
-    meta = '<meta charset="utf-8"><meta name="viewport" content="width=device-width">'
-    head = f"{meta}<title>lsts-edge: benchmark report</title><style>{_STYLE}</style>"
-    lines = "\n".join(body)
-    return f'<!doctype html>\n<html lang="en"><head>{head}</head><body>\n{lines}\n</body></html>\n'
+    told = "".join(f"<p>{escaped(sentence)}</p>" for sentence in _sentences(results))
+    body += [folded("Each run in a sentence", told, heading="h2")] if told else []
+    for section in sections:
+        parts = [f'<div class="warn">{escaped(text)}</div>' for text in section.warnings]
+        body.append(folded(section.title, "".join([*parts, *map(_html_part, section.parts)]), heading="h2"))
+    return page("lsts-edge: benchmark report", body)
 
 
 def report_markdown(results: Sequence[Result]) -> str:
@@ -132,8 +121,12 @@ def report_markdown(results: Sequence[Result]) -> str:
     """
     sections = _sections(results)
     lines = [f"# lsts-edge on {results[0].origin.device.name}", ""]
-    for sentence in _sentences(results):
+    headline = find_headline(results)
+    for sentence in headline.sentences() if headline else _sentences(results):
         lines += [sentence, ""]
+    if headline:
+        content = headline.table()
+        lines += [markdown_table(content.header, content.rows), ""]
     for section in sections:
         lines += [f"## {section.title}", ""]
         for warning in section.warnings:
@@ -141,7 +134,7 @@ def report_markdown(results: Sequence[Result]) -> str:
         for part in section.parts:
             if isinstance(part, str):
                 lines += [part, ""]
-            elif not isinstance(part, _Figure):
+            elif isinstance(part, tuple):
                 caption, (header, rows) = part
                 lines += [*([f"### {caption}", ""] if caption else []), markdown_table(header, rows), ""]
     return "\n".join(lines)
@@ -208,16 +201,16 @@ def _compare_section(result: CompareResult) -> _Section:
             "Mean time per frame, with the range from propagated to keyframe.", lambda: plots.comparison_plot(result)
         ),
     ]
-    if any(row.accuracy for row in result.data.rows):
-        parts.append(_Figure(_ABOUT_ACCURACY, lambda: plots.pareto_plot(result)))
-        parts += _difference_tables(result)
+    headline = find_headline([result])
+    if headline:
+        parts += [headline.plot(), *_difference_tables(result)]
     parts += [f"Left out: {name}: {reason}" for name, reason in result.data.left_out.items()]
     parts.append(("Methods", (("method", "what it does"), [list(pair) for pair in settings.methods.items()])))
     title = _title(f"Side by side, interval {settings.keyframe_interval}", result.bundle, settings.clip)
     return _Section(title, tuple(parts), _warnings(result))
 
 
-def _difference_tables(result: CompareResult) -> Iterator[tuple[str, Table]]:
+def _difference_tables(result: CompareResult) -> Iterator[tuple[str, Cells]]:
     """Accuracy against each other entry; entries with the very same detections are left out."""
     for ours, others in result.data.accuracy_differences.items():
         rows = [
@@ -294,22 +287,15 @@ def _machine_section(results: Sequence[Result]) -> _Section:
     return _Section("The machine and the runs", tuple(("", table) for table in facts(results)))
 
 
-def _html_part(part: str | tuple[str, Table] | _Figure) -> str:
+def _html_part(part: _Part) -> str:
     if isinstance(part, str):
-        return f'<p class="note">{html.escape(part)}</p>'
+        return f'<p class="note">{escaped(part)}</p>'
+    if isinstance(part, FrontPlot):
+        return figure(part.svg, _ABOUT_ACCURACY)
     if isinstance(part, _Figure):
-        return f"<figure>{part.draw()}<figcaption>{html.escape(part.caption)}</figcaption></figure>"
+        return f'<figure class="paper">{part.draw()}<figcaption>{escaped(part.caption)}</figcaption></figure>'
     caption, (header, rows) = part
-    title = f"<h3>{html.escape(caption)}</h3>" if caption else ""
-    head = "".join(f"<th>{html.escape(cell)}</th>" for cell in header)
-    lines = "".join("<tr>" + "".join(map(_html_cell, row)) + "</tr>" for row in rows)
-    kind = ' class="text"' if len(header) == 2 else ""
-    return f'{title}<div class="wide"><table{kind}><thead><tr>{head}</tr></thead><tbody>{lines}</tbody></table></div>'
-
-
-def _html_cell(cell: str) -> str:
-    kind = ' class="long"' if len(cell) > _LONG_CELL else ""
-    return f"<td{kind}>{html.escape(cell)}</td>"
+    return table(Table(header, rows), caption=caption, fold=False)
 
 
 def _picture(path: Path) -> str:
@@ -319,5 +305,4 @@ def _picture(path: Path) -> str:
         raise BenchmarkResult(
             f"picture {path}", got="no such PNG or JPEG", expected="one", fix="Give another --picture."
         )
-    data = base64.b64encode(path.read_bytes()).decode()
-    return f'<figure><img alt="{html.escape(path.name)}" src="data:image/{kind};base64,{data}"></figure>'
+    return f'<figure><img alt="{escaped(path.name)}" src="{picture(path.read_bytes(), kind)}"></figure>'

@@ -11,7 +11,7 @@ from lsts_edge.benchmarks.frame_times import AllTimes, KindTimes, StageShare
 from lsts_edge.benchmarks.latency_result import LatencyResult, SubgraphTimes
 from lsts_edge.benchmarks.op_result import CudaOpResult, OpResult
 from lsts_edge.benchmarks.sweep_result import SweepResult
-from lsts_edge.benchmarks.tables import number
+from lsts_edge.tables import number
 
 __all__ = [
     "accuracy_table",

@@ -9,8 +9,8 @@ from lsts_edge.benchmarks.compare_result import CompareResult, CompareRow, Entry
 from lsts_edge.benchmarks.envelope import Result
 from lsts_edge.benchmarks.latency_result import LatencyResult
 from lsts_edge.benchmarks.op_result import OpResult
-from lsts_edge.benchmarks.tables import markdown_table, number
 from lsts_edge.errors import BenchmarkResult
+from lsts_edge.tables import markdown_table, number
 
 __all__ = ["TARGETS_BEGIN", "TARGETS_END", "TargetRow", "check_targets", "target_table", "targets_block"]
 

@@ -76,6 +76,7 @@ _EVERY_S = 5.0
 @click.option("--record/--no-record", default=True, help="Keep some frames of the clips in it, to verify it with.")
 @click.option("--record-licence", default="", metavar="TEXT", help="Of those frames.")
 @click.option("--study", type=click.Path(path_type=Path), help="Write the study here [default: OUTPUT.study.json].")
+@click.option("--report", type=click.Path(path_type=Path), help="Write the page here [default: OUTPUT.report.html].")
 @click.option("--cache", type=click.Path(path_type=Path), help="Folder of results, for interrupted runs.")
 @click.option("--fresh", is_flag=True, help="Measure again what an earlier run has left there.")
 @click.option("--overwrite", is_flag=True, help="Replace a bundle that is there.")
@@ -90,6 +91,7 @@ def command(
     intervals: str,
     formats: tuple[str, ...],
     study: Path | None,
+    report: Path | None,
     cache: Path | None,
     as_json: bool,
     **given: Any,
@@ -102,6 +104,7 @@ def command(
     """
     from lsts_edge.export.detectors.spec import FAMILIES, read_spec_file
     from lsts_edge.publish.wrap.options import WrapOptions
+    from lsts_edge.publish.wrap.report import study_html
     from lsts_edge.publish.wrap.wrap import wrap
     from lsts_edge.runtime.form_choice import cache_folder
     from lsts_edge.runtime.sinks.partial_file import PartialFile
@@ -110,7 +113,8 @@ def command(
         expected = f"auto, {', '.join(FAMILIES)}"
         raise OptionError("--family", got=repr(family), expected=expected, fix="Choose one of these.")
     written = study or output.with_name(f"{output.name}.study.json")
-    study_file = PartialFile(written)
+    page = report or output.with_name(f"{output.name}.report.html")
+    study_file, page_file = PartialFile(written), PartialFile(page)
     options = WrapOptions(
         family=None if family == "auto" else family,  # type: ignore[arg-type]
         overrides={} if spec is None else read_spec_file(spec),
@@ -128,16 +132,17 @@ def command(
         options=options,
         progress=_Told(),
     )
-    study_file.partial.write_bytes(done.study.to_json())
-    study_file.publish()
+    for file, content in ((study_file, done.study.to_json()), (page_file, study_html(done.study).encode())):
+        file.partial.write_bytes(content)
+        file.publish()
     if as_json:
-        result = {"bundle": str(output), "study": str(written), **done.study.to_dict()}
+        result = {"bundle": str(output), "study": str(written), "report": str(page), **done.study.to_dict()}
         click.echo(json.dumps({**result, "bundle_digest": f"sha256:{done.bundle.digest}"}, indent=2))
         return
     for line in study_lines(done.study):
         click.echo(line)
     total = sum(info.bytes for info in done.bundle.manifest.files.values())
-    click.echo(f"study: {written}")
+    click.echo(f"study: {written}, to look at: {page}")
     click.echo(f"wrote {output}: {len(done.bundle.manifest.files)} files, {total / 2**20:.1f} MB")
 
 

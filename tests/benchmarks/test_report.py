@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 from collections.abc import Callable
@@ -31,6 +32,7 @@ from lsts_edge.benchmarks.compare_result import CompareResult, Difference
 from lsts_edge.benchmarks.envelope import Precision
 from lsts_edge.benchmarks.frame_times import FrameTime
 from lsts_edge.benchmarks.harness import PairedRatio
+from lsts_edge.benchmarks.headline import find_headline
 from lsts_edge.benchmarks.latency_result import LatencyResult
 from lsts_edge.benchmarks.op_result import (
     CudaOpCheck,
@@ -214,7 +216,53 @@ def test_page_is_whole_and_says_what_the_results_say(tmp_path: Path) -> None:
     assert "lsts custom: no library" in page.text
     assert "+8.0+1.0+20.0" in page.text
     assert "does not name" in page.text and "77.2" in page.text, "the paper's rows, its hardware named"
-    assert text.count("<svg") == 6, "bars, Pareto, distribution, timeline, stages, roofline"
+    assert text.count('<figure class="paper">') == 5, "bars, distribution, timeline, stages, roofline"
+    assert text.count('class="plot"') == 4, "the front at the top and in its section, each for wide and narrow screens"
+
+
+def test_page_opens_with_the_answer_and_folds_the_rest() -> None:
+    text = report_html([latency(), comparison(accurate=True), op()])
+    opening, _, rest = text.partition("<details>")
+    for told in ("run lsts, onnxruntime fp32, a keyframe every 10 frames: 31.0 ms", "at best 101 ms", "AP50 0.480"):
+        assert told in Page(opening).text, told
+    assert "yolox-nano, onnxruntime fp32 is as fast and less accurate" in opening
+    assert opening.count("<table") == 1 and opening.count("<svg") == 2
+    assert opening.count("Random weights: latency only") == 1, "what makes a reader doubt stands at the top"
+    assert text.count("<details>") == rest.count("</details>") > 5
+    assert Page(report_html([latency()])).text.count("end to end."), "without accuracy the runs speak"
+
+
+def test_the_headline_runs_ours_where_it_is_on_the_front() -> None:
+    found = find_headline([latency(), comparison(), comparison(accurate=True)])
+    assert found is not None and find_headline([comparison()]) is None
+    assert [row.entry.method for row in found.rows] == ["lsts", "yolox-nano", "per-frame"], "of equal times the better"
+    assert [row.entry.method for row in found.front] == ["lsts", "per-frame"] and found.best is found.front[0]
+    assert [line[0] for line in found.table().rows] == ["1 lsts", "2 yolox-nano", "3 per-frame"]
+    assert [line[5] for line in found.table().rows] == ["yes", "no", "yes"]
+    better = compare_row("yolox-nano", 5.0, accuracy=entry_accuracy(0.9, 1))
+    beaten = find_headline([compare_result(BUNDLE, *found.rows, better)])
+    assert beaten is not None and beaten.best is better, "a peer that beats all of ours is what to run"
+
+
+def test_the_headline_shows_eight_at_most() -> None:
+    rows = [compare_row("lsts", 5.0 + i, form=str(i), accuracy=entry_accuracy(0.3 + i / 50)) for i in range(20)]
+    rival = compare_row("hold", 30.0, accuracy=entry_accuracy(0.2))
+    found = find_headline([compare_result(BUNDLE, *rows, rival)])
+    assert found is not None and len(found.front) == 20
+    shown = [line[0] for line in found.table().rows]
+    assert len(shown) == 8 and {"1 lsts 0", "20 lsts 19", "21 hold"} < set(shown), "fastest, best and every method"
+
+
+def test_the_committed_headline_can_be_read() -> None:
+    files = sorted((Path(__file__).parents[2] / "benchmarks" / "results").glob("*.json"))
+    found = find_headline([read_result(path) for path in files])
+    assert found is not None and 2 <= len(found.table().rows) <= 8
+    for width_px in (1100, 860, 370):
+        labels = found.plot().labels(width_px)
+        assert len(labels) == len(found.front), "each of the front is labelled"
+        assert not [
+            pair for pair in itertools.combinations([place for _, _, place in labels], 2) if pair[0].meets(pair[1])
+        ]
 
 
 def test_markdown_has_the_same_numbers() -> None:
@@ -265,8 +313,9 @@ def test_readme_is_generated_between_its_marks(tmp_path: Path) -> None:
     assert text.startswith(f"# title\n\n{BEGIN}\n") and text.endswith(f"{END}\n\nend\n")
     assert "yesterday" not in text
     assert readme_block(results) in text
-    assert written == [readme, tmp_path / "docs/images/bench.svg"]
-    assert written[1].read_text().startswith("<svg")
+    images = tmp_path / "docs" / "images"
+    assert written == [readme, images / "bench.svg", images / "bench-narrow.svg"]
+    assert all(path.read_text().startswith("<svg") for path in written[1:])
     update_readme(readme, results)
     assert readme.read_text() == text, "a second time changes nothing"
 

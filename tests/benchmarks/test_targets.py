@@ -24,7 +24,7 @@ from lsts_edge.benchmarks.envelope import Precision, Result
 from lsts_edge.benchmarks.frame_times import FrameTime
 from lsts_edge.benchmarks.latency_result import LatencyResult
 from lsts_edge.benchmarks.op_result import Floor, LibraryFacts, OpData, OpResult, OpSettings, OpSizeSummary, OpTarget
-from lsts_edge.benchmarks.readme import _verdicts, update_targets
+from lsts_edge.benchmarks.readme import TABLES_BEGIN, TABLES_END, _verdicts, update_document
 from lsts_edge.benchmarks.targets import TARGETS_BEGIN, TARGETS_END, check_targets, targets_block
 from lsts_edge.benchmarks.timed_clip import ClipFacts
 from lsts_edge.cli import command_line
@@ -152,13 +152,21 @@ def test_the_readme_lists_what_is_missed() -> None:
     )
 
 
-def test_the_table_lands_between_its_marks(tmp_path: Path) -> None:
+def test_tables_land_between_their_marks(tmp_path: Path) -> None:
     document = tmp_path / "benchmarks.md"
-    document.write_text(f"before\n{TARGETS_BEGIN}\nold\n{TARGETS_END}\nafter\n")
-    update_targets(document, [latency(66.0, (360, 640))])
+    marks = (
+        f"{begin}\nyesterday\n{end}\n" for begin, end in ((TARGETS_BEGIN, TARGETS_END), (TABLES_BEGIN, TABLES_END))
+    )
+    document.write_text(f"before\n{'MIDDLE'.join(marks)}after\n")
+    results = [latency(66.0, (360, 640)), compare_result("lsts-lite", compare_row("lsts", 12.0))]
+    update_document(document, results)
     text = document.read_text()
-    assert text.startswith("before\n") and text.endswith("after\n") and "old" not in text
-    assert "| target | wanted | measured | verdict |" in text
+    assert text.startswith("before\n") and text.endswith("after\n") and "yesterday" not in text
+    assert "| target | wanted | measured | verdict |" in text.partition("MIDDLE")[0]
+    assert "| end to end | clip |" in text.partition("MIDDLE")[2] and "| lsts |" in text.partition("MIDDLE")[2]
+    with pytest.raises(BenchmarkResult, match="no comparison"):
+        update_document(document, results[:1])
+    assert document.read_text() == text
 
 
 def test_a_clip_of_any_size_is_encoded_and_decodes(tmp_path: Path) -> None:

@@ -50,3 +50,5 @@ def test_a_detector_is_wrapped(wheel: Path, root: Path, tmp_path: Path) -> None:
             study = json.loads(done.stdout)
             assert [row["engine"] for row in study["rows"] if row["chosen"]] == ["onnxruntime"]
             assert {row["precision"] for row in study["rows"]} == {"fp32"}
+            page = (tmp_path / study["report"]).read_text("utf-8")
+            assert page.startswith("<!doctype html>") and "<svg" in page

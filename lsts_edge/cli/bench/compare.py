@@ -100,7 +100,7 @@ def command(
 
 def _lines(result: CompareResult) -> Iterator[str]:
     from lsts_edge.benchmarks.compare_table import comparison_table
-    from lsts_edge.benchmarks.tables import text_table
+    from lsts_edge.tables import text_table
 
     settings, bundle, busy = result.settings, result.bundle, result.conditions.busy_by_others
     others = "an unknown share" if busy is None else f"{100 * busy:.1f} %"

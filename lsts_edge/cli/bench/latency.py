@@ -81,7 +81,7 @@ def command(bundle: Path, source: Path | None, output: Path | None, as_json: boo
 
 def _lines(result: LatencyResult) -> Iterator[str]:
     from lsts_edge.benchmarks.report_tables import latency_tables
-    from lsts_edge.benchmarks.tables import text_table
+    from lsts_edge.tables import text_table
 
     yield from _heading(result)
     yield ""
@@ -107,7 +107,7 @@ def _heading(result: LatencyResult) -> Iterator[str]:
 
 
 def _footing(data: LatencyData, conditions: Conditions) -> Iterator[str]:
-    from lsts_edge.benchmarks.tables import number
+    from lsts_edge.tables import number
 
     deadlines, jitter, per_frame = data.times.deadlines, data.times.jitter.end_to_end, data.per_frame
     yield (

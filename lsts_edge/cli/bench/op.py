@@ -63,7 +63,7 @@ def command(
 
 
 def _lines(result: OpResult) -> Iterator[str]:
-    from lsts_edge.benchmarks.tables import number, text_table
+    from lsts_edge.tables import number, text_table
 
     device, settings = result.origin.device, result.settings
     yield f"device      {device.name}; {settings.threads} threads everywhere"
@@ -97,7 +97,7 @@ def _lines(result: OpResult) -> Iterator[str]:
 
 
 def _floor_lines(floor: Floor) -> Iterator[str]:
-    from lsts_edge.benchmarks.tables import number
+    from lsts_edge.tables import number
 
     yield (
         f"peaks       {floor.peak_multiply_adds_per_s / 1e9:.1f} G multiply-adds/s, "

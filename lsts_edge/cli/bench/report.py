@@ -20,7 +20,7 @@ _FILE = click.Path(path_type=Path)
     short_help="One page from stored results.",
     epilog=examples(
         "lsts-edge bench report benchmarks/results/*.json --output report.html --markdown report.md",
-        "lsts-edge bench report benchmarks/results/*.json --readme README.md --targets docs/benchmarks.md",
+        "lsts-edge bench report benchmarks/results/*.json --readme README.md --tables docs/benchmarks.md",
     ),
 )
 @click.argument("results", type=_FILE, nargs=-1, required=True)
@@ -28,9 +28,9 @@ _FILE = click.Path(path_type=Path)
 @click.option("--markdown", type=_FILE, help="Write the same tables here as Markdown.")
 @click.option("--picture", "pictures", type=_FILE, multiple=True, help="PNG or JPEG to show at the top of the page.")
 @click.option(
-    "--readme", type=_FILE, help="Put the table between the bench marks of this file, and the plot beside it."
+    "--readme", type=_FILE, help="Put the answer and a short table between the bench marks of this file, plots beside."
 )
-@click.option("--targets", type=_FILE, help="Put the table of targets between the marks of this file.")
+@click.option("--tables", type=_FILE, help="Put targets and all tables between the marks of this file.")
 @json_option
 def command(
     results: tuple[Path, ...],
@@ -38,16 +38,16 @@ def command(
     markdown: Path | None,
     pictures: tuple[Path, ...],
     readme: Path | None,
-    targets: Path | None,
+    tables: Path | None,
     as_json: bool,
 ) -> None:
     """Make a report of RESULTS (JSON files of bench), which must come from one device."""
-    from lsts_edge.benchmarks.readme import update_readme, update_targets
+    from lsts_edge.benchmarks.readme import update_document, update_readme
     from lsts_edge.benchmarks.report import report_html, report_markdown
     from lsts_edge.benchmarks.results import read_result
 
-    if output is None and markdown is None and readme is None and targets is None:
-        fix = "Give --output report.html, --markdown, --readme or --targets."
+    if output is None and markdown is None and readme is None and tables is None:
+        fix = "Give --output report.html, --markdown, --readme or --tables."
         raise OptionError("report", got="nowhere to write", expected="an output", fix=fix)
     found = [read_result(path) for path in results]
     written = []
@@ -59,8 +59,8 @@ def command(
         written.append(markdown)
     if readme is not None:
         written += update_readme(readme, found)
-    if targets is not None:
-        written.append(update_targets(targets, found))
+    if tables is not None:
+        written.append(update_document(tables, found))
     if as_json:
         click.echo(json.dumps({"results": len(found), "written": [str(path) for path in written]}))
         return

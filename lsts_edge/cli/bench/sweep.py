@@ -48,10 +48,10 @@ def command(
     from lsts_edge.benchmarks.report_tables import sweep_table
     from lsts_edge.benchmarks.results import to_json, write_result
     from lsts_edge.benchmarks.sweep import SweepOptions, measure_sweep
-    from lsts_edge.benchmarks.tables import text_table
     from lsts_edge.bundle import Bundle
     from lsts_edge.cli.show_progress import rewritten_line
     from lsts_edge.runtime.engines.options import EngineOptions
+    from lsts_edge.tables import text_table
 
     engine = EngineOptions(**{name: chosen.pop(name) for name in ("backend", "provider", "threads", "precision")})
     options = SweepOptions(intervals=_numbers(intervals), engine=engine, **chosen)
