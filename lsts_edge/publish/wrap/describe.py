@@ -84,9 +84,10 @@ def plan_notes(plan: Plan, network_s: float, minutes: float) -> Iterator[str]:
             f"frames a second: {plan.most_frames} frames are looked at, and {plan.blocks * 12} are timed."
         )
     if plan.short:
+        took = f"{plan.seconds / 60:.0f} minutes" if plan.seconds >= 90 else f"{plan.seconds:.0f} seconds"
         yield (
-            f"{minutes:g} minutes are short for this detector: the least to measure takes about "
-            f"{plan.seconds / 60:.0f}. More are worth it: --minutes."
+            f"{minutes:g} minutes are short: the least that can be measured takes about {took} after "
+            f"reading and proving. Figures of {plan.most_frames} frames are rough; give more with --minutes."
         )
 
 
