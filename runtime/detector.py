@@ -14,6 +14,7 @@ import numpy as np
 from lsts_edge.bundle import Bundle
 from lsts_edge.bundle.manifest import Manifest
 from lsts_edge.bundle.propagation import PropagationWay
+from lsts_edge.default_bundle import default_bundle
 from lsts_edge.errors import OptionError, StateConcurrent
 from lsts_edge.runtime.detections import Detections
 from lsts_edge.runtime.engines.options import EngineOptions
@@ -38,7 +39,7 @@ class Detector:
 
     def __init__(
         self,
-        bundle: Bundle | str | os.PathLike[str],
+        bundle: Bundle | str | os.PathLike[str] | None = None,
         engine: EngineOptions | None = None,
         *,
         keyframe_interval: int | None = None,
@@ -51,7 +52,7 @@ class Detector:
         """Verify the bundle, load its graphs and wait for the first frame.
 
         Args:
-            bundle: an open bundle or the path of one.
+            bundle: an open bundle or the path of one; None takes ``default_bundle()``, COCO's 80 classes.
             engine: what runs it and how, ``EngineOptions("openvino", threads=2)`` say; None takes ONNX Runtime on the
                 CPU.
             keyframe_interval: frames from one keyframe to the next; None takes the bundle's.
@@ -71,7 +72,7 @@ class Detector:
         if not 0.0 <= score_threshold <= 1.0:  # false for NaN too
             raise OptionError("score threshold", got=score_threshold, expected="0..1", fix="Use 0.3 to show boxes.")
         if not isinstance(bundle, Bundle):
-            bundle = Bundle.open(bundle, expect_digest)
+            bundle = Bundle.open(default_bundle() if bundle is None else bundle, expect_digest)
         elif expect_digest is not None:
             raise OptionError(
                 "expected digest and bundle",

@@ -20,6 +20,7 @@ from pathlib import Path
 from lsts_edge.bundle.ir_bytes import check_ir_bytes
 from lsts_edge.bundle.manifest import MANIFEST_MAX_BYTES, FileInfo, Manifest, ir_weights
 from lsts_edge.bundle.onnx_bytes import check_onnx_bytes
+from lsts_edge.default_bundle import default_bundle
 from lsts_edge.errors import BundleError, DigestMismatch, FileUnwritable, OptionError
 
 __all__ = ["Bundle", "Model", "OpenVinoIr", "check_target", "write_bundle"]
@@ -255,7 +256,7 @@ def _list_files(root: Path) -> set[str]:
 
 
 def _read_plain(root: Path, name: str, limit_bytes: int, *, exact: bool = False) -> bytes:
-    """Read a plain, singly linked file from one descriptor; no link on the way is followed."""
+    """Read a plain file from one descriptor, singly linked unless it is ours; no link on the way is followed."""
     *folders, last = name.split("/")
     try:
         directory = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -276,7 +277,8 @@ def _read_plain(root: Path, name: str, limit_bytes: int, *, exact: bool = False)
         os.close(directory)
     try:
         status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode) or status.st_nlink != 1:
+        linked = status.st_nlink != 1 and not _is_ours(root)
+        if not stat.S_ISREG(status.st_mode) or linked:
             got = "a file with several hard links" if stat.S_ISREG(status.st_mode) else "no regular file"
             raise BundleError(f"{name} in bundle {root}", got=got, expected="a plain file", fix=_COPY_AGAIN)
         with open(descriptor, "rb", closefd=False) as file:
@@ -290,6 +292,11 @@ def _read_plain(root: Path, name: str, limit_bytes: int, *, exact: bool = False)
             f"{name} in bundle {root} has another size", got=f"{size} bytes", expected=expected, fix=_COPY_AGAIN
         )
     return content
+
+
+def _is_ours(root: Path) -> bool:
+    """Whether a bundle came with this package: installers may link its files from a cache of theirs, as uv does."""
+    return root.resolve() == default_bundle()
 
 
 def _check_free(root: Path, overwrite: bool) -> None:

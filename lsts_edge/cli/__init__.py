@@ -25,7 +25,7 @@ _COMMANDS = {
     "export": ("lsts_edge.cli.export", "Turn a checkpoint into a bundle of ONNX subgraphs."),
     "verify": ("lsts_edge.cli.verify", "Compare a bundle with torch, frame by frame, state carried."),
     "inspect": ("lsts_edge.cli.inspect", "Check a bundle's files and show what is in it."),
-    "run": ("lsts_edge.cli.run", "Detect objects in a video with a bundle."),
+    "run": ("lsts_edge.cli.run", "Detect objects in a video."),
     "train": ("lsts_edge.cli.train", "Train a checkpoint on annotated video."),
     "evaluate": ("lsts_edge.cli.evaluate", "Measure the accuracy of a bundle or checkpoint."),
     "bench": ("lsts_edge.cli.bench", "Count and time: params, op, latency, compare, report."),

@@ -1,4 +1,4 @@
-"""``lsts-edge run``: a bundle over a video, to JSON lines and an annotated H.264 video."""
+"""``lsts-edge run``: a bundle, or the one that comes with the package, over a video: JSON lines, annotated video."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ __all__ = ["command", "run_with_progress", "summary_to_dict"]
 
 @click.command(
     "run",
-    short_help="Detect objects in a video with a bundle.",
+    short_help="Detect objects in a video.",
     epilog=examples(
+        "lsts-edge run street.mp4 --output-video out.mp4",
         "lsts-edge run demo/bundle street.mp4 --output-video out.mp4 --output-json out.jsonl",
         "lsts-edge run demo/bundle rtsp://camera/stream --output-json out.jsonl",
         "lsts-edge run demo/bundle /dev/video0 --max-frames 500 --json",
     ),
 )
-@click.argument("bundle", type=click.Path())
-@click.argument("source")
+@click.argument("words", nargs=-1, required=True, metavar="[BUNDLE] SOURCE")
 @click.option("--output-video", type=click.Path(path_type=Path), help="H.264 (libx264) with boxes: .mp4, .mov, .mkv.")
 @click.option("--output-json", type=click.Path(path_type=Path), help="JSON lines, one row a frame.")
 @click.option("--keyframe-interval", type=int, help="Frames from one keyframe to the next [default: the bundle's].")
@@ -50,8 +50,7 @@ __all__ = ["command", "run_with_progress", "summary_to_dict"]
 @click.option("--expect-digest", metavar="SHA256", help="Refuse the bundle unless this is its digest.")
 @json_option
 def command(
-    bundle: str,
-    source: str,
+    words: tuple[str, ...],
     output_video: Path | None,
     output_json: Path | None,
     backend: str,
@@ -64,6 +63,7 @@ def command(
 ) -> None:
     """Run BUNDLE over SOURCE: a video file, a folder of pictures, a camera or a stream's URL.
 
+    Without BUNDLE the detector that comes with the package is run: the 80 classes of COCO.
     Outputs appear at their paths when complete; Ctrl-C ends them after the current frame.
     """
     from lsts_edge.errors import OptionError
@@ -73,12 +73,15 @@ def command(
     from lsts_edge.runtime.sinks.video import VideoSink
     from lsts_edge.runtime.sources.open import open_source
 
+    bundle, source = _bundle_and_source(words)
     paths = [Path(source), *(path for path in (output_video, output_json) if path is not None)]
     if len({path.resolve() for path in paths}) < len(paths):
         got = ", ".join(map(str, paths))
         raise OptionError("source and outputs", got=got, expected="different paths", fix="Choose others.")
     engine = EngineOptions(backend, provider, threads, lsts_form=lsts_form)
     with Detector(bundle, engine, **options) as detector, open_source(source) as opened:
+        if bundle is None:
+            _tell_default(detector)
         sinks: list[Sink] = []
         if output_json is not None:
             sinks.append(JsonLinesSink(output_json))
@@ -87,14 +90,34 @@ def command(
         summary, received = run_with_progress(detector, opened, sinks, max_frames=max_frames)
     outputs = [str(path) for path in (output_json, output_video) if path is not None]
     if as_json:
-        click.echo(
-            json.dumps({**summary_to_dict(summary), "bundle_digest": detector.bundle.digest, "outputs": outputs})
-        )
+        told = {"bundle": detector.manifest.name, "bundle_digest": detector.bundle.digest, "outputs": outputs}
+        click.echo(json.dumps({**summary_to_dict(summary), **told}))
     else:
         for line in _lines(summary, outputs):
             click.echo(line)
     if received is not None:
         sys.exit(128 + received)
+
+
+def _bundle_and_source(words: tuple[str, ...]) -> tuple[str | None, str]:
+    """One word is the source; of two the first is the bundle."""
+    if len(words) > 2:
+        raise click.UsageError(f"Got {len(words)} arguments, expected [BUNDLE] SOURCE.")
+    if len(words) == 1 and (Path(words[0]) / "manifest.json").is_file():
+        raise click.UsageError(f"'{words[0]}' is a bundle: SOURCE is missing behind it.")
+    return (None if len(words) == 1 else words[0]), words[-1]
+
+
+def _tell_default(detector: Detector) -> None:
+    """Whose network runs, for nobody chose it."""
+    from lsts_edge.default_bundle import DEFAULT_NOTICE
+
+    manifest = detector.manifest
+    click.echo(
+        f"no bundle given: running {manifest.name}, which comes with lsts-edge ({len(manifest.classes)} classes); "
+        f"licence: {manifest.weights.licence}; authors and sources: {DEFAULT_NOTICE}",
+        err=True,
+    )
 
 
 def run_with_progress(

@@ -23,7 +23,7 @@ _GAP_PX, _CAPTION_PX, _TITLE_PX = 12, 30, 48
 
 
 def chosen_frames(frame_count: int, interval: int, rows: int, columns: int) -> list[int]:
-    """Indices of the frames to show, row by row: segments spread over the clip, frames spread over each segment.
+    """Indices of the frames to show, row by row: the middle of each part of the clip, frames spread over its segment.
 
     Args:
         frame_count: length of the clip.
@@ -32,8 +32,9 @@ def chosen_frames(frame_count: int, interval: int, rows: int, columns: int) -> l
         columns: frames of each, at least 1.
     """
     span = max(1, min(interval, frame_count))
-    segments = max(1, -(-frame_count // interval))
-    starts = np.unique(np.linspace(0, segments - 1, min(rows, segments)).round().astype(int)) * interval
+    segments = max(1, frame_count // interval)  # whole ones
+    count = min(rows, segments)
+    starts = ((np.arange(count) + 0.5) * segments / count).astype(int) * interval
     offsets = np.unique(np.linspace(0, span - 1, min(columns, span)).round().astype(int))
     return [int(start + offset) for start in starts for offset in offsets if start + offset < frame_count]
 

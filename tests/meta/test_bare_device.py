@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -67,6 +69,18 @@ def test_every_device_side_module_imports(device: Path) -> None:
 def test_a_detector_runs(device: Path, hand_made_bundle: Path) -> None:
     kinds = _run(device, DETECT, str(hand_made_bundle)).split()
     assert kinds == ["first", *["propagated"] * 9, "keyframe", "propagated"]
+
+
+def test_a_video_is_run_with_no_bundle_given(device: Path, root: Path, tmp_path: Path) -> None:
+    shutil.copy(root / "examples" / "clips" / "bottle-detection.mp4", tmp_path / "clip.mp4")
+    command = [device.with_name("lsts-edge"), "run", "clip.mp4", "--output-json", "out.jsonl"]
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stderr
+    rows = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
+    found = [row for row in rows if any(box["label"] == "bottle" for box in row["detections"])]
+    assert len(rows) == 179 and len(found) >= 170
+    assert "comes with lsts-edge" in done.stderr and str(device.parent.parent) in done.stderr
 
 
 @pytest.mark.parametrize("line", ["export --checkpoint random --preset lsts-tiny --output x", "bench params"])

@@ -1,9 +1,10 @@
-"""What the wheel and the source archive hold: every module and op source, and nothing that is not code."""
+"""What the wheel and the source archive hold: modules, op sources, the default bundle, and nothing else."""
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -15,11 +16,12 @@ import pytest
 from conftest import build_wheel, copy_checkout, make_environment, pip_install
 
 FOLDERS = ("export", "runtime", "custom_ops", "benchmarks")
+DATA = "lsts_edge/data/"
 CODE = (".py", ".cc", ".cu", ".cuh", ".h", ".map", ".cmake", "CMakeLists.txt", "py.typed")
 
 
 def _expected(root: Path) -> set[str]:
-    """Code in the package folders of the checkout, under the names it has in the package."""
+    """Code in the package folders of the checkout, and its data, under the names it has in the package."""
     listed = subprocess.run(
         ["git", "ls-files", "--cached", "--others", "--exclude-standard", "--", "lsts_edge", *FOLDERS],
         cwd=root,
@@ -27,16 +29,35 @@ def _expected(root: Path) -> set[str]:
         text=True,
         check=True,
     ).stdout.split()
-    names = {name for name in listed if name.endswith(CODE) and (root / name).exists()}
+    names = {name for name in listed if name.endswith(CODE) or name.startswith(DATA)}
+    names = {name for name in names if (root / name).exists()}
     return {name if name.startswith("lsts_edge/") else f"lsts_edge/{name}" for name in names}
 
 
-def test_the_wheel_holds_all_code_and_only_code(wheel: Path, root: Path) -> None:
+def test_the_wheel_holds_all_code_and_the_default_bundle(wheel: Path, root: Path) -> None:
     names = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
     built = {name for name in names if "/_lib/" in name}
     assert names - built == _expected(root)
     assert built <= {f"lsts_edge/custom_ops/_lib/{name}" for name in ("liblsts_ops.so", "_build_info.json")}
-    assert wheel.stat().st_size < 5_000_000
+    assert {f"{DATA}NOTICE", f"{DATA}LICENSE", f"{DATA}default/manifest.json"} <= names
+    assert wheel.stat().st_size < 7_000_000
+    data = sum(entry.file_size for entry in zipfile.ZipFile(wheel).infolist() if entry.filename.startswith(DATA))
+    assert 1e6 < data < 6.5e6
+
+
+_NON_COMMERCIAL = re.compile(rb"CC[ -]BY[ -]NC|NonCommercial|non-commercial", re.IGNORECASE)
+
+
+def test_nothing_in_the_wheel_is_for_non_commercial_use_only(wheel: Path, root: Path) -> None:
+    """No weights, pictures or recordings under such a licence: data and notices, the code that speaks of it apart."""
+    archive = zipfile.ZipFile(wheel)
+    data = {name: archive.read(name) for name in archive.namelist() if DATA in name or "licenses/" in name}
+    assert len(data) >= 6
+    assert [name for name, content in data.items() if _NON_COMMERCIAL.search(content)] == []
+    restricted = [path.read_bytes() for path in (root / "examples" / "weights").iterdir()]
+    assert any(_NON_COMMERCIAL.search(content) for content in restricted)  # the search finds what there is
+    restricted += [path.read_bytes() for path in (root / "examples" / "bundles").rglob("*") if path.is_file()]
+    assert {archive.read(name) for name in archive.namelist()} & set(restricted) <= {b""}
 
 
 def test_metadata(wheel: Path) -> None:
@@ -46,7 +67,8 @@ def test_metadata(wheel: Path) -> None:
     base = {line.split(">")[0].split("<")[0] for line in required if "extra ==" not in line}
     assert base == {"numpy", "opencv-python", "click", "av"}
     assert "License: Apache-2.0" in metadata
-    assert any(name.endswith("licenses/LICENSE") for name in archive.namelist())
+    licences = {name.partition("licenses/")[2] for name in archive.namelist() if "/licenses/" in name}
+    assert licences == {"LICENSE", f"{DATA}LICENSE", f"{DATA}NOTICE"}
 
 
 def test_the_source_archive_builds_the_same_package(wheel: Path, tmp_path: Path) -> None:

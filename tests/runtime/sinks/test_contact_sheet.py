@@ -16,9 +16,9 @@ from videos import small_clip
 
 
 def test_frames_are_spread_over_the_clip_and_each_segment() -> None:
-    assert chosen_frames(280, 10, 3, 4) == [0, 3, 6, 9, 140, 143, 146, 149, 270, 273, 276, 279]
-    assert chosen_frames(280, 10, 3, 1) == [0, 140, 270]
-    assert chosen_frames(12, 10, 4, 4) == [0, 3, 6, 9, 10]
+    assert chosen_frames(280, 10, 3, 4) == [40, 43, 46, 49, 140, 143, 146, 149, 230, 233, 236, 239]
+    assert chosen_frames(280, 10, 3, 1) == [40, 140, 230]
+    assert chosen_frames(12, 10, 4, 4) == [0, 3, 6, 9]
     assert chosen_frames(3, 1, 2, 4) == [0, 2]
     assert chosen_frames(1, 10, 4, 4) == [0]
 
