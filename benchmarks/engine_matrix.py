@@ -199,7 +199,7 @@ def _cell(leg: Leg) -> str:
         return f"*{leg.status}*: {leg.reason}"
     error = max(row.max_tensor_error for row in leg.programs)
     unmatched = max(row.unmatched for row in leg.programs)
-    return f"{error:.0e}, {unmatched} of {max(row.boxes for row in leg.programs)}"
+    return f"{error:.2g}, {unmatched} of {max(row.boxes for row in leg.programs)}"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
