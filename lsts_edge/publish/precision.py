@@ -137,6 +137,8 @@ def choose_precision(
     from lsts_edge.export.exporter import with_lowered
     from lsts_edge.export.quantize import QUANTIZABLE
 
+    gate = plan.gate
+    judged = () if gate is None else tuple(gate.truth.sequences())
     split = _split(exported)
     names = _graphs_to_lower(plan.graphs, [name for name in QUANTIZABLE if name in split.manifest.graphs])
     form = None if forms is None else forms[0]
@@ -147,7 +149,6 @@ def choose_precision(
     backend = open_backend(EngineOptions(threads=threads), custom_op=form == "custom")
     graph_ms = plan.timer(backend, _to_time(split, versions, form), recording.feeds)
     times = FrameTimes(graph_ms, split.manifest)
-    gate = plan.gate
     judge = None if gate is None else Judge(gate, forms, threads, progress)
     rows: list[PrecisionChoice] = []
 
@@ -175,7 +176,7 @@ def choose_precision(
             calibration=plan.clips.description,
             calibration_frames=recording.frames,
             gate=None if gate is None else gate.truth.path.name,
-            gate_sequences=() if gate is None else tuple(gate.truth.sequences()),
+            gate_sequences=judged,
             gate_held_out=gate is not None and gate.held_out,
             max_drop_points=MAX_DROP_POINTS if gate is None else gate.max_drop_points,
             max_upper_points=MAX_UPPER_POINTS if gate is None else gate.max_upper_points,

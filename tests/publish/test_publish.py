@@ -30,6 +30,7 @@ from lsts_edge.errors import (
 from lsts_edge.export import exporter
 from lsts_edge.model import random_network, save_checkpoint
 from lsts_edge.presets import get_preset
+from lsts_edge.publish.filming import FilmPlan
 from lsts_edge.publish.network import load_network
 from lsts_edge.publish.publish import publish
 from videos import small_clip, write_video
@@ -82,8 +83,9 @@ def _taken_by_a_bundle(folder: Path) -> Path:
         (lambda folder: folder / "b", {"forms": ("nearest",)}, ExportError, "nearest"),
         (lambda folder: folder / "b", {"forms": ("custom",), "openvino": True}, ExportError, "custom only"),
         (lambda folder: folder / "b", {"video": "/nowhere/street.mp4"}, StreamError, "street"),
+        (lambda folder: folder / "b", {"film": FilmPlan.of(["/nowhere/park.mp4@2"], "CC0")}, StreamError, "park"),
     ],
-    ids=["parent", "bundle", "file", "folder", "frames", "form", "ir", "video"],
+    ids=["parent", "bundle", "file", "folder", "frames", "form", "ir", "video", "film"],
 )
 def test_refused_before_the_export(
     place: Callable[[Path], Path], options: dict[str, Any], error: type[LstsEdgeError], words: str, tmp_path: Path
@@ -93,6 +95,13 @@ def test_refused_before_the_export(
     with pytest.raises(error, match=words):
         _refuse(output, **options)
     assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.usefixtures("_nothing_is_made")
+def test_a_scene_that_is_too_short_is_told_before_the_export(tmp_path: Path) -> None:
+    film = FilmPlan.of([str(write_video(tmp_path / "clip.mp4", small_clip(4)))], "CC0")
+    with pytest.raises(OptionError, match=r"clip\.mp4: got 4 frames"):
+        _refuse(tmp_path / "b", film=film, frames=5)
 
 
 @pytest.mark.usefixtures("_nothing_is_made")
