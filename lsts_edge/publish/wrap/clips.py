@@ -18,7 +18,7 @@ from lsts_edge.progress import Progress, silent
 from lsts_edge.publish.wrap.study import LeftOut
 from lsts_edge.runtime.sources.open import open_source
 
-__all__ = ["VIDEO_SUFFIXES", "Clip", "ClipReader", "find_clips", "read_clips"]
+__all__ = ["VIDEO_SUFFIXES", "ClipReader", "CutClip", "find_clips", "read_clips"]
 
 VIDEO_SUFFIXES = (".mp4", ".mkv", ".mov", ".avi", ".webm", ".m4v", ".mpg", ".mpeg", ".ts", ".wmv", ".ogv", ".gif")
 MOST_FRAMES = 9000
@@ -28,7 +28,7 @@ _ENDS_BYTES = 1 << 20  # at both ends of a file: enough to tell it from others
 
 
 @dataclass(frozen=True)
-class Clip:
+class CutClip:
     """A video, or a labelled sequence of pictures, and where its shots begin.
 
     Attributes:
@@ -68,11 +68,11 @@ class ClipReader:
 
     def __init__(self) -> None:
         """Nothing is open yet."""
-        self._clip: Clip | None = None
+        self._clip: CutClip | None = None
         self._frames: Iterator[np.ndarray] = iter(())
         self._next = 0
 
-    def part(self, clip: Clip, first: int, end: int) -> Iterator[np.ndarray]:
+    def part(self, clip: CutClip, first: int, end: int) -> Iterator[np.ndarray]:
         """Frames ``first`` to before ``end``, ``(H, W, 3)`` uint8 BGR each.
 
         Raises:
@@ -116,7 +116,7 @@ def find_clips(paths: Sequence[Path]) -> list[Path]:
 
 def read_clips(
     paths: Sequence[Path], labelled: AnnotationSet | None = None, progress: Progress = silent
-) -> tuple[list[Clip], list[LeftOut]]:
+) -> tuple[list[CutClip], list[LeftOut]]:
     """Read every clip once, to cut it into shots.
 
     Args:
@@ -130,7 +130,7 @@ def read_clips(
     Raises:
         StreamUnreadable: if none can.
     """
-    clips: list[Clip] = []
+    clips: list[CutClip] = []
     left_out: list[LeftOut] = []
     sequences = {} if labelled is None else labelled.sequences()
     total = len(paths) + len(sequences)
@@ -163,7 +163,7 @@ def read_clips(
     return clips, left_out
 
 
-def _read(name: str, path: Path, records: tuple[ImageRecord, ...]) -> Clip:
+def _read(name: str, path: Path, records: tuple[ImageRecord, ...]) -> CutClip:
     sizes: list[tuple[int, int]] = []
 
     def watched() -> Iterator[np.ndarray]:
@@ -175,7 +175,7 @@ def _read(name: str, path: Path, records: tuple[ImageRecord, ...]) -> Clip:
     shots = find_shots(watched())
     if not shots:
         raise StreamEmpty(f"{name} gave no frame", got="0 frames", expected="2 or more", fix="Check it.")
-    return Clip(_printable(name), path, _digest(path, records), *sizes[0], tuple(shots), records)
+    return CutClip(_printable(name), path, _digest(path, records), *sizes[0], tuple(shots), records)
 
 
 def _pictures(path: Path, records: tuple[ImageRecord, ...]) -> Iterator[np.ndarray]:

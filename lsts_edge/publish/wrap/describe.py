@@ -6,7 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
-from lsts_edge.publish.wrap.clips import Clip
+from lsts_edge.publish.wrap.clips import CutClip
 from lsts_edge.publish.wrap.plan import Plan
 from lsts_edge.publish.wrap.sample import SampledPieces
 from lsts_edge.publish.wrap.study import ClipUsed, DetectorUsed, Half, Sample
@@ -34,7 +34,7 @@ def detector_used(subject: Subject) -> DetectorUsed:
     )
 
 
-def clips_used(clips: Sequence[Clip], sample: SampledPieces) -> tuple[ClipUsed, ...]:
+def clips_used(clips: Sequence[CutClip], sample: SampledPieces) -> tuple[ClipUsed, ...]:
     """Every clip, and how much of it was looked at."""
     found = []
     for index, clip in enumerate(clips):
@@ -59,7 +59,7 @@ def sample_used(sample: SampledPieces, true_boxes: int, timed_frames: int, minut
     return Sample(sample.split_by, choosing, stating, true_boxes, timed_frames, round(minutes, 1), words)
 
 
-def size_notes(subject: Subject, sizes: Sequence[Size], clips: Sequence[Clip]) -> Iterator[str]:
+def size_notes(subject: Subject, sizes: Sequence[Size], clips: Sequence[CutClip]) -> Iterator[str]:
     """Whether smaller inputs can be looked at, and whether another shape would suit the clips."""
     height, width = subject.size
     if len(sizes) == 1:

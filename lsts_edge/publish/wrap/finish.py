@@ -23,8 +23,8 @@ from lsts_edge.bundle.manifest import (
 )
 from lsts_edge.progress import Progress, silent
 from lsts_edge.publish.filming import FILM_NOTE
-from lsts_edge.publish.wrap.clips import Clip
-from lsts_edge.publish.wrap.contestants import Contestant
+from lsts_edge.publish.wrap.candidates import Candidate
+from lsts_edge.publish.wrap.clips import CutClip
 from lsts_edge.publish.wrap.make import make_draft, program_name
 from lsts_edge.publish.wrap.options import WrapOptions
 from lsts_edge.publish.wrap.parity import check_original
@@ -77,7 +77,7 @@ def bundle_ways(study: Study, keep: str) -> tuple[dict[str, PropagationWay], str
         if small is not None and keep == "chosen" and best is not row:
             continue
         interval = _USUAL_INTERVAL if best.agreement.pooled is None else best.keyframe_interval
-        ways[kind] = Contestant(best.way, interval, size, small, propagator_parameters(best.way)).way()
+        ways[kind] = Candidate(best.way, interval, size, small, propagator_parameters(best.way)).way()
         sizes |= set() if small is None else {small}
     default = "every-frame" if row.way == "smaller-input" else row.way
     smaller = [one for one in alike if one.way == "smaller-input" and one.width_px * one.height_px < size[0] * size[1]]
@@ -99,7 +99,7 @@ def finish_bundle(
     engines: Sequence[EngineOptions],
     output: Path,
     *,
-    clips: Sequence[Clip],
+    clips: Sequence[CutClip],
     scenes: Sequence[Scene],
     progress: Progress = silent,
 ) -> Finished:
@@ -159,7 +159,9 @@ def _best(rows: Sequence[StudyRow], min_agreement: float | None) -> StudyRow:
     return max(rows, key=lambda one: (one.choosing_agreement or 0.0, -one.time_ms.mean))
 
 
-def _images(manifest: Manifest, clips: Sequence[Clip], scenes: Sequence[Scene]) -> tuple[list[npt.NDArray[Any]], bytes]:
+def _images(
+    manifest: Manifest, clips: Sequence[CutClip], scenes: Sequence[Scene]
+) -> tuple[list[npt.NDArray[Any]], bytes]:
     size = manifest.input
     if not scenes:
         return list(clip_images(CLIP_FRAMES, size.height_px, size.width_px)), b""
@@ -207,7 +209,7 @@ def _files(draft: DraftBundle) -> Mapping[str, bytes]:
     return draft.files
 
 
-def _film_note(clips: Sequence[Clip], scenes: Sequence[Scene], licence: str) -> str:
+def _film_note(clips: Sequence[CutClip], scenes: Sequence[Scene], licence: str) -> str:
     names = ", ".join(f"{clips[scene.clip].name} from frame {scene.first}" for scene in scenes)
     words = licence or "not stated: that of these clips; ask their owner before passing the bundle on"
     return f"The frames of the recording are cut from: {names}.\nLicence of the frames: {words}\n"

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from lsts_edge.boxes import Boxes
 from lsts_edge.evaluation.frame_boxes import FrameBoxes
-from lsts_edge.publish.wrap.contestants import Contestant
+from lsts_edge.publish.wrap.candidates import Candidate
 from lsts_edge.publish.wrap.networks import Networks
 from lsts_edge.runtime.sources.interface import Frame
 
@@ -68,7 +68,7 @@ class PieceFound:
 _FIELDS = ("counts", "distances", "boxes_xyxy_px", "scores", "labels")
 
 
-def run_piece(networks: Networks, ways: Sequence[Contestant], pictures: Iterable[np.ndarray]) -> PieceFound:
+def run_piece(networks: Networks, ways: Sequence[Candidate], pictures: Iterable[np.ndarray]) -> PieceFound:
     """Run every way over the frames of a piece, each as a new stream.
 
     Args:

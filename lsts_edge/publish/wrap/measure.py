@@ -12,8 +12,8 @@ import numpy as np
 from lsts_edge.bundle.draft import DraftBundle
 from lsts_edge.progress import Progress, silent
 from lsts_edge.publish.wrap.cache import Cache
-from lsts_edge.publish.wrap.clips import Clip, ClipReader
-from lsts_edge.publish.wrap.contestants import Contestant
+from lsts_edge.publish.wrap.candidates import Candidate
+from lsts_edge.publish.wrap.clips import ClipReader, CutClip
 from lsts_edge.publish.wrap.found import PieceFound, run_piece
 from lsts_edge.publish.wrap.networks import Networks
 from lsts_edge.publish.wrap.sample import Piece
@@ -40,8 +40,8 @@ class Block:
 
 def find_all(
     networks: Networks,
-    ways: Sequence[Contestant],
-    clips: Sequence[Clip],
+    ways: Sequence[Candidate],
+    clips: Sequence[CutClip],
     pieces: Sequence[Piece],
     cache: Cache,
     key: Mapping[str, Any],
@@ -98,15 +98,15 @@ def spread_blocks(pieces: Sequence[Piece], count: int) -> list[Block]:
 
 def time_all(
     drafts: Mapping[Size, DraftBundle],
-    ways: Sequence[Contestant],
-    clips: Sequence[Clip],
+    ways: Sequence[Candidate],
+    clips: Sequence[CutClip],
     blocks: Sequence[Block],
     engine: EngineOptions,
     cache: Cache,
     key: Mapping[str, Any],
     progress: Progress = silent,
 ) -> dict[tuple[Any, ...], BlockTimes]:
-    """Times of every family of ways on one engine, by ``Contestant.family``; none is measured if the cache has them.
+    """Times of every family of ways on one engine, by ``Candidate.family``; none is measured if the cache has them.
 
     What is timed is ``Detector.push``, from a frame in memory to its boxes, as a user runs it.
 
@@ -154,11 +154,11 @@ def time_all(
     return {way.family: times for way, times in zip(families, found, strict=True)}
 
 
-def _interval(way: Contestant) -> int:
+def _interval(way: Candidate) -> int:
     return 1 if way.detects_always else TIMED_INTERVAL
 
 
-def _pictures(clips: Sequence[Clip], blocks: Sequence[Block]) -> Iterator[list[np.ndarray]]:
+def _pictures(clips: Sequence[CutClip], blocks: Sequence[Block]) -> Iterator[list[np.ndarray]]:
     reader = ClipReader()
     for block in blocks:
         yield list(reader.part(clips[block.clip], block.first, block.end))

@@ -10,7 +10,7 @@ import numpy as np
 
 from lsts_edge.bundle.draft import DraftBundle
 from lsts_edge.bundle.programs import FrameKind
-from lsts_edge.publish.wrap.contestants import Contestant
+from lsts_edge.publish.wrap.candidates import Candidate
 from lsts_edge.publish.wrap.subject import Size
 from lsts_edge.runtime.engines.options import EngineOptions
 from lsts_edge.runtime.executor import Executor
@@ -74,14 +74,14 @@ class Networks:
         """The network of a size."""
         return self._of[size]
 
-    def executor(self, contestant: Contestant) -> Executor:
-        """A stream of its own, run as the contestant says, on the shared networks."""
-        runner: FrameRunner = self._of[contestant.size]
-        if not contestant.detects_always:
-            make = functools.partial(make_propagator, contestant.kind, contestant.parameters)
-            small = None if contestant.small is None else self._of[contestant.small]
-            runner = BoxRunner(self._of[contestant.size], make, small)
-        return Executor(runner, FixedInterval(contestant.interval), time.monotonic)
+    def executor(self, candidate: Candidate) -> Executor:
+        """A stream of its own, run as the candidate says, on the shared networks."""
+        runner: FrameRunner = self._of[candidate.size]
+        if not candidate.detects_always:
+            make = functools.partial(make_propagator, candidate.kind, candidate.parameters)
+            small = None if candidate.small is None else self._of[candidate.small]
+            runner = BoxRunner(self._of[candidate.size], make, small)
+        return Executor(runner, FixedInterval(candidate.interval), time.monotonic)
 
     def seconds(self, frames: Iterable[np.ndarray]) -> dict[Size, float]:
         """Roughly what a frame costs each network: the least of a few runs, after one to warm up."""

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from lsts_edge.errors import OptionError
-from lsts_edge.publish.wrap.contestants import INTERVALS
+from lsts_edge.publish.wrap.candidates import INTERVALS
 from lsts_edge.publish.wrap.subject import Size
 
 if TYPE_CHECKING:

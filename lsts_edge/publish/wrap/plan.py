@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from lsts_edge.publish.wrap.contestants import Contestant
+from lsts_edge.publish.wrap.candidates import Candidate
 from lsts_edge.publish.wrap.subject import Size
 from lsts_edge.publish.wrap.times import BLOCK_FRAMES, TIMED_INTERVAL
 
@@ -49,7 +49,7 @@ class Plan:
 def make_plan(
     seconds_left: float,
     network_s: Mapping[Size, float],
-    ways: Sequence[Contestant],
+    ways: Sequence[Candidate],
     *,
     precisions: int,
     engines: int,
@@ -74,7 +74,7 @@ def make_plan(
     return Plan(frames, longest, blocks, round(seconds, 1), seconds > seconds_left)
 
 
-def _block_s(way: Contestant, network_s: Mapping[Size, float]) -> float:
+def _block_s(way: Candidate, network_s: Mapping[Size, float]) -> float:
     if way.detects_always:
         return BLOCK_FRAMES * network_s[way.size]
     keyframes = BLOCK_FRAMES // TIMED_INTERVAL

@@ -9,7 +9,7 @@ import numpy as np
 
 from lsts_edge.bundle.manifest import InputInfo
 from lsts_edge.evaluation.frame_boxes import FrameBoxes
-from lsts_edge.publish.wrap.clips import Clip, ClipReader
+from lsts_edge.publish.wrap.clips import ClipReader, CutClip
 from lsts_edge.publish.wrap.found import PieceFound
 from lsts_edge.publish.wrap.sample import Piece
 from lsts_edge.runtime.preprocess import Preprocessor
@@ -54,7 +54,7 @@ def choose_scenes(pieces: Sequence[Piece], found: Sequence[PieceFound], score: f
     return sorted(taken, key=lambda scene: (scene.clip, scene.first))
 
 
-def scene_images(scenes: Sequence[Scene], clips: Sequence[Clip], size: InputInfo) -> list[np.ndarray]:
+def scene_images(scenes: Sequence[Scene], clips: Sequence[CutClip], size: InputInfo) -> list[np.ndarray]:
     """The scenes' frames as the network's pictures, ``(1, H, W, 3)`` uint8 BGR each.
 
     Raises:

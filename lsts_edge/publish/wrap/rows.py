@@ -14,8 +14,8 @@ from lsts_edge.evaluation.agreement import Agreement, AgreementOptions, measure_
 from lsts_edge.evaluation.choice import MeasuredWay, pareto_front
 from lsts_edge.evaluation.frame_boxes import FrameBoxes
 from lsts_edge.progress import Progress, silent
-from lsts_edge.publish.wrap.clips import Clip
-from lsts_edge.publish.wrap.contestants import Contestant
+from lsts_edge.publish.wrap.candidates import Candidate
+from lsts_edge.publish.wrap.clips import CutClip
 from lsts_edge.publish.wrap.found import PieceFound
 from lsts_edge.publish.wrap.labels import Labels
 from lsts_edge.publish.wrap.sample import Half, SampledPieces
@@ -74,9 +74,9 @@ class HalfFound:
 
 
 def make_rows(
-    ways: Sequence[Contestant],
+    ways: Sequence[Candidate],
     sample: SampledPieces,
-    clips: Sequence[Clip],
+    clips: Sequence[CutClip],
     found: Mapping[Precision, Sequence[PieceFound]],
     times: Timed,
     truth: TruthUsed,
@@ -138,7 +138,7 @@ def with_front(rows: Sequence[StudyRow]) -> list[StudyRow]:
 
 
 def _row(
-    way: Contestant,
+    way: Candidate,
     engine: str,
     precision: Precision,
     spent: WayTimes,
@@ -180,7 +180,7 @@ def _row(
     )
 
 
-def _ap50(labels: Labels, sample: SampledPieces, clips: Sequence[Clip], state: HalfFound, way: int) -> Ap50:
+def _ap50(labels: Labels, sample: SampledPieces, clips: Sequence[CutClip], state: HalfFound, way: int) -> Ap50:
     found: dict[int, Boxes] = {}
     for index in state.pieces:
         piece = sample.pieces[index]

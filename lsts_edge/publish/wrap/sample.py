@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from lsts_edge.errors import StreamEmpty
-from lsts_edge.publish.wrap.clips import Clip
+from lsts_edge.publish.wrap.clips import CutClip
 
 __all__ = ["HALVES", "Half", "Piece", "SampledPieces", "sample_pieces"]
 
@@ -58,7 +58,7 @@ class SampledPieces:
         return tuple(piece for piece in self.pieces if piece.half == half)
 
 
-def sample_pieces(clips: Sequence[Clip], *, most_frames: int, longest_frames: int) -> SampledPieces:
+def sample_pieces(clips: Sequence[CutClip], *, most_frames: int, longest_frames: int) -> SampledPieces:
     """Choose pieces until each half has its share of the frames, and at least one.
 
     The same clips give the same pieces: nothing is drawn, digests decide.
@@ -92,7 +92,7 @@ def sample_pieces(clips: Sequence[Clip], *, most_frames: int, longest_frames: in
 _Shots = list[tuple[int, range]]
 
 
-def _halves(clips: Sequence[Clip], whole: _Shots) -> tuple[SplitBy, dict[Half, _Shots]]:
+def _halves(clips: Sequence[CutClip], whole: _Shots) -> tuple[SplitBy, dict[Half, _Shots]]:
     labelled = {index for index, clip in enumerate(clips) if clip.records}
     if labelled and len(labelled) < len(clips):
         parts: dict[Half, _Shots] = {"choose": [], "state": []}
@@ -130,7 +130,7 @@ def _cut(shot: range, longest_frames: int) -> list[range]:
     return [range(low, high) for low, high in itertools.pairwise(ends)]
 
 
-def _chosen(clips: Sequence[Clip], parts: Sequence[Piece], most_frames: int) -> list[Piece]:
+def _chosen(clips: Sequence[CutClip], parts: Sequence[Piece], most_frames: int) -> list[Piece]:
     """A piece of each clip in turn, in the order of digests."""
 
     def order(piece: Piece) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from lsts_edge.boxes import Boxes
-from lsts_edge.publish.wrap.clips import Clip
+from lsts_edge.publish.wrap.clips import CutClip
 from lsts_edge.publish.wrap.found import PieceFound
 from lsts_edge.publish.wrap.sample import SampledPieces
 from lsts_edge.publish.wrap.study import DrawnBox, WorstFrame
@@ -21,7 +21,7 @@ _SAME_IOU = 0.5
 
 def worst_frames(
     sample: SampledPieces,
-    clips: Sequence[Clip],
+    clips: Sequence[CutClip],
     truth: Sequence[PieceFound],
     found: Sequence[PieceFound],
     way: int,

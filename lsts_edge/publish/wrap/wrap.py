@@ -20,9 +20,9 @@ from lsts_edge.bundle.directory import check_target
 from lsts_edge.errors import OptionError, ProviderMissing
 from lsts_edge.progress import Progress, silent
 from lsts_edge.publish.wrap.cache import Cache
+from lsts_edge.publish.wrap.candidates import Candidate, candidates
 from lsts_edge.publish.wrap.choose import choose_row
-from lsts_edge.publish.wrap.clips import Clip, ClipReader, find_clips, read_clips
-from lsts_edge.publish.wrap.contestants import Contestant, contestants
+from lsts_edge.publish.wrap.clips import ClipReader, CutClip, find_clips, read_clips
 from lsts_edge.publish.wrap.describe import (
     clips_used,
     detector_used,
@@ -131,7 +131,7 @@ class _Work:
     """One detector on its way."""
 
     subject: Subject
-    clips: Sequence[Clip]
+    clips: Sequence[CutClip]
     labels: Labels | None
     options: WrapOptions
     engines: tuple[EngineOptions, ...]
@@ -144,7 +144,7 @@ class _Work:
         """Prove, measure, choose, write."""
         subject, options, progress = self.subject, self.options, self.progress
         sizes = (subject.size, *smaller_sizes(subject))
-        ways = contestants(subject.size, sizes[1:], options.intervals)
+        ways = candidates(subject.size, sizes[1:], options.intervals)
         notes = list(size_notes(subject, sizes, self.clips))
         everything = sample_pieces(self.clips, most_frames=MOST_FRAMES, longest_frames=150)
         some = self._frames(everything.pieces, _PROOF_FRAMES)
@@ -270,7 +270,7 @@ class _Work:
         asked = f"{LEAST_AGREEMENT} are asked for"
         return None, f"int8 is left out: its agreement with float32, frame by frame, is {found}; {asked}."
 
-    def _plan(self, network_s: Mapping[Size, float], ways: Sequence[Contestant], graphs: Graphs) -> Plan:
+    def _plan(self, network_s: Mapping[Size, float], ways: Sequence[Candidate], graphs: Graphs) -> Plan:
         """What fits the time; the plan of an interrupted run is kept to, so that its results are of use."""
         key = {
             "what": "plan",
@@ -290,7 +290,7 @@ class _Work:
         return plan
 
     def _times(
-        self, sizes: Sequence[Size], ways: Sequence[Contestant], graphs: Graphs, blocks: Sequence[Block]
+        self, sizes: Sequence[Size], ways: Sequence[Candidate], graphs: Graphs, blocks: Sequence[Block]
     ) -> Timed:
         times = {}
         for engine, (precision, one) in itertools.product(self.engines, graphs.items()):

@@ -9,14 +9,14 @@ import pytest
 from blob_detector import blob_clip, write_blob_clip
 
 from lsts_edge.errors import StreamEmpty, StreamError, StreamUnreadable
-from lsts_edge.publish.wrap.clips import Clip, ClipReader, find_clips, read_clips
+from lsts_edge.publish.wrap.clips import ClipReader, CutClip, find_clips, read_clips
 from lsts_edge.publish.wrap.measure import spread_blocks
 from lsts_edge.publish.wrap.sample import sample_pieces
 from videos import write_video
 
 
-def _clip(name: str, *shots: tuple[int, int]) -> Clip:
-    return Clip(name, Path(name), name.rjust(64, "0"), 60, 80, tuple(range(*shot) for shot in shots))
+def _clip(name: str, *shots: tuple[int, int]) -> CutClip:
+    return CutClip(name, Path(name), name.rjust(64, "0"), 60, 80, tuple(range(*shot) for shot in shots))
 
 
 def _frames(pieces: tuple[object, ...]) -> set[tuple[int, int]]:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from lsts_edge.publish.wrap.contestants import contestants
+from lsts_edge.publish.wrap.candidates import candidates
 from lsts_edge.publish.wrap.plan import LEAST_BLOCKS, LEAST_FRAMES, MOST_BLOCKS, MOST_FRAMES, make_plan
 from lsts_edge.publish.wrap.times import BLOCK_FRAMES, BlockTimes, WayTimes, time_blocks
 
@@ -64,7 +64,7 @@ def test_block_times_are_read_back() -> None:
 
 
 def test_the_sample_shrinks_with_the_time_and_never_to_nothing() -> None:
-    ways = contestants(SIZES[0], SIZES[1:])
+    ways = candidates(SIZES[0], SIZES[1:])
     fast = dict(zip(SIZES, (0.005, 0.003, 0.002), strict=True))
     slow = dict(zip(SIZES, (4.0, 2.4, 1.2), strict=True))  # a hundred times slower than a video
     wide = make_plan(1800, fast, ways, precisions=1, engines=2)

@@ -21,7 +21,7 @@ from lsts_edge.errors import (
     StreamEmpty,
     StreamUnreadable,
 )
-from lsts_edge.publish.wrap.contestants import contestants
+from lsts_edge.publish.wrap.candidates import candidates
 from lsts_edge.publish.wrap.found import LEAST_SCORE, run_piece
 from lsts_edge.publish.wrap.make import make_draft
 from lsts_edge.publish.wrap.networks import Networks
@@ -112,7 +112,7 @@ def test_what_is_measured_is_what_runs(detector: Path) -> None:
     graphs = {size: subject.graph(size) for size in sizes}
     engine = EngineOptions(threads=1)
     networks = Networks({size: make_draft(subject, {size: graphs[size]}, size) for size in sizes}, engine)
-    ways = contestants(subject.size, sizes[1:])
+    ways = candidates(subject.size, sizes[1:])
     frames = blob_clip(8, seed=3, size=(120, 200))
     found = run_piece(networks, ways, frames)
     for index, way in enumerate(ways):

@@ -12,7 +12,7 @@ from lsts_edge.publish.wrap.study import StudyRow
 from lsts_edge.publish.wrap.subject import Size
 from lsts_edge.runtime.propagators.make import propagator_parameters
 
-__all__ = ["INTERVALS", "Contestant", "contestants"]
+__all__ = ["INTERVALS", "Candidate", "candidates"]
 
 INTERVALS = (2, 3, 4, 5, 10)
 
@@ -20,7 +20,7 @@ _CARRIED: tuple[WayKind, ...] = ("hold", "flow-boxes")
 
 
 @dataclass(frozen=True)
-class Contestant:
+class Candidate:
     """A way, how often it detects, and on which input.
 
     Attributes:
@@ -69,7 +69,7 @@ class Contestant:
         return f"{self.kind} {self.interval}, {self.size[1]}x{self.size[0]}{small}"
 
 
-def contestants(size: Size, smaller: Sequence[Size], intervals: Sequence[int] = INTERVALS) -> tuple[Contestant, ...]:
+def candidates(size: Size, smaller: Sequence[Size], intervals: Sequence[int] = INTERVALS) -> tuple[Candidate, ...]:
     """All of them; the first runs the detector on every frame.
 
     Args:
@@ -80,14 +80,14 @@ def contestants(size: Size, smaller: Sequence[Size], intervals: Sequence[int] = 
     return tuple(_listed(size, smaller, intervals))
 
 
-def _listed(size: Size, smaller: Sequence[Size], intervals: Sequence[int]) -> Iterator[Contestant]:
-    yield Contestant("every-frame", 1, size)
+def _listed(size: Size, smaller: Sequence[Size], intervals: Sequence[int]) -> Iterator[Candidate]:
+    yield Candidate("every-frame", 1, size)
     for small in smaller:
-        yield Contestant("smaller-input", 1, small)
+        yield Candidate("smaller-input", 1, small)
     for keyframes in (size, *smaller):
         for kind in _CARRIED:
             for interval in intervals:
-                yield Contestant(kind, interval, keyframes, None, propagator_parameters(kind))
+                yield Candidate(kind, interval, keyframes, None, propagator_parameters(kind))
     for small in smaller[-2:]:
         for interval in intervals:
-            yield Contestant("fused", interval, size, small, propagator_parameters("fused"))
+            yield Candidate("fused", interval, size, small, propagator_parameters("fused"))
