@@ -118,7 +118,7 @@ def read_wrap_result(path: Path) -> WrapResult:
     where, fix = f"result file {path}", "Make it again from the study of lsts-edge wrap."
     try:
         with path.open("rb") as stream:
-            return decode(WrapResult, parse_json(stream.read(_MAX_BYTES + 1), max_bytes=_MAX_BYTES), where)
+            return decode(WrapResult, parse_json(stream.read(_MAX_BYTES + 1), max_bytes=_MAX_BYTES, file=where), where)
     except OSError as error:
         reason = error.strerror or str(error)
         raise BenchmarkResult(where, got=reason, expected="a wrapped detector's result", fix=fix) from error

@@ -148,9 +148,10 @@ def _available(clips: Sequence[str]) -> list[_Clip]:
                 found.append(_Clip(fetch_clip(clip, progress=echo_progress), clip, CLIPS[clip].shows))
             except ClipUnavailable as error:
                 missing.append(error)
-                echo_progress(f"{error}\ngoing on without it")
     if not found:
         raise missing[0]
+    for reason in missing:
+        echo_progress(f"{reason}\ngoing on without it")
     return found
 
 
