@@ -11,13 +11,13 @@ OP_SOURCES := $(shell find custom_ops -name _lib -prune -o -type f \( -name '*.c
 	-o -name '*.map' -o -name CMakeLists.txt -o -name '*.cmake' \) -print)
 SOURCES    := lsts_edge export runtime custom_ops benchmarks tests examples setup.py
 
-.PHONY: help demo test test-slow matrix check format bench clean
+.PHONY: help demo test test-slow matrix check format bench default-bundle demo-images clean
 .DEFAULT_GOAL := help
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## */  make \1\t/' | expand -t 20
 
-demo: $(READY)  ## boxes on a real video: export, verify, run, summary and a picture in demo/
+demo: $(READY)  ## boxes on real videos beside the same on every frame: videos, pictures, a summary in demo/
 	$(BIN)/lsts-edge demo $(ARGS)
 
 test: $(READY)  ## every test but the long ones
@@ -41,6 +41,16 @@ format: $(READY)  ## rewrite the Python sources in the house format
 
 bench: $(READY)  ## measure this machine (about an hour, nothing else running); results and report in runs/bench/
 	$(BIN)/lsts-edge bench suite $(ARGS)
+
+default-bundle: $(READY)  ## make the wheel's bundle again: make default-bundle ARGS="--clips footage/ --minutes 60"
+	@mkdir -p runs
+	$(BIN)/lsts-edge wrap examples/detectors/picodet_s_416_coco.onnx --size 448x256 --name picodet-s-coco \
+		--licence "Apache-2.0, PaddlePaddle Authors" --min-agreement 0.87 --keep chosen --no-record --overwrite \
+		--output lsts_edge/data/default --study runs/picodet-s-coco.study.json $(ARGS)
+
+demo-images: demo  ## docs/images/demo-*.jpg from the demo's contact sheets
+	$(BIN)/python -c "import cv2; [cv2.imwrite(f'docs/images/demo-{name}.jpg', cv2.imread(f'demo/{name}.png'), \
+		[cv2.IMWRITE_JPEG_QUALITY, 80]) for name in ('bikes', 'bottle', 'lsts-lite')]"
 
 clean:  ## remove everything that make built, .venv too
 	rm -rf $(VENV) build dist *.egg-info demo .cache .mypy_cache .ruff_cache .pytest_cache .import_linter_cache custom_ops/_lib

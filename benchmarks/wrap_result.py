@@ -9,11 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import click
-
 from lsts_edge.bundle.provenance import Cell
 from lsts_edge.bundle.strict_json import decode, parse_json
-from lsts_edge.errors import BenchmarkResult, FileUnwritable, ManifestError
+from lsts_edge.errors import BenchmarkResult, ManifestError
 from lsts_edge.publish.wrap.study import MachineUsed, Sample, Study, StudyRow, TruthUsed
 
 __all__ = ["PREFIX", "WrapResult", "is_wrap_result", "read_wrap_result"]
@@ -22,8 +20,10 @@ PREFIX = "wrap-"
 """Of the files' names in ``benchmarks/results``."""
 
 _MAX_BYTES = 16 << 20
-_NEEDED = ("way", "keyframe_interval", "width_px", "height_px", "engine", "precision", "mean_ms", "speedup",
-           "agreement", "agreement_low", "agreement_high", "ap50", "truth_score", "bundle_digest", "chosen", "on_front")  # fmt: skip
+_NEEDED = (
+    "way", "keyframe_interval", "width_px", "height_px", "engine", "precision", "mean_ms", "speedup", "agreement",
+    "agreement_low", "agreement_high", "ap50", "truth_score", "bundle_digest", "chosen", "on_front",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -42,8 +42,7 @@ class WrapResult:
         budget_ms: asked for.
         met: whether what was asked for is kept.
         verdict: what to run, in a sentence or two.
-        rows: one a way, with ``agreement``, ``speedup``, ``truth_score``, ``bundle_digest`` and more; one is
-            ``chosen``.
+        rows: one a way: ``agreement``, ``speedup``, ``truth_score``, ``bundle_digest`` and more; one is ``chosen``.
     """
 
     name: str
@@ -119,7 +118,7 @@ def read_wrap_result(path: Path) -> WrapResult:
     where, fix = f"result file {path}", "Make it again from the study of lsts-edge wrap."
     try:
         with path.open("rb") as stream:
-            return decode(WrapResult, parse_json(stream.read(_MAX_BYTES + 1), max_bytes=_MAX_BYTES), where)
+            return decode(WrapResult, parse_json(stream.read(_MAX_BYTES + 1), max_bytes=_MAX_BYTES, file=where), where)
     except OSError as error:
         reason = error.strerror or str(error)
         raise BenchmarkResult(where, got=reason, expected="a wrapped detector's result", fix=fix) from error
@@ -138,20 +137,3 @@ def _flat(row: StudyRow, study: Study) -> dict[str, Cell]:
         "truth_score": study.truth.score,
         "bundle_digest": study.bundle_digest,
     }
-
-
-@click.command(help="Turn the STUDY of lsts-edge wrap into a result to commit: benchmarks/results/wrap-NAME.json.")
-@click.argument("study", type=click.Path(path_type=Path))
-@click.argument("output", type=click.Path(path_type=Path))
-def _main(study: Path, output: Path) -> None:
-    text = WrapResult.of(Study.read(study)).to_json()
-    try:
-        output.write_text(text, encoding="utf-8")
-    except OSError as error:
-        fix = "Choose another."
-        raise FileUnwritable(f"result {output}", got=error.strerror, expected="a writable place", fix=fix) from error
-    click.echo(f"wrote {output}")
-
-
-if __name__ == "__main__":
-    _main()

@@ -6,12 +6,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import click
+
 from lsts_edge.benchmarks.readme import replace_between
-from lsts_edge.benchmarks.wrap_result import WrapResult
-from lsts_edge.errors import BenchmarkDevice
+from lsts_edge.benchmarks.wrap_result import PREFIX, WrapResult, read_wrap_result
+from lsts_edge.errors import BenchmarkDevice, FileUnwritable
+from lsts_edge.publish.wrap.study import Study
 from lsts_edge.tables import markdown_table, number
 
-__all__ = ["WRAP_BEGIN", "WRAP_END", "study_block", "update_between_wrap_marks", "wrap_block"]
+__all__ = ["WRAP_BEGIN", "WRAP_END", "study_block", "update_documents", "wrap_block"]
 
 WRAP_BEGIN = "<!-- wrap:begin -->"
 WRAP_END = "<!-- wrap:end -->"
@@ -71,15 +74,34 @@ def study_block(results: Sequence[WrapResult]) -> str:
     return "\n".join(parts)
 
 
-def update_between_wrap_marks(document: Path, block: str) -> Path:
-    """Put a block between the marks of a document; returns the document.
+def update_documents(checkout: Path, studies: Sequence[Path] = ()) -> list[Path]:
+    """Add studies to the committed results, and write the tables of README.md and docs/what-pays.md anew.
+
+    Args:
+        checkout: the project's folder.
+        studies: files that ``lsts-edge wrap`` wrote.
+    Returns:
+        The files written.
 
     Raises:
-        BenchmarkResult: if the marks are missing.
-        FileUnwritable: if the file cannot be written.
+        BenchmarkResult: if a result is damaged, or a document has no marks.
+        FileUnwritable: if a file cannot be written.
     """
-    replace_between(document, WRAP_BEGIN, WRAP_END, block)
-    return document
+    folder = checkout / "benchmarks" / "results"
+    written = []
+    for study in map(Study.read, studies):
+        path = folder / f"{PREFIX}{study.name}.json"
+        try:
+            path.write_text(WrapResult.of(study).to_json(), encoding="utf-8")
+        except OSError as error:
+            fix = "Allow writing there."
+            raise FileUnwritable(f"result {path}", got=error.strerror, expected="a writable place", fix=fix) from error
+        written.append(path)
+    results = [read_wrap_result(path) for path in sorted(folder.glob(f"{PREFIX}*.json"))]
+    for document, block in ((checkout / "README.md", wrap_block), (checkout / "docs" / "what-pays.md", study_block)):
+        replace_between(document, WRAP_BEGIN, WRAP_END, block(results))
+        written.append(document)
+    return written
 
 
 def _ground(results: Sequence[WrapResult]) -> str:
@@ -90,8 +112,8 @@ def _ground(results: Sequence[WrapResult]) -> str:
         raise BenchmarkDevice("wrapped detectors in one table", got=got, expected="one device", fix=fix)
     return (
         f"Measured on {next(iter(machines.values()))}, picture to boxes, paired with the same detector on every frame. "
-        "Agreement: AP50 with that detector's own boxes, on clips that had no part in the choice. Every figure is from a "
-        "file `benchmarks/results/wrap-*.json`."
+        "Agreement: AP50 with that detector's own boxes, on clips that had no part in the choice. Every figure is from "
+        "a file `benchmarks/results/wrap-*.json`."
     )
 
 
@@ -166,3 +188,14 @@ def _interval(row: _Row, name: str) -> str:
 
 def _figure(value: float | None) -> str:
     return "-" if value is None else f"{value:.3f}"
+
+
+@click.command(help="Add each STUDY of lsts-edge wrap to benchmarks/results, and write the documents' tables anew.")
+@click.argument("studies", nargs=-1, metavar="[STUDY]...", type=click.Path(path_type=Path))
+def _main(studies: tuple[Path, ...]) -> None:
+    for path in update_documents(Path(__file__).resolve().parents[1], studies):
+        click.echo(f"wrote {path}")
+
+
+if __name__ == "__main__":
+    _main()

@@ -113,6 +113,29 @@ def test_a_source_archive_of_other_bytes_never_runs(
     assert not canary.exists()
 
 
+def test_the_clip_of_the_checkout_needs_no_network_and_is_credited(
+    index: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = fetch_clip("bottle", folder=tmp_path / "cache")
+    assert not (tmp_path / "cache").exists()
+    credit = (path.parent / "README.md").read_text(encoding="utf-8")
+    for told in (
+        "title",
+        "author",
+        "github.com/intel-iot-devkit/sample-videos",
+        "CC BY 4.0",
+        "changed",
+        CLIPS["bottle"].sha256,
+    ):
+        assert told in credit
+    monkeypatch.setattr(demo_clips, "_CHECKOUT", tmp_path)
+    with pytest.raises(ClipUnavailable, match="from a checkout"):
+        fetch_clip("bottle")
+    (tmp_path / "bottle-detection.mp4").write_bytes(VIDEO)
+    with pytest.raises(ClipUnavailable, match="another file there"):
+        fetch_clip("bottle")
+
+
 def test_the_cache_follows_the_users_setting(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", "/somewhere")
     assert cache_folder() == Path("/somewhere/lsts-edge/clips")

@@ -128,4 +128,5 @@ class BesidePerFrame(Sink):
             if 0 < score < 1
         }
         mean_ms, per_frame_ms = (float(np.mean(ms[_WARM_FRAMES:] or ms or [0.0])) for ms in self._ms)
-        return Watched(len(self._ages), self._found[0], self._found[1], self._labels, agreement, mean_ms, per_frame_ms)
+        found, per_frame_found = self._found
+        return Watched(len(self._ages), found, per_frame_found, self._labels, agreement, mean_ms, per_frame_ms)

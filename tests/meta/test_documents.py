@@ -12,6 +12,8 @@ import pytest
 from lsts_edge.benchmarks.readme import BEGIN, END, TABLES_BEGIN, TABLES_END, readme_block, tables_block
 from lsts_edge.benchmarks.results import read_result
 from lsts_edge.benchmarks.targets import TARGETS_BEGIN, TARGETS_END, targets_block
+from lsts_edge.benchmarks.wrap_result import PREFIX, is_wrap_result, read_wrap_result
+from lsts_edge.benchmarks.wrap_tables import WRAP_BEGIN, WRAP_END, study_block, wrap_block
 from lsts_edge.cli import command_line
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -105,13 +107,21 @@ def test_sources_named_exist(path: Path, sources: list[str]) -> None:
 
 def test_tables_are_what_the_results_say() -> None:
     """The committed tables, in the order in which the shell gives the files; the README's one is short."""
-    results = [read_result(path) for path in sorted((ROOT / "benchmarks" / "results").glob("*.json"))]
+    paths = sorted((ROOT / "benchmarks" / "results").glob("*.json"))
+    results = [read_result(path) for path in paths if not is_wrap_result(path)]
     readme, document = (ROOT / "README.md").read_text("utf-8"), (ROOT / "docs" / "benchmarks.md").read_text("utf-8")
     shown = readme.partition(BEGIN)[2].partition(END)[0]
     assert shown.strip() == readme_block(results).strip()
     assert 3 <= sum(line.startswith("| ") for line in shown.splitlines()) <= 1 + 8
     assert targets_block(results).strip() in document.partition(TARGETS_BEGIN)[2].partition(TARGETS_END)[0]
     assert document.partition(TABLES_BEGIN)[2].partition(TABLES_END)[0].strip() == tables_block(results).strip()
+
+
+def test_tables_of_wrapped_detectors_are_what_the_results_say() -> None:
+    results = [read_wrap_result(path) for path in sorted((ROOT / "benchmarks" / "results").glob(f"{PREFIX}*.json"))]
+    for name, block in (("README.md", wrap_block), ("docs/what-pays.md", study_block)):
+        text = (ROOT / name).read_text(encoding="utf-8")
+        assert text.partition(WRAP_BEGIN)[2].partition(WRAP_END)[0] == f"\n{block(results)}", name
 
 
 def test_planted_faults_are_seen() -> None:

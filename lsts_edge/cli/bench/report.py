@@ -41,15 +41,19 @@ def command(
     tables: Path | None,
     as_json: bool,
 ) -> None:
-    """Make a report of RESULTS (JSON files of bench), which must come from one device."""
+    """Make a report of RESULTS (JSON files of bench), which must come from one device.
+
+    Those of wrapped detectors (wrap-NAME.json) have tables of their own and are left out.
+    """
     from lsts_edge.benchmarks.readme import update_document, update_readme
     from lsts_edge.benchmarks.report import report_html, report_markdown
     from lsts_edge.benchmarks.results import read_result
+    from lsts_edge.benchmarks.wrap_result import is_wrap_result
 
     if output is None and markdown is None and readme is None and tables is None:
         fix = "Give --output report.html, --markdown, --readme or --tables."
         raise OptionError("report", got="nowhere to write", expected="an output", fix=fix)
-    found = [read_result(path) for path in results]
+    found = [read_result(path) for path in results if not is_wrap_result(path)]
     written = []
     if output is not None:
         _write(output, report_html(found, pictures))
