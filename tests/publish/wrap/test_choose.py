@@ -83,8 +83,9 @@ def test_every_frame_is_run_where_nothing_cheaper_keeps_enough() -> None:
 
 
 def test_a_choice_that_the_other_half_does_not_confirm_is_told() -> None:
-    weak = dataclasses.replace(FLOW_3, agreement=dataclasses.replace(FLOW_3.agreement, pooled=0.7))
-    chosen = choose_row([EVERY, weak, HOLD_3], OUTPUT, min_agreement=0.85)
+    weak = dataclasses.replace(FLOW_3, agreement=dataclasses.replace(FLOW_3.agreement, pooled=0.81))
+    luckier = dataclasses.replace(HOLD_3, agreement=dataclasses.replace(HOLD_3.agreement, pooled=0.84))
+    chosen = choose_row([EVERY, weak, luckier], OUTPUT, min_agreement=0.85)
     assert "below 0.85, which the choosing clips kept (0.880)" in chosen.verdict
     assert "hold 3, 128x64 (onnxruntime, fp32) agrees better at no more time" in chosen.verdict
 
@@ -113,3 +114,14 @@ def test_a_half_that_finds_nothing_is_told_as_undefined(stated: float | None) ->
     row = dataclasses.replace(FLOW_3, agreement=Agreed(stated, None, None, None, None, None))
     verdict = choose_row([EVERY, row], OUTPUT, min_agreement=0.85).verdict
     assert ("undefined" in verdict) == (stated is None)
+
+
+def test_a_choice_that_the_other_half_refutes_is_not_believed() -> None:
+    lucky = _row("hold", 10, 1.2, 0.95, 0.20)
+    chosen = choose_row([EVERY, HOLD_2, FLOW_3, lucky], OUTPUT, min_agreement=0.85)
+    assert next(one for one in chosen.rows if one.chosen).way == "every-frame"
+    assert (
+        not chosen.met
+        and "hold 10, 128x64 kept 0.950" in chosen.verdict
+        and "but 0.200 on the others" in chosen.verdict
+    )
