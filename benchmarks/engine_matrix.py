@@ -25,7 +25,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from lsts_edge.benchmarks.encoded_clip import encode_clip
-from lsts_edge.benchmarks.engines_result import EnginesData, EnginesResult, EnginesSettings, Leg, ProgramParity
+from lsts_edge.benchmarks.engines_result import EnginesData, EnginesResult, EnginesSettings, Leg, LegParity
 from lsts_edge.benchmarks.envelope import Origin, bundle_facts
 from lsts_edge.benchmarks.readme import replace_between
 from lsts_edge.benchmarks.results import write_result
@@ -104,7 +104,7 @@ def run_leg(python: str, interpreter: Path | None, engine: str, version: str, *,
         return Leg(python, engine, version, "failed", f"verify: {_how(done)}", versions)
     report = json.loads(done.stdout)
     kept = ("form", "joined", "frames", "boxes", "unmatched", "max_tensor_error")
-    programs = tuple(ProgramParity(**{name: row[name] for name in kept}) for row in report["programs"])
+    programs = tuple(LegParity(**{name: row[name] for name in kept}) for row in report["programs"])
     frames: dict[str, int] = {}
     for form in forms.forms:
         words = ["--lsts-form", form, "--max-frames", str(_FRAMES), "--json"]

@@ -8,11 +8,11 @@ from typing import Literal
 
 from lsts_edge.benchmarks.envelope import BundleFacts, Result
 
-__all__ = ["EnginesData", "EnginesResult", "EnginesSettings", "Leg", "ProgramParity"]
+__all__ = ["EnginesData", "EnginesResult", "EnginesSettings", "Leg", "LegParity"]
 
 
 @dataclass(frozen=True)
-class ProgramParity:
+class LegParity:
     """What ``verify --recorded`` measured of one set of programs; ``form`` None without LSTS."""
 
     form: str | None
@@ -44,7 +44,7 @@ class Leg:
     status: Literal["ran", "failed", "not run"]
     reason: str = ""
     versions: Mapping[str, str] = field(default_factory=dict)
-    programs: tuple[ProgramParity, ...] = ()
+    programs: tuple[LegParity, ...] = ()
     frames: Mapping[str, int] = field(default_factory=dict)
 
 

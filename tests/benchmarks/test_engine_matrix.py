@@ -21,7 +21,7 @@ from lsts_edge.benchmarks.engine_matrix import (
     main,
     run_leg,
 )
-from lsts_edge.benchmarks.engines_result import EnginesData, EnginesResult, EnginesSettings, Leg, ProgramParity
+from lsts_edge.benchmarks.engines_result import EnginesData, EnginesResult, EnginesSettings, Leg, LegParity
 from lsts_edge.benchmarks.envelope import Origin, bundle_facts
 from lsts_edge.benchmarks.results import read_result
 from lsts_edge.bundle import Bundle
@@ -132,7 +132,7 @@ def test_legs_that_do_not_run_are_counted_and_fail_where_they_are_required(
 
 
 def test_the_table_tells_what_ran_where() -> None:
-    row = ProgramParity(form="taps", joined=True, frames=60, boxes=410, unmatched=1, max_tensor_error=2e-6)
+    row = LegParity(form="taps", joined=True, frames=60, boxes=410, unmatched=1, max_tensor_error=2e-6)
     versions = {"python": "3.11.7", "numpy": "1.26.4", "opencv-python": "4.14.0", "av": "17.1.0", "click": "8.1.8"}
     ran = Leg("3.11", "onnxruntime", "1.20.0", "ran", "", versions, (row, row), {"taps": 12})
     legs = [ran, Leg("newest", "onnxruntime", "1.20.0", "not run", "no wheel for this Python")]
