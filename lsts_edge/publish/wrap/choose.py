@@ -102,7 +102,8 @@ def _refuted(row: StudyRow, refuted: StudyRow, min_agreement: float) -> str:
     return (
         f"Run every frame ({row.label.split(', ')[1]}, {row.engine}, {row.precision}), {row.time_ms.mean:.2f} ms: "
         f"{refuted.label} kept {refuted.choosing_agreement:.3f} on the clips that choose but "
-        f"{_with_interval(refuted)} on the others, below the {min_agreement:g} asked for. More clips, or clips more alike, can show what pays."
+        f"{_with_interval(refuted)} on the others, where {min_agreement:g} was asked for. "
+        "More clips, or clips more alike, can show what pays."
     )
 
 
