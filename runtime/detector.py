@@ -205,6 +205,7 @@ class Detector:
             damaged=frame.damaged,
             why=result.why,
             timings=found.timings + spent,
+            reconnects=frame.reconnects,
             moved=found.moved[keep],
         )
 
