@@ -38,6 +38,8 @@ __all__ = [
     "StateError",
     "StreamEmpty",
     "StreamError",
+    "StreamLost",
+    "StreamUnauthorized",
     "StreamUnreadable",
     "TrainingError",
 ]
@@ -233,6 +235,19 @@ class StreamEmpty(StreamError):
     """The source opened and gave no frame."""
 
     code = "stream-empty"
+
+
+class StreamUnauthorized(StreamUnreadable):
+    """The camera or server refuses the user name or password."""
+
+    code = "stream-unauthorized"
+
+
+class StreamLost(StreamError):
+    """A live source was there and is gone for good; what it gave before is kept."""
+
+    code = "stream-lost"
+    exit_status = 8
 
 
 class ProviderError(LstsEdgeError, RuntimeError):

@@ -29,6 +29,7 @@ class Detections:
         moved: ``(D,)`` bool: True for a box that was carried here from an earlier frame, not detected in this one.
         reset_reason: why the memory was dropped before this frame, None where it was not.
         damaged: the decoder says that this picture may be wrong; it did not enter the memory.
+        reconnects: how often the source has been lost and found again so far.
         why: what made the frame a keyframe or not.
         timings: milliseconds of the graphs and of the stages around them.
     """
@@ -43,6 +44,7 @@ class Detections:
     damaged: bool = False
     why: str = ""
     timings: Timings = field(default_factory=Timings)
+    reconnects: int = 0
     moved: np.ndarray = None  # type: ignore[assignment]  # all False, which needs D
 
     def __post_init__(self) -> None:
@@ -81,7 +83,7 @@ class Detections:
         return self.timings.total_ms
 
     def to_row(self) -> dict[str, Any]:
-        """JSON-ready row: ``frame``, ``time_s``, ``kind``, ``feature_age``, ``detections``, and ``reset`` if any.
+        """JSON-ready row: ``frame``, ``time_s``, ``kind``, ``feature_age``, ``detections``; ``reset``, ``reconnects``.
 
         A detection has ``label``, ``score``, ``box_xyxy_px`` and, where it was not detected in this frame, ``moved``.
         """
@@ -104,4 +106,6 @@ class Detections:
         }
         if self.reset_reason is not None:
             row["reset"] = self.reset_reason
+        if self.reconnects:
+            row["reconnects"] = self.reconnects
         return row

@@ -208,6 +208,7 @@ class Detector:
             damaged=frame.damaged,
             why=result.why,
             timings=timings,
+            reconnects=frame.reconnects,
             moved=moved,
         )
 

@@ -8,7 +8,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-from lsts_edge.errors import OptionError
+from lsts_edge.errors import OptionError, StreamLost
 from lsts_edge.runtime.detections import Detections
 from lsts_edge.runtime.detector import Detector
 from lsts_edge.runtime.sinks.interface import Sink
@@ -32,6 +32,7 @@ class RunSummary:
         damaged: frames that the decoder flagged.
         lost: packets or pictures that gave nothing.
         dropped: frames left out because a live source was faster.
+        reconnects: times that a live source was lost and found again.
         latency_ms: frame to boxes, one number a frame, by kind.
         stage_ms: total time by stage: ``decode``, ``preprocess``, ``postprocess``, and the sinks' own.
         graph_ms: total time by graph.
@@ -48,6 +49,7 @@ class RunSummary:
     damaged: int = 0
     lost: int = 0
     dropped: int = 0
+    reconnects: int = 0
     latency_ms: dict[str, array[float]] = field(default_factory=dict)
     stage_ms: dict[str, float] = field(default_factory=lambda: defaultdict(float))
     graph_ms: dict[str, float] = field(default_factory=lambda: defaultdict(float))
@@ -89,11 +91,13 @@ def run_stream(
     *,
     max_frames: int | None = None,
     on_result: Callable[[Frame, Detections], None] | None = None,
+    summary: RunSummary | None = None,
 ) -> RunSummary:
     """Detect on a source to its end, or until ``source.stop()``, and put the outputs at their paths.
 
     An exception - of the source, the engine, a sink or the callback - is raised again after the source is closed
-    and every output abandoned, so that nothing half-written stays.
+    and every output abandoned, so that nothing half-written stays. A live source that is lost for good is another
+    matter: what it gave is kept, and then the error is raised.
 
     Args:
         detector: runs the source as a new stream.
@@ -101,43 +105,63 @@ def run_stream(
         sinks: finished or abandoned here.
         max_frames: stop after so many, at least 1; None goes on to the end.
         on_result: called with each frame and its detections, after the sinks.
+        summary: a new one, filled as the run goes on: the caller has it too when the run ends by an error.
     Returns:
         Counts and times.
     Raises:
         OptionError: if ``max_frames`` is below 1.
-        StreamError: if the source fails.
+        StreamLost: if a live source is gone for good; the outputs are there.
+        StreamError: if the source fails otherwise.
         FileUnwritable: if an output cannot be written.
     """
     outputs = list(sinks)
-    summary = RunSummary()
+    summary = RunSummary() if summary is None else summary
     begin = time.perf_counter()
+    lost: StreamLost | None = None
     try:
         if max_frames is not None and max_frames < 1:
             raise OptionError("frames to run", got=max_frames, expected="at least 1", fix="Leave it out to run all.")
-        before_s: float | None = None
-        step_s = 1.0 / (source.rate_fps or 25.0)
         with source:
-            for frame, detections in detector.run(source):
-                for sink in outputs:
-                    sink.write(frame, detections)
-                summary.add(frame, detections, ((s, ms) for sink in outputs for s, ms in sink.stage_ms.items()))
-                if on_result is not None:
-                    on_result(frame, detections)
-                summary.video_s += _step_s(before_s, frame.time_s, step_s)
-                before_s = frame.time_s
-                if summary.frames == max_frames:
-                    break
-            else:
-                summary.stopped = source.stopping
+            try:
+                _detect(detector, source, outputs, summary, max_frames, on_result)
+            except StreamLost as error:
+                lost = error
         for sink in outputs:
             sink.finish()
     except BaseException:
         for sink in outputs:
             sink.abandon()
         raise
-    summary.wall_s = time.perf_counter() - begin
-    summary.lost, summary.dropped = source.lost, source.dropped
+    finally:
+        summary.wall_s = time.perf_counter() - begin
+        summary.lost, summary.dropped, summary.reconnects = source.lost, source.dropped, source.reconnects
+    if lost is not None:
+        raise lost
     return summary
+
+
+def _detect(
+    detector: Detector,
+    source: Source,
+    outputs: list[Sink],
+    summary: RunSummary,
+    max_frames: int | None,
+    on_result: Callable[[Frame, Detections], None] | None,
+) -> None:
+    """Every frame, to the end of the source."""
+    before_s: float | None = None
+    step_s = 1.0 / (source.rate_fps or 25.0)
+    for frame, detections in detector.run(source):
+        for sink in outputs:
+            sink.write(frame, detections)
+        summary.add(frame, detections, ((s, ms) for sink in outputs for s, ms in sink.stage_ms.items()))
+        if on_result is not None:
+            on_result(frame, detections)
+        summary.video_s += _step_s(before_s, frame.time_s, step_s)
+        before_s = frame.time_s
+        if summary.frames == max_frames:
+            return
+    summary.stopped = source.stopping
 
 
 def _step_s(before_s: float | None, time_s: float | None, usual_s: float) -> float:

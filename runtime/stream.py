@@ -34,6 +34,7 @@ class Stream:
         self.feature_age = 0
         self.has_memory = False
         self._shape: tuple[int, ...] | None = None
+        self._reconnects: int | None = None
         self._tainted = False
         self._pending: str | None = None  # waits for the frame that starts the memory anew
         self._gaps = _GapWatch()
@@ -52,8 +53,9 @@ class Stream:
             reason = "time-gap"
         if self._shape is not None and self._shape != frame.image.shape:
             reason = "size-change"
-        if frame.reconnected:
+        if self._reconnects not in (None, frame.reconnects):
             reason = "reconnect"
+        self._reconnects = frame.reconnects
         return reason
 
     def drop(self, reason: str) -> bool:

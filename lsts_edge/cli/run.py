@@ -46,6 +46,14 @@ __all__ = ["command", "run_with_progress", "summary_to_dict"]
     metavar="WAY",
     help="Between keyframes: a way of the bundle's, hold, flow-boxes or every-frame [default: the bundle's own].",
 )
+@click.option("--policy", type=click.Choice(["every", "latest"]), help="Every frame, or the newest [default: live].")
+@click.option("--every", type=int, help="Take every n-th frame.")
+@click.option(
+    "--reconnect", metavar="SECONDS|never|forever", help="How long to look for a lost camera [default: forever]."
+)
+@click.option(
+    "--source-option", "pairs", metavar="KEY=VALUE", multiple=True, help="Such as rtsp_transport=udp; repeat."
+)
 @click.option("--max-frames", type=int, help="Stop after so many frames.")
 @click.option("--expect-digest", metavar="SHA256", help="Refuse the bundle unless this is its digest.")
 @json_option
@@ -57,29 +65,38 @@ def command(
     provider: str,
     threads: int | None,
     lsts_form: str | None,
+    policy: str | None,
+    every: int | None,
+    reconnect: str | None,
+    pairs: tuple[str, ...],
     max_frames: int | None,
     as_json: bool,
     **options: Any,
 ) -> None:
-    """Run BUNDLE over SOURCE: a video file, a folder of pictures, a camera or a stream's URL.
+    """Run BUNDLE over SOURCE: a video file, a folder of pictures, a pipe (-), a camera or a stream's URL.
 
     Without BUNDLE the detector that comes with the package is run: the 80 classes of COCO.
     Outputs appear at their paths when complete; Ctrl-C ends them after the current frame.
     """
-    from lsts_edge.errors import OptionError
+    from lsts_edge.errors import OptionError, StreamLost
+    from lsts_edge.redact import redact
     from lsts_edge.runtime.detector import Detector
     from lsts_edge.runtime.engines.options import EngineOptions
+    from lsts_edge.runtime.loop import RunSummary
     from lsts_edge.runtime.sinks.json_lines import JsonLinesSink
     from lsts_edge.runtime.sinks.video import VideoSink
     from lsts_edge.runtime.sources.open import open_source
+    from lsts_edge.runtime.sources.options import SourceOptions
 
     bundle, source = _bundle_and_source(words)
+    named = {"policy": policy, "every": every, "reconnect": reconnect}
+    how = SourceOptions().with_pairs((*pairs, *(f"{key}={value}" for key, value in named.items() if value is not None)))
     paths = [Path(source), *(path for path in (output_video, output_json) if path is not None)]
     if len({path.resolve() for path in paths}) < len(paths):
-        got = ", ".join(map(str, paths))
+        got = ", ".join(map(redact, (source, *paths[1:])))
         raise OptionError("source and outputs", got=got, expected="different paths", fix="Choose others.")
     engine = EngineOptions(backend, provider, threads, lsts_form=lsts_form)
-    with Detector(bundle, engine, **options) as detector, open_source(source) as opened:
+    with Detector(bundle, engine, **options) as detector, open_source(source, how) as opened:
         if bundle is None:
             _tell_default(detector)
         sinks: list[Sink] = []
@@ -87,7 +104,11 @@ def command(
             sinks.append(JsonLinesSink(output_json))
         if output_video is not None:
             sinks.append(VideoSink(output_video, rate_fps=opened.rate_fps))
-        summary, received = run_with_progress(detector, opened, sinks, max_frames=max_frames)
+        summary, lost, received = RunSummary(), None, None
+        try:
+            _, received = run_with_progress(detector, opened, sinks, max_frames=max_frames, summary=summary)
+        except StreamLost as error:  # told after what there is, which is kept
+            lost = error
     outputs = [str(path) for path in (output_json, output_video) if path is not None]
     if as_json:
         told = {"bundle": detector.manifest.name, "bundle_digest": detector.bundle.digest, "outputs": outputs}
@@ -95,6 +116,8 @@ def command(
     else:
         for line in _lines(summary, outputs):
             click.echo(line)
+    if lost is not None:
+        raise lost
     if received is not None:
         sys.exit(128 + received)
 
@@ -121,7 +144,12 @@ def _tell_default(detector: Detector) -> None:
 
 
 def run_with_progress(
-    detector: Detector, source: Source, sinks: Iterable[Sink], *, max_frames: int | None = None
+    detector: Detector,
+    source: Source,
+    sinks: Iterable[Sink],
+    *,
+    max_frames: int | None = None,
+    summary: RunSummary | None = None,
 ) -> tuple[RunSummary, int | None]:
     """Run to the end with a progress bar on a terminal; a first Ctrl-C or TERM ends the run with complete outputs.
 
@@ -133,7 +161,9 @@ def run_with_progress(
 
     known = [count for count in (source.frame_count, max_frames) if count]
     with StopOnSignal(source) as signals, _progress(min(known) if known else None) as advance:
-        summary = run_stream(detector, source, sinks, max_frames=max_frames, on_result=lambda *_: advance())
+        summary = run_stream(
+            detector, source, sinks, max_frames=max_frames, on_result=lambda *_: advance(), summary=summary
+        )
     return summary, signals.received if summary.stopped else None
 
 
@@ -185,6 +215,7 @@ def summary_to_dict(summary: RunSummary) -> dict[str, Any]:
         "damaged": summary.damaged,
         "lost": summary.lost,
         "dropped": summary.dropped,
+        "reconnects": summary.reconnects,
         "latency": latency,
         "stage_ms": {stage: round(total / summary.frames, 4) for stage, total in summary.stage_ms.items()},
         "graph_ms": {graph: round(total / summary.frames, 4) for graph, total in summary.graph_ms.items()},
@@ -210,6 +241,8 @@ def _lines(summary: RunSummary, outputs: list[str]) -> Iterator[str]:
         yield f"reset       {reason}: {count}"
     if summary.damaged or summary.lost or summary.dropped:
         yield f"stream      {summary.damaged} damaged frames, {summary.lost} packets lost, {summary.dropped} dropped"
+    if summary.reconnects:
+        yield f"reconnects  {summary.reconnects}"
     ended = "stopped: " if summary.stopped else ""
     written = f"; wrote {', '.join(outputs)}" if outputs else ""
     yield f"{ended}{summary.frames} frames, {summary.detections} detections, {summary.frames_per_s:.1f} fps{written}"

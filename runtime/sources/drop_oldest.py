@@ -31,7 +31,7 @@ class DropOldest(Source):
         if depth < 1:
             raise OptionError("queue depth", got=depth, expected="at least 1", fix="Use 2.")
         self.name = source.name
-        self.rate_fps = source.rate_fps
+        self.rate_fps, self.live = source.rate_fps, source.live
         self._source = source
         self._depth = depth
         self._frames: deque[Frame] = deque()
@@ -80,6 +80,7 @@ class DropOldest(Source):
                 if self.stopping or self.closed:
                     break
                 with self._changed:
+                    self.reconnects = self._source.reconnects
                     self._add(frame)
                     self._changed.notify_all()
         except BaseException as error:  # handed to the consumer's thread, which raises it

@@ -24,7 +24,7 @@ class Frame:
         lost_before: packets or pictures since the frame before that gave nothing.
         dropped_before: whole frames left out before this one because the consumer was slow.
         decode_ms: time spent reading, decoding and converting.
-        reconnected: the source lost its camera and found it again before this frame.
+        reconnects: how often the source has lost its camera and found it again so far.
         arrived_s: monotonic seconds when the source had the frame; None where it does not say.
     """
 
@@ -35,7 +35,7 @@ class Frame:
     lost_before: int = 0
     dropped_before: int = 0
     decode_ms: float = 0.0
-    reconnected: bool = False
+    reconnects: int = 0
     arrived_s: float | None = None
 
 
@@ -48,6 +48,8 @@ class Source(ABC):
         frame_count: expected number of frames, None where unknown.
         lost: packets or pictures that gave nothing so far, those after the last frame included.
         dropped: frames left out so far because the consumer was slow.
+        reconnects: how often a live source was lost and found again so far.
+        live: it happens now: its end is a fault.
         stopping: ``stop`` was called: the iteration is to end.
         closed: ``close`` was called.
     """
@@ -57,6 +59,8 @@ class Source(ABC):
     frame_count: int | None = None
     lost: int = 0
     dropped: int = 0
+    reconnects: int = 0
+    live: bool = False
     stopping: bool = False
     closed: bool = False
 

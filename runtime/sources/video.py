@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, BinaryIO
 
 import av
 import av.error
@@ -13,63 +13,92 @@ import numpy as np
 from av.packet import Packet
 from av.video.frame import VideoFrame
 from av.video.reformatter import VideoReformatter
+from av.video.stream import VideoStream
 
-from lsts_edge.errors import StreamEmpty, StreamError, StreamUnreadable
+from lsts_edge.errors import OptionError, StreamEmpty, StreamUnreadable
+from lsts_edge.runtime.sources.causes import broke_off, cannot_open
 from lsts_edge.runtime.sources.interface import Frame, Source
 
 __all__ = ["VideoSource"]
 
-_OPEN_TIMEOUT_S = 10.0
-_READ_TIMEOUT_S = 5.0
 _MAX_READ_ERRORS = 100  # in a row: what is left of the file is unreadable
+_NO_TIMESTAMPS = 0x80  # AVFMT_NOTIMESTAMPS: times are counted from a nominal rate
 _ROTATIONS = {90: cv2.ROTATE_90_COUNTERCLOCKWISE, 180: cv2.ROTATE_180, 270: cv2.ROTATE_90_CLOCKWISE}
 
 
 class VideoSource(Source):
-    """The first video stream of a file, URL or device.
+    """One video stream of a file, URL or device.
 
     Frames come in their real size, turned upright by the rotation tag. Errors of single packets are survived:
     what they cost is told by ``damaged`` and ``lost_before`` of the next frame.
     """
 
     def __init__(
-        self, url: str, *, name: str, container_format: str | None = None, options: dict[str, str] | None = None
+        self,
+        target: str | BinaryIO,
+        *,
+        name: str,
+        container_format: str | None = None,
+        reader_options: dict[str, str] | None = None,
+        timeouts_s: tuple[float, float] | None = None,
+        stream: int | None = None,
+        decoder_threads: int | None = None,
+        live: bool = False,
     ) -> None:
-        """Open the source and find its first video stream.
+        """Open the source and find its video stream.
 
         Args:
-            url: what PyAV opens.
+            target: what PyAV opens: a path, URL or binary file.
             name: what messages call it.
             container_format: for devices, such as ``v4l2``.
-            options: options of the reader.
+            reader_options: FFmpeg's options for the reader.
+            timeouts_s: seconds to open (twice: connection, first packets) and for each read; None waits for ever.
+            stream: number among the video streams; None takes the best.
+            decoder_threads: of the decoder; None leaves it to FFmpeg.
+            live: time stamps that the reader only counts are left out: they say nothing of when a picture was taken.
         Raises:
             StreamUnreadable: if it does not exist, is no video, or holds no video stream.
+            OptionError: if there is no stream of this number.
         """
         self.name = name
+        self._timeouts_s = timeouts_s or (None, None)
         try:
             self._container = av.open(
-                url, "r", format=container_format, options=options, timeout=(_OPEN_TIMEOUT_S, _READ_TIMEOUT_S)
+                target, "r", format=container_format, options=reader_options, timeout=self._timeouts_s
             )
         except (av.error.FFmpegError, OSError, ValueError) as error:
-            raise StreamUnreadable(
-                f"cannot open {name}",
-                got=_reason(error),
-                expected="a video file, image folder, camera or stream URL",
-                fix="Check the path; ffprobe tells what the file is.",
-            ) from error
-        streams = self._container.streams.video
-        if not streams or streams[0].codec_context is None:
-            got = "no video stream" if not streams else "a codec that is not known"
+            raise cannot_open(name, error, self._timeouts_s[0]) from error
+        try:
+            self._stream = self._chosen(stream)
+        except BaseException:
             self._container.close()
-            raise StreamUnreadable(
-                f"{name} has no video", got=got, expected="a stream that FFmpeg decodes", fix="Give another file."
-            )
-        self._stream = streams[0]
+            raise
         self._stream.thread_type = "SLICE"  # each packet's frames at once, and the same damage every time
+        if decoder_threads is not None:
+            self._stream.codec_context.thread_count = decoder_threads
         rate = self._stream.average_rate
         self.rate_fps = float(rate) if rate and 0 < rate <= 1000 else None
         self.frame_count = self._stream.frames or None
+        told = self._container.format
+        self._timed = not live or not (told.flags & _NO_TIMESTAMPS or told.name in ("mpjpeg", "image2pipe"))
         self._reformatter = VideoReformatter()
+
+    def _chosen(self, number: int | None) -> VideoStream:
+        streams = self._container.streams.video
+        if number is not None and streams and number >= len(streams):
+            raise OptionError(
+                "video stream",
+                got=number,
+                expected=f"0 to {len(streams) - 1}, those that {self.name} has",
+                fix="Leave it out to take the best.",
+            )
+        best = self._container.streams.best("video") if number is None else streams[number]
+        chosen = best if isinstance(best, VideoStream) else streams[0] if streams else None
+        if chosen is None or chosen.codec_context is None:
+            got = "no video stream" if chosen is None else "a codec that is not known"
+            expected = "a stream that FFmpeg decodes"
+            raise StreamUnreadable(f"{self.name} has no video", got=got, expected=expected, fix="Give another file.")
+        return chosen
 
     def close(self) -> None:
         """Close the file or connection."""
@@ -95,7 +124,15 @@ class VideoSource(Source):
                 damaged = picture.is_corrupt or lost_before > 0 or (packet is not None and packet.is_corrupt)
                 image = self._to_bgr(picture)
                 decode_ms = (time.perf_counter_ns() - begin) / 1e6
-                yield Frame(image, index, _time_s(picture), damaged, lost_before, decode_ms=decode_ms)
+                yield Frame(
+                    image,
+                    index,
+                    _time_s(picture) if self._timed else None,
+                    damaged,
+                    lost_before,
+                    decode_ms=decode_ms,
+                    arrived_s=time.monotonic(),
+                )
                 index, lost_before = index + 1, 0
                 begin = time.perf_counter_ns()
         if index == 0 and not self.stopping:
@@ -119,12 +156,7 @@ class VideoSource(Source):
                 demuxer = self._container.demux(self._stream)
                 yield None
             except (av.error.FFmpegError, OSError) as error:
-                raise StreamError(
-                    f"{self.name} broke off",
-                    got=_reason(error),
-                    expected="frames or the end of the stream",
-                    fix=f"Check the camera or network; a read may take {_READ_TIMEOUT_S:.0f} s at most.",
-                ) from error
+                raise broke_off(self.name, error, self._timeouts_s[1]) from error
             else:
                 failures = 0
                 yield packet
@@ -150,7 +182,3 @@ def _time_s(picture: VideoFrame) -> float | None:
     if picture.pts is None or picture.time_base is None:
         return None
     return float(picture.pts * picture.time_base)
-
-
-def _reason(error: BaseException) -> str:
-    return getattr(error, "strerror", None) or str(error) or type(error).__name__

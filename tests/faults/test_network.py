@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 from threads import left_running
 
-from lsts_edge.errors import StreamError
+from lsts_edge.errors import StreamLost
 from lsts_edge.runtime import Detector, open_source
-from lsts_edge.runtime.sources import video
+from lsts_edge.runtime.sources import SourceOptions
 from videos import small_clip, write_video
 
 
@@ -45,16 +45,13 @@ def server(content: bytes, *, reset: bool) -> Iterator[tuple[str, threading.Even
 
 
 @pytest.mark.parametrize("reset", [True, False])
-def test_frames_come_and_then_one_error(
-    hand_made_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reset: bool
-) -> None:
-    monkeypatch.setattr(video, "_READ_TIMEOUT_S", 5.0)
+def test_frames_come_and_then_one_error(hand_made_bundle: Path, tmp_path: Path, reset: bool) -> None:
     content = write_video(tmp_path / "clip.ts", small_clip(300)).read_bytes()
-    frames = 0
-    with server(content, reset=reset) as (url, enough), pytest.raises(StreamError, match="broke off"):
-        for _ in Detector(hand_made_bundle).run(open_source(url, drop_oldest=False)):
+    frames, options = 0, SourceOptions(policy="every", reconnect="never")
+    with server(content, reset=reset) as (url, enough), pytest.raises(StreamLost, match="broke off"):
+        for _ in Detector(hand_made_bundle).run(open_source(url, options)):
             frames += 1
             if frames > 200:
                 enough.set()
     assert 200 < frames <= 300
-    assert left_running("reader of") == []
+    assert left_running("connection of") == []

@@ -69,7 +69,7 @@ def test_each_stream_has_a_scheduler_of_its_own(hand_made_bundle: Path) -> None:
 def test_it_is_told_of_resets_and_drops(hand_made_bundle: Path) -> None:
     detector = Detector(hand_made_bundle, scheduler=Learning())
     frames = [Frame(flat(10), 0, 0.0), Frame(flat(10), 1, 0.04, dropped_before=3), Frame(flat(10), 2, 99.0)]
-    frames += [Frame(flat(10), 3, 99.04, lost_before=1), Frame(flat(10), 4, 99.08, reconnected=True)]
+    frames += [Frame(flat(10), 3, 99.04, lost_before=1), Frame(flat(10), 4, 99.08, reconnects=1)]
     results = [found for _, found in detector.run(Given(*frames))]
     assert [found.reset_reason for found in results] == [None, None, "time-gap", "decode-error", "reconnect"]
     assert [what for what in told(detector) if not isinstance(what, FrameInfo)] == [

@@ -56,7 +56,7 @@ def test_a_stream_that_begins_damaged_has_no_memory_until_a_good_frame() -> None
 
 def test_a_reconnect_is_told_as_such_whatever_else_it_brings() -> None:
     other = np.zeros((8, 6, 3), np.uint8)
-    told = run(Stream(), frame(time_s=5.0), frame(time_s=0.0, image=other, lost_before=3, reconnected=True))
+    told = run(Stream(), frame(time_s=5.0), frame(time_s=0.0, image=other, lost_before=3, reconnects=1))
     assert told[1] == ("reconnect", "reconnect")
 
 
