@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM stop a source between two frames, so that outputs end complete."""
+"""Ctrl-C, SIGTERM and SIGHUP stop a source between two frames, so that outputs end complete."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["StopOnSignal"]
 
 
 class StopOnSignal:
-    """While entered, the first SIGINT or SIGTERM lets ``source`` end; a second one acts as if this were not here.
+    """While entered, the first SIGINT, SIGTERM or SIGHUP lets ``source`` end; a second one acts as ever.
 
     Attributes:
         received: the signal's number, None while there was none.
@@ -24,7 +24,9 @@ class StopOnSignal:
         self.received: int | None = None
 
     def __enter__(self) -> StopOnSignal:
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            if signal.getsignal(number) is signal.SIG_IGN and number == signal.SIGHUP:
+                continue  # nohup: the terminal's end is not to end the run
             self._before[number] = signal.signal(number, self._stop)
         return self
 

@@ -102,7 +102,7 @@ def run_stream(
     Args:
         detector: runs the source as a new stream.
         source: read once and closed here.
-        sinks: finished or abandoned here.
+        sinks: finished and published here, together, or abandoned.
         max_frames: stop after so many, at least 1; None goes on to the end.
         on_result: called with each frame and its detections, after the sinks.
         summary: a new one, filled as the run goes on: the caller has it too when the run ends by an error.
@@ -128,6 +128,8 @@ def run_stream(
                 lost = error
         for sink in outputs:
             sink.finish()
+        for sink in outputs:  # together or not at all: what can fail has not failed
+            sink.publish()
     except BaseException:
         for sink in outputs:
             sink.abandon()

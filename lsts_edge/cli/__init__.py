@@ -17,7 +17,7 @@ from lsts_edge.errors import LstsEdgeError, PackageMissing
 __all__ = ["command_line", "main"]
 
 TRACEBACK_VARIABLE = "LSTS_EDGE_TRACEBACK"
-_INTERRUPTED, _TERMINATED = 128 + signal.SIGINT, 128 + signal.SIGTERM
+_INTERRUPTED = 128 + signal.SIGINT
 
 _COMMANDS = {
     "demo": ("lsts_edge.cli.demo", "Show boxes on a real video: export, verify, run, picture."),
@@ -65,6 +65,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         SystemExit: always.
     """
     signal.signal(signal.SIGTERM, _on_terminate)
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as nohup sets it
+        signal.signal(signal.SIGHUP, _on_terminate)
     try:
         status = command_line.main(arguments, prog_name="lsts-edge", standalone_mode=False)
     except click.Abort:
@@ -109,6 +111,6 @@ def _package_missing(error: ModuleNotFoundError) -> LstsEdgeError:
 
 def _on_terminate(number: int, frame: FrameType | None) -> None:
     """Leave by an exception, so that every output file is closed; a second signal ends at once."""
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    click.echo("error[terminated]: stopped by SIGTERM", err=True)
-    sys.exit(_TERMINATED)
+    signal.signal(number, signal.SIG_DFL)
+    click.echo(f"error[terminated]: stopped by {signal.Signals(number).name}", err=True)
+    sys.exit(128 + number)

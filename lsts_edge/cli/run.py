@@ -34,7 +34,9 @@ __all__ = ["command", "run_with_progress", "summary_to_dict"]
 )
 @click.argument("words", nargs=-1, required=True, metavar="[BUNDLE] SOURCE")
 @click.option("--output-video", type=click.Path(path_type=Path), help="H.264 (libx264) with boxes: .mp4, .mov, .mkv.")
-@click.option("--output-json", type=click.Path(path_type=Path), help="JSON lines, one row a frame.")
+@click.option(
+    "--output-json", type=click.Path(path_type=Path), help="JSON lines, one row a frame; - is standard output."
+)
 @click.option("--keyframe-interval", type=int, help="Frames from one keyframe to the next [default: the bundle's].")
 @click.option("--score-threshold", type=float, default=0.3, show_default=True, help="Leave out boxes scoring less.")
 @click.option("--backend", default="onnxruntime", show_default=True, help="onnxruntime or openvino.")
@@ -91,8 +93,10 @@ def command(
     bundle, source = _bundle_and_source(words)
     named = {"policy": policy, "every": every, "reconnect": reconnect}
     how = SourceOptions().with_pairs((*pairs, *(f"{key}={value}" for key, value in named.items() if value is not None)))
+    to_stdout = output_json is not None and str(output_json) in ("-", "/dev/stdout")  # the summary goes beside the rows
     paths = [Path(source), *(path for path in (output_video, output_json) if path is not None)]
-    if len({path.resolve() for path in paths}) < len(paths):
+    named_paths = [path.resolve() for path in paths if str(path) != "-"]
+    if len(set(named_paths)) < len(named_paths):
         got = ", ".join(map(redact, (source, *paths[1:])))
         raise OptionError("source and outputs", got=got, expected="different paths", fix="Choose others.")
     engine = EngineOptions(backend, provider, threads, lsts_form=lsts_form)
@@ -112,10 +116,10 @@ def command(
     outputs = [str(path) for path in (output_json, output_video) if path is not None]
     if as_json:
         told = {"bundle": detector.manifest.name, "bundle_digest": detector.bundle.digest, "outputs": outputs}
-        click.echo(json.dumps({**summary_to_dict(summary), **told}))
+        click.echo(json.dumps({**summary_to_dict(summary), **told}), err=to_stdout)
     else:
         for line in _lines(summary, outputs):
-            click.echo(line)
+            click.echo(line, err=to_stdout)
     if lost is not None:
         raise lost
     if received is not None:

@@ -92,9 +92,18 @@ class ContactSheetSink(Sink):
             return
         encoded = cv2.imencode(".png", self._sheet())[1]
         try:
-            self._target.partial.write_bytes(encoded.tobytes())
+            self._target.create().write_bytes(encoded.tobytes())
         except OSError as error:
             raise self._target.unwritable(error.strerror or str(error)) from error
+
+    def publish(self) -> None:
+        """Give the file its name.
+
+        Raises:
+            FileUnwritable: if that fails.
+        """
+        if not self._tiles:
+            return
         self._target.publish()
 
     def abandon(self) -> None:

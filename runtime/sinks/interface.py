@@ -11,7 +11,7 @@ __all__ = ["Sink"]
 
 
 class Sink(ABC):
-    """Takes each frame and its detections; ends with ``finish`` or ``abandon``, once.
+    """Takes each frame and its detections; ends with ``finish`` and ``publish``, or with ``abandon``, once.
 
     Attributes:
         stage_ms: time of the last ``write`` by stage, for the timings.
@@ -26,7 +26,10 @@ class Sink(ABC):
 
     @abstractmethod
     def finish(self) -> None:
-        """Make the output valid and put it at its path."""
+        """Make the output valid, all of it on the disk; whatever can fail fails here."""
+
+    def publish(self) -> None:  # noqa: B027 - nothing to do for a sink without a file
+        """Put the output at its path; called once every sink of the run has finished."""
 
     @abstractmethod
     def abandon(self) -> None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import json
+import sys
 import time
 from pathlib import Path
 from typing import TextIO
 
+from lsts_edge.errors import FileUnwritable
 from lsts_edge.runtime.detections import Detections
 from lsts_edge.runtime.sinks.interface import Sink
 from lsts_edge.runtime.sinks.partial_file import PartialFile
@@ -22,11 +24,14 @@ class JsonLinesSink(Sink):
     def __init__(self, path: Path) -> None:
         """Check the path; the file is opened at the first frame.
 
+        Args:
+            path: a file, which is there when it is complete; ``-`` for standard output, a device, a FIFO or a link
+                get each row as it comes.
         Raises:
             FileUnwritable: if nothing can be written there.
         """
         super().__init__()
-        self._target = PartialFile(path)
+        self._target = None if str(path) == "-" else PartialFile(path)
         self._file: TextIO | None = None
 
     def write(self, frame: Frame, detections: Detections) -> None:
@@ -38,25 +43,41 @@ class JsonLinesSink(Sink):
         begin = time.perf_counter_ns()
         line = json.dumps(detections.to_row(), allow_nan=False)
         try:
-            self._opened().write(line + "\n")
+            file = self._opened()
+            file.write(line + "\n")
+            if self._target is None or self._target.direct:
+                file.flush()
         except OSError as error:
-            raise self._target.unwritable(error.strerror or str(error)) from error
+            raise self._unwritable(error) from error
         self.stage_ms = {"json": (time.perf_counter_ns() - begin) / 1e6}
 
     def finish(self) -> None:
-        """Close the file and give it its name.
+        """Write what is left and close the file.
 
         Raises:
             FileUnwritable: if the disk is full.
         """
         try:
-            self._opened().close()
+            if self._target is None:
+                self._opened().flush()
+            else:
+                self._opened().close()
         except OSError as error:
-            raise self._target.unwritable(error.strerror or str(error)) from error
-        self._target.publish()
+            raise self._unwritable(error) from error
+
+    def publish(self) -> None:
+        """Give the file its name.
+
+        Raises:
+            FileUnwritable: if that fails.
+        """
+        if self._target is not None:
+            self._target.publish()
 
     def abandon(self) -> None:
         """Close and remove the temporary file."""
+        if self._target is None:
+            return
         with contextlib.suppress(OSError):
             if self._file is not None:
                 self._file.close()
@@ -64,5 +85,19 @@ class JsonLinesSink(Sink):
 
     def _opened(self) -> TextIO:
         if self._file is None:
-            self._file = open(self._target.partial, "w", encoding="utf-8")  # noqa: SIM115 - lives as long as the sink
+            if self._target is None:
+                self._file = sys.stdout
+            else:
+                self._file = open(self._target.create(), "w", encoding="utf-8")  # noqa: SIM115 - lives as the sink does
         return self._file
+
+    def _unwritable(self, error: OSError) -> FileUnwritable:
+        reason = error.strerror or str(error)
+        if self._target is not None:
+            return self._target.unwritable(reason)
+        return FileUnwritable(
+            "cannot write to standard output",
+            got=reason,
+            expected="somebody who reads it",
+            fix="Let it run on.",
+        )

@@ -85,7 +85,7 @@ class VideoSink(Sink):
         self.stage_ms = {"draw": (drawn - begin) / 1e6, "encode": (done - drawn) / 1e6}
 
     def finish(self) -> None:
-        """Flush the encoder, close the file and give it its name; without a frame nothing is written.
+        """Flush the encoder and close the file; without a frame nothing is written.
 
         Raises:
             FileUnwritable: if the file cannot be written.
@@ -97,6 +97,15 @@ class VideoSink(Sink):
             self._container.close()
         except (av.error.FFmpegError, OSError) as error:
             raise self._target.unwritable(error.strerror or str(error)) from error
+
+    def publish(self) -> None:
+        """Give the file its name.
+
+        Raises:
+            FileUnwritable: if that fails.
+        """
+        if self._container is None:
+            return
         self._target.publish()
 
     def abandon(self) -> None:
@@ -108,7 +117,10 @@ class VideoSink(Sink):
 
     def _open(self, height_px: int, width_px: int) -> None:
         self._size = (height_px + height_px % 2, width_px + width_px % 2)
-        self._container = av.open(str(self._target.partial), "w", format=self._format)
+        # A pipe cannot be gone back in to write an index: pieces that each have their own, then.
+        pieces = self._target.direct and self._format in ("mp4", "mov")
+        options = {"movflags": "frag_keyframe+empty_moov+default_base_moof"} if pieces else {}
+        self._container = av.open(str(self._target.create()), "w", format=self._format, options=options)
         rate = Fraction(1 / self._step_s).limit_denominator(1001)
         stream = self._container.add_stream("libx264", rate=rate, options={"preset": "veryfast", "crf": "23"})
         stream.height, stream.width = self._size

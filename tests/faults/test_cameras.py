@@ -193,7 +193,7 @@ def test_the_command_keeps_rows_and_says_how_it_ended(
     rows, video = tmp_path / "out.jsonl", tmp_path / "out.mkv"
     with Camera("mjpeg").start() as camera:
         process = start_run(camera.url + "?token=hunter2", "--output-json", rows, "--output-video", video, *words)
-        _wait_for(lambda: _partial_bytes(tmp_path, "out.mkv") > 0, process)
+        _wait_for(lambda: _partial_bytes(tmp_path, "out.jsonl") > 0, process)
         time.sleep(0.5)
         camera.kill()
         if not words:

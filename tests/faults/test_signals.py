@@ -1,4 +1,4 @@
-"""Ctrl-C and TERM end a run between two frames: exit 130 or 143, outputs that parse."""
+"""Ctrl-C, TERM and HUP end a run between two frames: exit 130, 143 or 129, outputs that parse."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from lsts_edge.runtime.sinks.json_lines import JsonLinesSink
 from videos import read_pictures, small_clip, write_video
 
 
@@ -44,7 +45,7 @@ def wait_for_frames(folder: Path, process: subprocess.Popen[str]) -> None:
     raise AssertionError("no output after two minutes")
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_leaves_complete_outputs(
     root: Path, hand_made_bundle: Path, long_clip: Path, tmp_path: Path, number: signal.Signals
 ) -> None:
@@ -62,3 +63,29 @@ def test_a_signal_leaves_complete_outputs(
     assert out.splitlines()[-1].startswith(f"stopped: {len(rows)} frames")
     assert sorted(os.listdir(folder)) == ["out.jsonl", "out.mp4"]
     assert "Traceback" not in err
+
+
+def test_what_a_killed_run_left_is_removed_by_the_next_and_a_living_ones_is_not(
+    root: Path, hand_made_bundle: Path, long_clip: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "out"
+    folder.mkdir()
+    dead = start(root, hand_made_bundle, long_clip, folder)
+    wait_for_frames(folder, dead)
+    dead.kill()
+    dead.communicate()
+    left = set(os.listdir(folder))
+    assert len(left) == 2
+    (folder / ".notes.partial-of-mine").write_text("not ours")
+    living = start(root, hand_made_bundle, long_clip, folder)
+    for _ in range(2400):
+        if not left & set(os.listdir(folder)):
+            break
+        assert living.poll() is None, living.communicate()
+        time.sleep(0.05)
+    wait_for_frames(folder, living)
+    JsonLinesSink(folder / "other.jsonl")  # a third run in the folder, while the second one writes
+    living.send_signal(signal.SIGTERM)
+    living.communicate(timeout=120)
+    assert sorted(os.listdir(folder)) == [".notes.partial-of-mine", "out.jsonl", "out.mp4"]
+    assert len(read_pictures(folder / "out.mp4")) == len((folder / "out.jsonl").read_text().splitlines()) > 0

@@ -138,7 +138,9 @@ class CsvSink(Sink):
         self.stage_ms = {"csv": (time.perf_counter_ns() - begin) / 1e6}
 
     def finish(self) -> None:
-        self._target.partial.write_text("\n".join(self._lines) + "\n", encoding="utf-8")
+        self._target.create().write_text("\n".join(self._lines) + "\n", encoding="utf-8")
+
+    def publish(self) -> None:
         self._target.publish()
 
     def abandon(self) -> None:

@@ -44,6 +44,7 @@ def write(sink: Sink, pictures: list[np.ndarray], times_s: list[float | None] | 
         time_s = index / 25 if times_s is None else times_s[index]
         sink.write(Frame(picture, index, time_s), result(index))
     sink.finish()
+    sink.publish()
 
 
 def test_each_frame_is_a_line(tmp_path: Path) -> None:
@@ -52,6 +53,7 @@ def test_each_frame_is_a_line(tmp_path: Path) -> None:
         sink.write(Frame(np.zeros((8, 8, 3), np.uint8), index), result(index, [[1, 2, 3, 4.25]]))
         assert os.listdir(tmp_path) != ["out.jsonl"]
     sink.finish()
+    sink.publish()
     rows = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
     assert [row["frame"] for row in rows] == [0, 1, 2]
     assert rows[0]["detections"] == [{"label": "class0", "score": 0.9, "box_xyxy_px": [1.0, 2.0, 3.0, 4.25]}]
@@ -132,6 +134,7 @@ try:
     for index in range(3000):
         sink.write(Frame(noise.randint(0, 255, (96, 96, 3)).astype(np.uint8), index), result(index, [[1, 2, 3, 4]]))
     sink.finish()
+    sink.publish()
 except FileUnwritable as error:
     sink.abandon()
     print("told:", error)

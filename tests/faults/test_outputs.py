@@ -1,0 +1,125 @@
+"""Outputs that are no plain files are written into; several outputs appear together or not at all."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from lsts_edge.errors import FileUnwritable
+from lsts_edge.runtime import Detections, Detector, Frame
+from lsts_edge.runtime.loop import run_stream
+from lsts_edge.runtime.sinks.json_lines import JsonLinesSink
+from lsts_edge.runtime.sinks.video import VideoSink
+from lsts_edge.runtime.sources.arrays import ArraySource
+from videos import small_clip, write_video
+
+
+def test_a_device_stays_a_device(hand_made_bundle: Path, tmp_path: Path) -> None:
+    device = tmp_path / "null"
+    try:
+        os.mknod(device, 0o666 | stat.S_IFCHR, os.makedev(1, 3))
+        device.write_text("x")
+    except PermissionError:
+        pytest.skip("this user may not make devices")
+    run_stream(Detector(hand_made_bundle), ArraySource(small_clip(3)), [JsonLinesSink(device)])
+    assert stat.S_ISCHR(device.stat().st_mode)
+    assert sorted(os.listdir(tmp_path)) == ["bundle", "null"]
+
+
+def test_a_link_stays_a_link(hand_made_bundle: Path, tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    link = tmp_path / "out.jsonl"
+    link.symlink_to(tmp_path / "elsewhere" / "rows.jsonl")
+    run_stream(Detector(hand_made_bundle), ArraySource(small_clip(3)), [JsonLinesSink(link)])
+    assert link.is_symlink()
+    assert len((tmp_path / "elsewhere" / "rows.jsonl").read_text().splitlines()) == 3
+
+
+def test_a_fifo_gets_each_row_as_it_comes(hand_made_bundle: Path, tmp_path: Path) -> None:
+    fifo = tmp_path / "rows"
+    os.mkfifo(fifo)
+    rows: list[str] = []
+    read = threading.Semaphore(0)
+
+    def reader() -> None:
+        with fifo.open() as lines:
+            for line in lines:
+                rows.append(line)
+                read.release()
+
+    thread = threading.Thread(target=reader)
+    thread.start()
+
+    def after(frame: Frame, detections: Detections) -> None:
+        assert read.acquire(timeout=60), "the row was not flushed"
+
+    run_stream(Detector(hand_made_bundle), ArraySource(small_clip(5)), [JsonLinesSink(fifo)], on_result=after)
+    thread.join(60)
+    assert [json.loads(row)["frame"] for row in rows] == list(range(5))
+    assert stat.S_ISFIFO(fifo.stat().st_mode)
+
+
+def test_rows_on_standard_output_are_alone_there(
+    hand_made_bundle: Path, tmp_path: Path, lsts_edge_command: Callable[..., subprocess.CompletedProcess[str]]
+) -> None:
+    clip = write_video(tmp_path / "clip.mp4", small_clip(4))
+    done = lsts_edge_command("run", hand_made_bundle, clip, "--output-json", "-")
+    assert done.returncode == 0, done.stderr
+    assert [json.loads(line)["frame"] for line in done.stdout.splitlines()] == [0, 1, 2, 3]
+    assert "4 frames" in done.stderr
+
+
+class _FullAtTheEnd(VideoSink):
+    """A video whose last bytes find no space; everything before is the real sink."""
+
+    def finish(self) -> None:
+        super().finish()
+        raise FileUnwritable("cannot write", got="No space left", expected="space", fix="Free some.")
+
+
+def test_outputs_appear_together_or_not_at_all(hand_made_bundle: Path, tmp_path: Path) -> None:
+    rows = tmp_path / "out.jsonl"
+    rows.write_text("older result")
+    outputs = [JsonLinesSink(rows), _FullAtTheEnd(tmp_path / "out.mp4")]
+    with pytest.raises(FileUnwritable, match="No space left"):
+        run_stream(Detector(hand_made_bundle), ArraySource(small_clip(3)), outputs)
+    assert rows.read_text() == "older result"
+    assert sorted(os.listdir(tmp_path)) == ["bundle", "out.jsonl"]
+
+
+def test_two_runs_into_one_path_do_not_mix(tmp_path: Path) -> None:
+    """Even with one process number, as in two containers: here it is the same process."""
+    first, second = JsonLinesSink(tmp_path / "out.jsonl"), JsonLinesSink(tmp_path / "out.jsonl")
+    assert first._target is not None and second._target is not None
+    assert first._target.create() != second._target.create()
+    first.abandon()
+    second.finish()
+    second.publish()
+    assert os.listdir(tmp_path) == ["out.jsonl"]
+
+
+def test_a_pause_in_a_pipe_is_no_fault(hand_made_bundle: Path, tmp_path: Path, root: Path) -> None:
+    """A writer that falls silent for longer than the 5 s after which a network read is given up."""
+    content = write_video(tmp_path / "clip.ts", small_clip(60)).read_bytes()
+    fifo, rows = tmp_path / "pipe", tmp_path / "out.jsonl"
+    os.mkfifo(fifo)
+    code = (
+        "import sys, time\nwith open(sys.argv[1], 'wb') as pipe, open(sys.argv[2], 'rb') as clip:\n"
+        f"    pipe.write(clip.read({len(content) // 2}))\n    pipe.flush()\n"
+        "    time.sleep(6)\n    pipe.write(clip.read())\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", code, str(fifo), str(tmp_path / "clip.ts")]):
+        words = [sys.executable, "-m", "lsts_edge", "run", str(hand_made_bundle), str(fifo), "--output-json", str(rows)]
+        done = subprocess.run(
+            words, capture_output=True, text=True, timeout=200, env={**os.environ, "PYTHONPATH": str(root)}
+        )
+    assert done.returncode == 0, done.stderr
+    assert len(rows.read_text().splitlines()) == 60
