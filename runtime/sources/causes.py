@@ -8,7 +8,7 @@ import av.error
 
 from lsts_edge.errors import StreamError, StreamUnauthorized, StreamUnreadable
 
-__all__ = ["broke_off", "cannot_open"]
+__all__ = ["broke_off", "cannot_open", "silent"]
 
 _EXPECTED = "a video file, image folder, camera or stream URL"
 
@@ -26,6 +26,12 @@ def broke_off(name: str, error: BaseException, timeout_s: float | None) -> Strea
     """The error that says why ``name`` could not be read on."""
     got, fix = _cause(error, timeout_s)
     return StreamError(f"{name} broke off", got=got, expected="frames or the end of the stream", fix=fix)
+
+
+def silent(name: str, timeout_s: float) -> StreamError:
+    """The error that says that nothing came for too long."""
+    fix = "Check that the camera or server is on and the network lets it through."
+    return StreamError(f"{name} broke off", got=f"nothing for {timeout_s:g} s", expected="frames", fix=fix)
 
 
 def _cause(error: BaseException, timeout_s: float | None) -> tuple[str, str]:

@@ -26,6 +26,7 @@ _READ_S = 5.0
 # up soon, and a camera that needs longer gets longer every third time.
 _AGAIN_S = (3.0, 5.0, 10.0)
 _KNOCK_S = 1.0
+_KNOWN = {"analyzeduration": "500000"}  # microseconds: its rate is known, and FFmpeg would watch it longer for that
 _PORTS = {"rtsp": 554, "rtsps": 322, "rtmp": 1935, "http": 80, "https": 443}
 _CSI_SIZE, _CSI_RATE_FPS = "1280x720", 30.0
 
@@ -78,17 +79,19 @@ def _open(address: Address, options: SourceOptions, tries: int) -> Source:
     from lsts_edge.runtime.sources.video import VideoSource  # who gives arrays does not wait for PyAV's import
 
     timeouts_s: tuple[float, float] | None = None
+    reader = address.reader_options
     if address.live:
         timeouts_s = (_AGAIN_S[(tries - 1) % len(_AGAIN_S)] if tries else _OPEN_S, options.stall_s)
         if tries:
             _knock(address, options)
+            reader = {**reader, **_KNOWN}
     elif address.kind == "http":
         timeouts_s = (_OPEN_S, _READ_S)
     return VideoSource(
         address.target,
         name=address.name,
         container_format=address.container_format,
-        reader_options=address.reader_options,
+        reader_options=reader,
         timeouts_s=timeouts_s,
         stream=options.stream,
         decoder_threads=options.decoder_threads,

@@ -58,6 +58,7 @@ class Reconnecting(Source):
         self._random = random.Random()
         self._stuck: list[Connection] = []
         self._lost_before = 0
+        self._refusals = 0
         self._connection: Connection | None = self._begin(0)
         if not wait_for_first:
             try:
@@ -170,10 +171,13 @@ class Reconnecting(Source):
         ) from fault
 
     def _pause(self, fault: StreamError, tries: int) -> None:
-        longest_s = _LONGEST_PAUSE_S
-        if isinstance(fault, StreamUnauthorized) and tries >= _REFUSED_TRIES:
-            longest_s = _REFUSED_PAUSE_S
-        pause_s = longest_s if longest_s > _LONGEST_PAUSE_S else min(longest_s, _FIRST_PAUSE_S * 2 ** min(tries, 10))
+        self._refusals = self._refusals + 1 if isinstance(fault, StreamUnauthorized) else 0
+        if self._refusals > _REFUSED_TRIES:
+            pause_s = _REFUSED_PAUSE_S
+        elif self._refusals:
+            pause_s = _LONGEST_PAUSE_S
+        else:
+            pause_s = min(_LONGEST_PAUSE_S, _FIRST_PAUSE_S * 2 ** min(tries, 10))
         end_s = time.monotonic() + pause_s * self._random.uniform(0.5, 1.0)
         while not self.stopping and (left_s := end_s - time.monotonic()) > 0:
             time.sleep(min(left_s, _POLL_S))

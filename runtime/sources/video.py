@@ -16,7 +16,7 @@ from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
 
 from lsts_edge.errors import OptionError, StreamEmpty, StreamUnreadable
-from lsts_edge.runtime.sources.causes import broke_off, cannot_open
+from lsts_edge.runtime.sources.causes import broke_off, cannot_open, silent
 from lsts_edge.runtime.sources.interface import Frame, Source
 
 __all__ = ["VideoSource"]
@@ -145,6 +145,7 @@ class VideoSource(Source):
         demuxer = self._container.demux(self._stream)
         failures = 0
         while not self.stopping:
+            begin_s = time.monotonic()
             try:
                 packet = next(demuxer)
             except (StopIteration, EOFError):
@@ -158,6 +159,10 @@ class VideoSource(Source):
             except (av.error.FFmpegError, OSError) as error:
                 raise broke_off(self.name, error, self._timeouts_s[1]) from error
             else:
+                # An interrupted read hands out the picture that the parser still held, as if nothing were wrong.
+                limit_s = self._timeouts_s[1]
+                if limit_s is not None and time.monotonic() - begin_s >= limit_s:
+                    raise silent(self.name, limit_s)
                 failures = 0
                 yield packet
 

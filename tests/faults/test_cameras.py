@@ -23,7 +23,7 @@ from lsts_edge.runtime.sources import SourceOptions
 from videos import read_pictures
 
 _HANG_S = 120.0
-_CYCLES = 3
+_CYCLES = 2
 
 
 def _fault(camera: Camera, fault: str) -> None:
