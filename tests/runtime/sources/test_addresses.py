@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import http.server
 import os
+import shutil
+import ssl
 import stat
+import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from fractions import Fraction
 from pathlib import Path
 
+import av
+import numpy as np
 import pytest
 
 from lsts_edge.errors import OptionError, StreamUnreadable
@@ -143,3 +149,61 @@ def test_raw_pictures_come_whole_from_a_program() -> None:
     words = csi_command(1, height_px=480, width_px=640, rate_fps=30)
     assert words[0] == "gst-launch-1.0" and "sensor-id=1" in words
     assert words[-3:] == ["fdsink", "fd=1", "sync=false"]
+
+
+def test_certificates_are_checked_unless_told_otherwise(tmp_path: Path) -> None:
+    if shutil.which("openssl") is None:
+        pytest.skip("no openssl to make a certificate with")
+    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
+    words = "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost -addext subjectAltName=DNS:localhost"
+    subprocess.run([*words.split(), "-keyout", key, "-out", certificate], check=True, capture_output=True)
+    content = write_video(tmp_path / "clip.mkv", small_clip(4)).read_bytes()
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def log_message(self, *_: object) -> None: ...
+
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            with suppress(OSError):
+                self.wfile.write(content)
+
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    url = f"https://localhost:{server.server_port}/clip.mkv"
+    try:
+        with pytest.raises(StreamUnreadable, match="certificate"):
+            open_source(url)
+        for options in (SourceOptions(check_certificates=False), SourceOptions(ca_file=str(certificate))):
+            with open_source(url, options) as source:
+                assert len(list(source)) == 4
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def test_the_best_stream_is_taken_unless_another_is_asked_for(tmp_path: Path) -> None:
+    path = tmp_path / "two.mkv"
+    with av.open(str(path), "w", options={"default_mode": "passthrough"}) as container:
+        streams = [container.add_stream("mpeg4", rate=25) for _ in range(2)]
+        for stream, (height_px, width_px) in zip(streams, ((32, 48), (96, 128)), strict=True):
+            stream.height, stream.width, stream.pix_fmt = height_px, width_px, "yuv420p"
+        streams[0].disposition = 0
+        streams[1].disposition = av.stream.Disposition.default  # what FFmpeg takes for the best
+        for index in range(4):
+            for stream in streams:
+                picture = np.zeros((stream.height, stream.width, 3), np.uint8)
+                frame = av.VideoFrame.from_ndarray(picture, format="bgr24").reformat(format="yuv420p")
+                frame.pts, frame.time_base = index, Fraction(1, 25)
+                container.mux(stream.encode(frame))
+        for stream in streams:
+            container.mux(stream.encode(None))
+    for number, shape in ((None, (96, 128, 3)), (0, (32, 48, 3)), (1, (96, 128, 3))):
+        with open_source(path, SourceOptions(stream=number)) as source:
+            assert {frame.image.shape for frame in source} == {shape}
