@@ -110,6 +110,11 @@ class BesidePerFrame(Sink):
         for sink in self._sinks:
             sink.finish()
 
+    def publish(self) -> None:
+        """Publish all."""
+        for sink in self._sinks:
+            sink.publish()
+
     def abandon(self) -> None:
         """Abandon all."""
         for sink in self._sinks:

@@ -33,6 +33,9 @@ class Kept(Sink):
     def finish(self) -> None:
         self.ended = "finished"
 
+    def publish(self) -> None:
+        self.ended = f"{self.ended}, published"
+
     def abandon(self) -> None:
         self.ended = "abandoned"
 
@@ -98,8 +101,9 @@ def test_both_see_every_frame_and_sinks_what_is_shown(hand_made_bundle: Path) ->
         for index, picture in enumerate(small_clip(12)):
             beside.write(Frame(picture, index, index / 25), way.push(picture))
     beside.finish()
+    beside.publish()
     watched = beside.watched()
-    assert watched.frames == len(kept.given) == 12 and kept.ended == "finished"
+    assert watched.frames == len(kept.given) == 12 and kept.ended == "finished, published"
     assert [one.kind for one in kept.given] == ["first", *["propagated"] * 9, "keyframe", "propagated"]
     assert watched.found == sum("person" in one.label_names for one in kept.given)
     assert set(watched.agreement) == {0.4, 0.5, 0.6}
