@@ -49,6 +49,7 @@ def encode_clip(folder: Path, height_px: int, width_px: int) -> Path:
         for index, image in enumerate(moving_clip(_FRAMES, height_px, width_px)):
             sink.write(Frame(image, index), _nothing_found(index))
         sink.finish()
+        sink.publish()
     except BaseException:
         sink.abandon()
         raise

@@ -99,13 +99,13 @@ class Headline:
 
 
 def find_headline(results: Sequence[Result]) -> Headline | None:
-    """From the comparison in which most entries have an accuracy; None where none has."""
+    """From the comparison in which most methods, then most entries, have an accuracy; None where none has."""
     found = []
     for result in results:
         rows = [row for row in result.data.rows if row.accuracy] if isinstance(result, CompareResult) else []
         if isinstance(result, CompareResult) and rows:
             found.append(Headline(result, tuple(sorted(rows, key=lambda row: (_ms(row), -_ap50(row))))))
-    return max(found, key=lambda one: len(one.rows), default=None)
+    return max(found, key=lambda one: (len({row.entry.method for row in one.rows}), len(one.rows)), default=None)
 
 
 def _beside(value: float, other: float, words: tuple[str, str, str]) -> str:

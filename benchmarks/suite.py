@@ -115,6 +115,9 @@ def _commands(options: SuiteOptions, bundles: Path) -> Iterator[SuiteCommand]:
     # The peers see every frame: against them, keyframes as often as takes about the same time.
     often = ("--keyframe-interval", "3", "--segments", "3" if options.quick else "24")
     yield timed("compare-lite-interval-3", *both, *best, *engines, *often, *given)
+    # What anybody can do without us: the network's boxes held, or moved by optical flow.
+    rivals = (*best[:4], "--method", "hold", "--method", "flow-boxes", "--form", "custom")
+    yield timed("compare-lite-rivals", "compare", lite_int8, *source, *rivals, *engines, *often, *given)
     in_one_engine = ("--engine", "onnxruntime", "--no-joined")
     yield timed("compare-lite-methods", "compare", lite, *source, *in_one_engine, *segments, *accurate)
     rounds = ("--rounds", "1" if options.quick else "6")

@@ -244,6 +244,13 @@ def test_the_headline_runs_ours_where_it_is_on_the_front() -> None:
     assert beaten is not None and beaten.best is better, "a peer that beats all of ours is what to run"
 
 
+def test_the_headline_is_of_the_comparison_with_the_most_rivals() -> None:
+    many = [compare_row("lsts", 5.0 + i, form=str(i), accuracy=entry_accuracy(0.5)) for i in range(3)]
+    held = [compare_row(method, 4.0, accuracy=entry_accuracy(0.4)) for method in ("lsts", "hold")]
+    found = find_headline([compare_result(BUNDLE, *many), compare_result(BUNDLE, *held)])
+    assert found is not None and len(found.rows) == 2
+
+
 def test_the_headline_shows_eight_at_most() -> None:
     rows = [compare_row("lsts", 5.0 + i, form=str(i), accuracy=entry_accuracy(0.3 + i / 50)) for i in range(20)]
     rival = compare_row("hold", 30.0, accuracy=entry_accuracy(0.2))

@@ -50,6 +50,7 @@ def test_every_step_is_a_command_that_exists(tmp_path: Path, quick: bool) -> Non
         "latency-lite",
         "compare-lite",
         "compare-lite-interval-3",
+        "compare-lite-rivals",
         "accuracy-lite",
         "sweep-lite",
         "op",
