@@ -14,7 +14,7 @@ from lsts_edge.publish.wrap.study import StudyRow
 __all__ = ["Chosen", "choose_row"]
 
 _MOST_BELOW = 0.05
-"""A choice whose stated agreement falls further below what was asked for is not believed: every frame is run."""
+"""A choice whose stated agreement falls further below what was asked for is not believed."""
 _KINDS = ("hold", "flow-boxes", "fused", "smaller-input", "every-frame")
 
 
@@ -33,8 +33,8 @@ def choose_row(
 ) -> Chosen:
     """Choose by the agreement on the half of the clips that chooses; tell by what the other half states.
 
-    Where the other half refutes the choice, every frame is run: it agrees with itself on any clip. No second way is
-    looked for, so that nothing else is chosen by the clips that state.
+    Where the other half refutes the choice, the cheapest is run that keeps enough on both halves, every frame at the
+    end; the verdict then says that the clips which state had a part in the choice.
 
     Args:
         rows: everything that was measured.
@@ -48,9 +48,10 @@ def choose_row(
     reason = f"On the clips that choose: {choice.reason}"
     refuted = rows[at] if budget_ms is None and choice.met and _refutes(rows[at], min_agreement) else None
     if refuted is not None:
-        whole = [index for index, row in enumerate(rows) if row.way == "every-frame"]
-        at = min(whole, key=lambda index: rows[index].time_ms.mean)
-        reason = f"{refuted.label} kept {min_agreement:g} on the clips that choose and not on those that state"
+        on_both = [measured_way(row, _least(row.choosing_agreement, row.agreement.pooled)) for row in rows]
+        choice = choose_way(on_both, min_agreement=min_agreement)
+        at = on_both.index(choice.chosen)
+        reason = f"On both halves of the clips: {choice.reason}"
     told = [dataclasses.replace(row, chosen=index == at) for index, row in enumerate(rows)]
     told[at] = dataclasses.replace(told[at], reason=reason)
     for index in _rivals(told, at):
@@ -61,14 +62,8 @@ def choose_row(
     backend = "" if row.engine == "onnxruntime" else f" --backend {row.engine}"
     command = f"lsts-edge run {output} VIDEO --output-video out.mp4{backend}"
     undefined = row.choosing_agreement is None
-    met = choice.met and not undefined and refuted is None
-    if undefined:
-        verdict = _undefined(row)
-    elif refuted is not None:
-        verdict = _refuted(row, refuted, min_agreement)
-    else:
-        verdict = _verdict(row, told, min_agreement, budget_ms, choice.met)
-    return Chosen(tuple(told), verdict, command, met)
+    verdict = _undefined(row) if undefined else _verdict(row, told, min_agreement, budget_ms, choice.met, refuted)
+    return Chosen(tuple(told), verdict, command, choice.met and not undefined)
 
 
 def _rivals(rows: Sequence[StudyRow], at: int) -> list[int]:
@@ -98,13 +93,16 @@ def _refutes(row: StudyRow, min_agreement: float) -> bool:
     return row.way != "every-frame" and stated is not None and stated < min_agreement - _MOST_BELOW
 
 
-def _refuted(row: StudyRow, refuted: StudyRow, min_agreement: float) -> str:
+def _refuted(refuted: StudyRow, min_agreement: float) -> str:
     return (
-        f"Run every frame ({row.label.split(', ')[1]}, {row.engine}, {row.precision}), {row.time_ms.mean:.2f} ms: "
         f"{refuted.label} kept {refuted.choosing_agreement:.3f} on the clips that choose but "
-        f"{_with_interval(refuted)} on the others, where {min_agreement:g} was asked for. "
-        "More clips, or clips more alike, can show what pays."
+        f"{_with_interval(refuted)} on the others, so this is the cheapest that keeps {min_agreement:g} on both: the "
+        "clips that state had a part in the choice. More clips, or clips more alike, would settle it."
     )
+
+
+def _least(first: float | None, second: float | None) -> float | None:
+    return None if first is None or second is None else min(first, second)
 
 
 def _undefined(row: StudyRow) -> str:
@@ -114,7 +112,14 @@ def _undefined(row: StudyRow) -> str:
     )
 
 
-def _verdict(row: StudyRow, rows: Sequence[StudyRow], min_agreement: float, budget_ms: float | None, met: bool) -> str:
+def _verdict(
+    row: StudyRow,
+    rows: Sequence[StudyRow],
+    min_agreement: float,
+    budget_ms: float | None,
+    met: bool,
+    refuted: StudyRow | None,
+) -> str:
     whole = next(one for one in rows if one.way == "every-frame" and _place(one) == _place(row))
     sentences = []
     if row.way == "every-frame":
@@ -128,8 +133,10 @@ def _verdict(row: StudyRow, rows: Sequence[StudyRow], min_agreement: float, budg
         sentences.append(
             f"Run {name}{interval} ({row.label.split(', ')[1]}, {row.engine}, {row.precision}): {row.speedup:.2f} x as "
             f"fast as every frame, {row.time_ms.mean:.2f} ms instead of {whole.time_ms.mean:.2f}, at agreement "
-            f"{_with_interval(row)} on clips that had no part in the choice."
+            f"{_with_interval(row)} on {'the stating clips' if refuted else 'clips that had no part in the choice'}."
         )
+    if refuted is not None:
+        sentences.append(_refuted(refuted, min_agreement))
     if not met:
         kept = f"{budget_ms:g} ms" if budget_ms is not None else f"{min_agreement:g}"
         sentences.append(f"Nothing that was measured keeps {kept}.")
