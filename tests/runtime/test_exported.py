@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 
@@ -82,32 +81,26 @@ def test_a_changed_frame_between_keyframes_leaves_the_memory_alone(tiny_bundle: 
     assert {name: value.tobytes() for name, value in detector.pipeline.state.items()} == before
 
 
-def test_the_demo_runs_without_a_network_and_uses_its_bundle_again(
+def test_the_demo_exports_the_papers_network_once(
     tmp_path: Path,
     lsts_edge_command,  # type: ignore[no-untyped-def]
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     pytest.importorskip("torch")
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setenv("PIP_NO_INDEX", "1")  # what a machine without a network finds
     output = tmp_path / "demo"
-    words = ["demo", "--output", output, "--checkpoint", "random", "--preset", "lsts-tiny", "--max-frames", "12"]
+    which = ("--model", "lsts-lite", "--checkpoint", "random", "--preset", "lsts-tiny", "--clip", "procedural")
+    words = ["demo", "--output", output, *which, "--max-frames", "12"]
     done = lsts_edge_command(*words)
     assert done.returncode == 0, done.stderr
-    assert "cannot get cockatoo.mp4" in done.stderr
-    assert "the procedural clip instead" in done.stderr
     assert "licence" in done.stdout
-    assert sorted(os.listdir(output)) == ["bundle", "contact_sheet.png", "out.jsonl", "out.mp4"]
-    assert len(read_pictures(output / "out.mp4")) == 12
-    again = lsts_edge_command(*words, "--clip", "procedural", "--json")
-    assert f"using {output / 'bundle'}" in again.stderr
-    told = json.loads(again.stdout)
-    assert (told["frames"], told["kinds"]["keyframe"]) == (12, 1)
-    assert told["parity"]["max_tensor_error"] <= 1e-4
+    assert {"bundle", "lsts-lite.png", "lsts-lite.jsonl", "lsts-lite.mp4"} <= set(os.listdir(output))
+    assert len(read_pictures(output / "lsts-lite.mp4")) == 12
+    again = lsts_edge_command(*words)
+    assert again.returncode == 0 and f"using {output / 'bundle'}" in again.stderr
 
 
 def test_the_demo_without_its_checkpoint_says_so(tmp_path: Path, lsts_edge_command) -> None:  # type: ignore[no-untyped-def]
-    done = lsts_edge_command("demo", "--output", tmp_path / "demo", "--checkpoint", tmp_path / "none.safetensors")
+    words = ("--model", "lsts-lite", "--clip", "procedural", "--checkpoint", tmp_path / "none.safetensors")
+    done = lsts_edge_command("demo", "--output", tmp_path / "demo", *words)
     assert done.returncode == 7
     assert done.stderr.startswith("error[checkpoint]: no checkpoint")
     assert done.stderr.count("\n") == 1
