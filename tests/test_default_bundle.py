@@ -14,7 +14,11 @@ from conftest import ROOT, Run
 from lsts_edge.bundle import Bundle, directory
 from lsts_edge.default_bundle import DEFAULT_NOTICE, default_bundle
 from lsts_edge.errors import BundleError
+from lsts_edge.publish.filming import FILM_NOTE
 from lsts_edge.runtime import Detector
+from lsts_edge.verify.compare import check_parity, verify_bundle
+from lsts_edge.verify.golden import GOLDEN_FILE
+from lsts_edge.verify.references import RecordedReference
 
 MAX_GRAPH_MB = 6  # it is in every wheel
 ORIGINAL = ROOT / "examples" / "detectors" / "picodet_s_416_coco.onnx"
@@ -38,6 +42,22 @@ def test_it_is_made_of_the_committed_detector(bundle: Bundle) -> None:
 def test_its_graphs_are_small(bundle: Bundle) -> None:
     graphs = [info.bytes for name, info in bundle.manifest.files.items() if name.endswith((".onnx", ".xml", ".bin"))]
     assert graphs and sum(graphs) <= MAX_GRAPH_MB * 1e6
+
+
+def test_it_gives_here_what_the_file_gave_when_it_was_made(bundle: Bundle) -> None:
+    """Its recording is of the original file's outputs, on drawn frames: no footage is in the wheel."""
+    assert bundle.manifest.parity is not None and bundle.manifest.parity.reference == "original"
+    check_parity(verify_bundle(bundle, RecordedReference(bundle)))
+    assert GOLDEN_FILE in bundle.manifest.files and FILM_NOTE not in bundle.manifest.files
+
+
+def test_it_was_chosen_by_a_study_that_it_carries(bundle: Bundle) -> None:
+    study = bundle.manifest.study
+    assert study is not None
+    (row,) = [row for row in study.rows if row["chosen"]]
+    assert row["way"] == bundle.manifest.propagation.default
+    assert row["keyframe_interval"] == bundle.manifest.keyframe_interval
+    assert isinstance(row["speedup"], float) and row["speedup"] > 1
 
 
 def test_its_notice_says_whose_it_is_and_what_was_changed(bundle: Bundle) -> None:
