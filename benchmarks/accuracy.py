@@ -13,7 +13,7 @@ from lsts_edge.benchmarks.contestants import Contestant
 from lsts_edge.benchmarks.peers import to_groups
 from lsts_edge.boxes import Boxes
 from lsts_edge.errors import AnnotationError
-from lsts_edge.evaluation.annotations import COCO_GROUPS, AnnotationSet, read_annotations
+from lsts_edge.evaluation.annotations import COCO_GROUPS, AnnotationSet, category_names, read_annotations
 from lsts_edge.evaluation.coco import measure
 from lsts_edge.evaluation.metrics import Matches, as_one_class, paired_difference, sequence_matches
 from lsts_edge.progress import Progress, silent
@@ -43,6 +43,9 @@ class AccuracyMeter:
     def __init__(
         self, annotations: Path, groups: tuple[str, ...], keyframe_interval: int, resamples: int = 1000
     ) -> None:
+        named = category_names(annotations)
+        if not set(named) <= set(groups):  # a detector of COCO's classes on labels in groups: judged as the peers are
+            groups = tuple(named)
         self._truth = read_annotations(annotations, groups)
         self._groups = groups
         self._interval = keyframe_interval

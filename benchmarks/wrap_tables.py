@@ -11,6 +11,7 @@ import click
 from lsts_edge.benchmarks.readme import replace_between
 from lsts_edge.benchmarks.wrap_result import PREFIX, WrapResult, read_wrap_result
 from lsts_edge.errors import BenchmarkDevice, FileUnwritable
+from lsts_edge.publish.wrap.choose import BOTH_HALVES
 from lsts_edge.publish.wrap.study import Study
 from lsts_edge.tables import markdown_table, number
 
@@ -112,8 +113,8 @@ def _ground(results: Sequence[WrapResult]) -> str:
         raise BenchmarkDevice("wrapped detectors in one table", got=got, expected="one device", fix=fix)
     return (
         f"Measured on {next(iter(machines.values()))}, picture to boxes, paired with the same detector on every frame. "
-        "Agreement: AP50 with that detector's own boxes, on clips that had no part in the choice. Every figure is from "
-        "a file `benchmarks/results/wrap-*.json`."
+        "Agreement: AP50 with that detector's own boxes, on clips that had no part in the choice unless the verdict "
+        "says *both halves*. Every figure is from a file `benchmarks/results/wrap-*.json`."
     )
 
 
@@ -143,6 +144,8 @@ def _verdict(result: WrapResult, row: _Row, best: _Row | None) -> str:
     if row["way"] == "every-frame":
         return f"every frame: nothing cheaper keeps {asked}"
     words = [f"keeps {asked}" if _keeps(result, row) else f"does not keep {asked}"]
+    if row["reason"].startswith(BOTH_HALVES):
+        words.append("both halves chose")
     if best is not None and (best["agreement"] or 0.0) >= (row["agreement"] or 0.0):
         words.append("a simple rival is as good")
     return "; ".join(words)

@@ -82,7 +82,9 @@ def _description(manifest: Manifest) -> Iterator[str]:
     if parity is None:
         yield "parity      not measured"
     else:
-        against = "" if parity.reference == "torch" else "lower precision with its recording, "
+        against = {"own-programs": "lower precision with its recording, ", "original": "with the wrapped file, "}.get(
+            parity.reference, ""
+        )
         limit = f"max tensor error {parity.max_tensor_error:.1e} (at most {parity.tensor_tolerance:.0e})"
         yield (
             f"parity      {against}{limit} over {parity.frames} frames; {parity.boxes} boxes, {parity.unmatched} "
