@@ -117,11 +117,7 @@ def test_accuracy_has_a_table() -> None:
 
 
 def test_the_committed_results_make_one_report() -> None:
-    files = [
-        path
-        for path in sorted((Path(__file__).parents[2] / "benchmarks" / "results").glob("*.json"))
-        if not is_wrap_result(path)
-    ]
+    files = committed_results()
     text = report_markdown([read_result(path) for path in files])
     for title in ("## Targets", "## Accuracy on val.json, 20 sequences", "## Beside the paper"):
         assert title in text
@@ -271,11 +267,7 @@ def test_the_headline_shows_eight_at_most() -> None:
 
 
 def test_the_committed_headline_can_be_read() -> None:
-    files = [
-        path
-        for path in sorted((Path(__file__).parents[2] / "benchmarks" / "results").glob("*.json"))
-        if not is_wrap_result(path)
-    ]
+    files = committed_results()
     found = find_headline([read_result(path) for path in files])
     assert found is not None and 2 <= len(found.table().rows) <= 8
     for width_px in (1100, 860, 370):

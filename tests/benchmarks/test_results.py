@@ -17,9 +17,12 @@ from lsts_edge.benchmarks.frame_times import FrameTime
 from lsts_edge.benchmarks.latency_result import LatencyResult
 from lsts_edge.benchmarks.machine import Gpu, describe_device
 from lsts_edge.benchmarks.results import KINDS, read_result, require_one_device, to_json, write_result
+from lsts_edge.benchmarks.wrap_result import is_wrap_result, read_wrap_result
 from lsts_edge.errors import BenchmarkDevice, BenchmarkResult, FileUnwritable
 
-COMMITTED = sorted((Path(__file__).parents[2] / "benchmarks" / "results").glob("*.json"))
+FOLDER = Path(__file__).parents[2] / "benchmarks" / "results"
+COMMITTED = [path for path in sorted(FOLDER.glob("*.json")) if not is_wrap_result(path)]
+WRAPPED = sorted(FOLDER.glob("wrap-*.json"))
 
 
 def result(ms: float = 12.5) -> LatencyResult:
@@ -56,6 +59,12 @@ def test_what_is_committed_reads_and_keeps_everything(path: Path, tmp_path: Path
     assert type(found) is KINDS[found.kind]
     write_result(tmp_path / path.name, found)
     assert read_result(tmp_path / path.name) == found
+
+
+@pytest.mark.parametrize("path", WRAPPED, ids=lambda path: path.stem)
+def test_what_is_committed_of_wrapped_detectors_reads(path: Path) -> None:
+    found = read_wrap_result(path)
+    assert found.chosen["chosen"] and {"agreement", "truth_score", "speedup", "bundle_digest"} <= set(found.chosen)
 
 
 def test_no_host_name_and_no_path_in_a_result() -> None:
