@@ -131,6 +131,7 @@ def _flat(row: StudyRow, study: Study) -> dict[str, Cell]:
     return {
         **row.cells(),
         "propagated_ms": row.propagated_ms,
+        "choosing_agreement": row.choosing_agreement,
         "ap50_low": None if ap50 is None else ap50.low,
         "ap50_high": None if ap50 is None else ap50.high,
         "reason": row.reason,

@@ -11,7 +11,6 @@ import click
 from lsts_edge.benchmarks.readme import replace_between
 from lsts_edge.benchmarks.wrap_result import PREFIX, WrapResult, read_wrap_result
 from lsts_edge.errors import BenchmarkDevice, FileUnwritable
-from lsts_edge.publish.wrap.choose import BOTH_HALVES
 from lsts_edge.publish.wrap.study import Study
 from lsts_edge.tables import markdown_table, number
 
@@ -144,11 +143,21 @@ def _verdict(result: WrapResult, row: _Row, best: _Row | None) -> str:
     if row["way"] == "every-frame":
         return f"every frame: nothing cheaper keeps {asked}"
     words = [f"keeps {asked}" if _keeps(result, row) else f"does not keep {asked}"]
-    if row["reason"].startswith(BOTH_HALVES):
+    if _refuted(result, row):
         words.append("both halves chose")
     if best is not None and (best["agreement"] or 0.0) >= (row["agreement"] or 0.0):
         words.append("a simple rival is as good")
     return "; ".join(words)
+
+
+def _refuted(result: WrapResult, row: _Row) -> bool:
+    """Whether the clips that choose had a cheaper way that keeps enough: then the others refuted it, and both chose."""
+    least = result.min_agreement
+    if result.budget_ms is not None or least is None:
+        return False
+    rows: Sequence[_Row] = result.rows
+    cheaper = (one for one in rows if one["mean_ms"] < row["mean_ms"])
+    return any(one["choosing_agreement"] is not None and one["choosing_agreement"] >= least for one in cheaper)
 
 
 def _keeps(result: WrapResult, row: _Row) -> bool:

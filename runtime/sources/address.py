@@ -13,7 +13,6 @@ from typing import Literal
 
 from lsts_edge.errors import OptionError, StreamUnreadable
 from lsts_edge.redact import redact
-from lsts_edge.runtime.sources.http_probe import ask_http
 from lsts_edge.runtime.sources.options import SourceOptions
 
 __all__ = ["Address", "find_address"]
@@ -106,6 +105,8 @@ def _remote(source: str, scheme: str, options: SourceOptions) -> Address:
         return Address("csi", name, rest, live=True)
     tls = _tls_options(options)
     if scheme in _WEB:
+        from lsts_edge.runtime.sources.http_probe import ask_http  # who reads files does not wait for HTTP and TLS
+
         answer = ask_http(url, check_certificates=options.check_certificates, ca_file=options.ca_file)
         reader = tls if scheme == "https" else {}
         return Address("http", name, url, answer.live, answer.container_format, reader, answer.playlist)

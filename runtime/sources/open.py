@@ -10,7 +10,6 @@ from pathlib import Path
 from lsts_edge.errors import StreamLost, StreamUnreadable
 from lsts_edge.runtime.sources.address import Address, find_address
 from lsts_edge.runtime.sources.drop_oldest import DropOldest
-from lsts_edge.runtime.sources.http_probe import ask_http
 from lsts_edge.runtime.sources.images import ImageFolder
 from lsts_edge.runtime.sources.interface import Source
 from lsts_edge.runtime.sources.options import SourceOptions
@@ -107,6 +106,8 @@ def _knock(address: Address, options: SourceOptions) -> None:
         StreamLost: if it says that the stream is over.
     """
     if address.playlist:
+        from lsts_edge.runtime.sources.http_probe import ask_http  # who reads files does not wait for HTTP and TLS
+
         if not ask_http(address.target, check_certificates=options.check_certificates, ca_file=options.ca_file).live:
             got, expected = "a playlist that says it is complete", "a live stream"
             raise StreamLost(f"{address.name} is over", got=got, expected=expected, fix="Nothing more will come.")

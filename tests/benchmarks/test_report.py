@@ -26,6 +26,7 @@ from made_results import (
 
 pytest.importorskip("matplotlib")
 
+from committed_results import BENCHMARKS
 from lsts_edge.benchmarks.accuracy_result import AccuracyData, AccuracyResult, AccuracyRow, AccuracySettings
 from lsts_edge.benchmarks.compare import Entry, RunSettings, SegmentTimes, summarize_entry
 from lsts_edge.benchmarks.compare_result import CompareResult, Difference
@@ -52,7 +53,6 @@ from lsts_edge.benchmarks.paper import PAPER_ROWS, paper_table
 from lsts_edge.benchmarks.readme import BEGIN, END, readme_block, update_readme
 from lsts_edge.benchmarks.report import report_html, report_markdown
 from lsts_edge.benchmarks.results import read_result, write_result
-from lsts_edge.benchmarks.wrap_result import is_wrap_result
 from lsts_edge.errors import BenchmarkDevice, BenchmarkResult
 
 BUNDLE = bundle_facts("lsts-r101", random=True)
@@ -117,8 +117,7 @@ def test_accuracy_has_a_table() -> None:
 
 
 def test_the_committed_results_make_one_report() -> None:
-    files = committed_results()
-    text = report_markdown([read_result(path) for path in files])
+    text = report_markdown([read_result(path) for path in BENCHMARKS])
     for title in ("## Targets", "## Accuracy on val.json, 20 sequences", "## Beside the paper"):
         assert title in text
 
@@ -233,11 +232,6 @@ def test_page_opens_with_the_answer_and_folds_the_rest() -> None:
     assert Page(report_html([latency()])).text.count("end to end."), "without accuracy the runs speak"
 
 
-def committed_results() -> list[Path]:
-    folder = Path(__file__).parents[2] / "benchmarks" / "results"
-    return [path for path in sorted(folder.glob("*.json")) if not is_wrap_result(path)]
-
-
 def test_the_headline_runs_ours_where_it_is_on_the_front() -> None:
     found = find_headline([latency(), comparison(), comparison(accurate=True)])
     assert found is not None and find_headline([comparison()]) is None
@@ -267,8 +261,7 @@ def test_the_headline_shows_eight_at_most() -> None:
 
 
 def test_the_committed_headline_can_be_read() -> None:
-    files = committed_results()
-    found = find_headline([read_result(path) for path in files])
+    found = find_headline([read_result(path) for path in BENCHMARKS])
     assert found is not None and 2 <= len(found.table().rows) <= 8
     for width_px in (1100, 860, 370):
         labels = found.plot().labels(width_px)

@@ -12,17 +12,14 @@ from typing import Any
 import pytest
 from made_results import ORIGIN, bundle_facts, compare_result, compare_row, latency_result
 
+from committed_results import BENCHMARKS, WRAPPED
 from lsts_edge.benchmarks.envelope import Origin, Precision
 from lsts_edge.benchmarks.frame_times import FrameTime
 from lsts_edge.benchmarks.latency_result import LatencyResult
 from lsts_edge.benchmarks.machine import Gpu, describe_device
 from lsts_edge.benchmarks.results import KINDS, read_result, require_one_device, to_json, write_result
-from lsts_edge.benchmarks.wrap_result import is_wrap_result, read_wrap_result
+from lsts_edge.benchmarks.wrap_result import read_wrap_result
 from lsts_edge.errors import BenchmarkDevice, BenchmarkResult, FileUnwritable
-
-FOLDER = Path(__file__).parents[2] / "benchmarks" / "results"
-COMMITTED = [path for path in sorted(FOLDER.glob("*.json")) if not is_wrap_result(path)]
-WRAPPED = sorted(FOLDER.glob("wrap-*.json"))
 
 
 def result(ms: float = 12.5) -> LatencyResult:
@@ -53,7 +50,7 @@ def test_round_trip_keeps_everything(tmp_path: Path) -> None:
     assert stat.S_IMODE(path.stat().st_mode) == 0o644
 
 
-@pytest.mark.parametrize("path", COMMITTED, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", BENCHMARKS, ids=lambda path: path.stem)
 def test_what_is_committed_reads_and_keeps_everything(path: Path, tmp_path: Path) -> None:
     found = read_result(path)
     assert type(found) is KINDS[found.kind]

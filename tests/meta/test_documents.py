@@ -9,10 +9,11 @@ from pathlib import Path
 import click
 import pytest
 
+from committed_results import BENCHMARKS, WRAPPED
 from lsts_edge.benchmarks.readme import BEGIN, END, TABLES_BEGIN, TABLES_END, readme_block, tables_block
 from lsts_edge.benchmarks.results import read_result
 from lsts_edge.benchmarks.targets import TARGETS_BEGIN, TARGETS_END, targets_block
-from lsts_edge.benchmarks.wrap_result import PREFIX, is_wrap_result, read_wrap_result
+from lsts_edge.benchmarks.wrap_result import read_wrap_result
 from lsts_edge.benchmarks.wrap_tables import WRAP_BEGIN, WRAP_END, study_block, wrap_block
 from lsts_edge.cli import command_line
 
@@ -107,8 +108,7 @@ def test_sources_named_exist(path: Path, sources: list[str]) -> None:
 
 def test_tables_are_what_the_results_say() -> None:
     """The committed tables, in the order in which the shell gives the files; the README's one is short."""
-    paths = sorted((ROOT / "benchmarks" / "results").glob("*.json"))
-    results = [read_result(path) for path in paths if not is_wrap_result(path)]
+    results = [read_result(path) for path in BENCHMARKS]
     readme, document = (ROOT / "README.md").read_text("utf-8"), (ROOT / "docs" / "benchmarks.md").read_text("utf-8")
     shown = readme.partition(BEGIN)[2].partition(END)[0]
     assert shown.strip() == readme_block(results).strip()
@@ -118,7 +118,7 @@ def test_tables_are_what_the_results_say() -> None:
 
 
 def test_tables_of_wrapped_detectors_are_what_the_results_say() -> None:
-    results = [read_wrap_result(path) for path in sorted((ROOT / "benchmarks" / "results").glob(f"{PREFIX}*.json"))]
+    results = [read_wrap_result(path) for path in WRAPPED]
     for name, block in (("README.md", wrap_block), ("docs/what-pays.md", study_block)):
         text = (ROOT / name).read_text(encoding="utf-8")
         assert text.partition(WRAP_BEGIN)[2].partition(WRAP_END)[0] == f"\n{block(results)}", name

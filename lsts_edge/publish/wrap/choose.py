@@ -11,10 +11,7 @@ from lsts_edge.evaluation.choice import choose_way
 from lsts_edge.publish.wrap.rows import measured_way
 from lsts_edge.publish.wrap.study import StudyRow
 
-__all__ = ["BOTH_HALVES", "Chosen", "choose_row"]
-
-BOTH_HALVES = "On both halves of the clips"
-"""How the reason of a row begins that the clips which state had a part in choosing."""
+__all__ = ["Chosen", "choose_row"]
 
 _MOST_BELOW = 0.05
 """A choice whose stated agreement falls further below what was asked for is not believed."""
@@ -54,7 +51,7 @@ def choose_row(
         on_both = [measured_way(row, _least(row.choosing_agreement, row.agreement.pooled)) for row in rows]
         choice = choose_way(on_both, min_agreement=min_agreement)
         at = on_both.index(choice.chosen)
-        reason = f"{BOTH_HALVES}: {choice.reason}"
+        reason = f"On both halves of the clips: {choice.reason}"
     told = [dataclasses.replace(row, chosen=index == at) for index, row in enumerate(rows)]
     told[at] = dataclasses.replace(told[at], reason=reason)
     for index in _rivals(told, at):
