@@ -21,6 +21,7 @@ __all__ = [
     "DigestMismatch",
     "ExportError",
     "FileUnwritable",
+    "KeyFileError",
     "LstsEdgeError",
     "ManifestError",
     "OpLibraryDigest",
@@ -30,10 +31,12 @@ __all__ = [
     "OpLibraryVersion",
     "OptionError",
     "PackageMissing",
+    "PolicyError",
     "ProviderError",
     "ProviderMissing",
     "ProviderUnavailable",
     "ShapeError",
+    "SignatureError",
     "StateConcurrent",
     "StateError",
     "StreamEmpty",
@@ -179,6 +182,24 @@ class DigestMismatch(BundleError):
     """A file's bytes are not those the manifest was written for."""
 
     code = "bundle-digest"
+
+
+class SignatureError(BundleError):
+    """A bundle that no trusted key has signed, or whose ``signature.json`` is damaged."""
+
+    code = "bundle-signature"
+
+
+class KeyFileError(BundleError):
+    """A file that should hold a key for signatures and does not."""
+
+    code = "key-file"
+
+
+class PolicyError(BundleError):
+    """The device's policy on signatures cannot be followed, or forbids what was asked."""
+
+    code = "policy"
 
 
 class OpLibraryError(LstsEdgeError, ImportError):

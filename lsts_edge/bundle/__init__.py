@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from lsts_edge.bundle.directory import Bundle, Model, OpenVinoIr, write_bundle
+from lsts_edge.bundle.directory import Bundle, Model, OpenVinoIr
 from lsts_edge.bundle.draft import DraftBundle
 from lsts_edge.bundle.manifest import Manifest
+from lsts_edge.bundle.trust import Trust
+from lsts_edge.bundle.write import write_bundle
 
-__all__ = ["Bundle", "DraftBundle", "Manifest", "Model", "OpenVinoIr", "write_bundle"]
+__all__ = ["Bundle", "DraftBundle", "Manifest", "Model", "OpenVinoIr", "Trust", "write_bundle"]

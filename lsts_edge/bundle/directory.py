@@ -1,37 +1,30 @@
-"""A bundle directory: every byte verified before use, and written so that it is there whole or not at all."""
+"""A bundle directory, opened: every byte verified before use."""
 
 from __future__ import annotations
 
-import ctypes
-import dataclasses
 import errno
-import fcntl
 import hashlib
 import os
 import re
-import shutil
 import stat
-import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from lsts_edge.bundle.ir_bytes import check_ir_bytes
-from lsts_edge.bundle.manifest import MANIFEST_MAX_BYTES, FileInfo, Manifest, ir_weights
+from lsts_edge.bundle.manifest import MANIFEST_MAX_BYTES, Manifest, ir_weights
 from lsts_edge.bundle.onnx_bytes import check_onnx_bytes
+from lsts_edge.bundle.signatures import SIGNATURE, SIGNATURE_MAX_BYTES
+from lsts_edge.bundle.trust import Trust, trust_here
 from lsts_edge.default_bundle import default_bundle
-from lsts_edge.errors import BundleError, DigestMismatch, FileUnwritable, OptionError
+from lsts_edge.errors import BundleError, DigestMismatch, OptionError
 
-__all__ = ["Bundle", "Model", "OpenVinoIr", "check_target", "write_bundle"]
+__all__ = ["Bundle", "Model", "OpenVinoIr"]
 
 MANIFEST = "manifest.json"
 MAX_ENTRIES = 4096
 
 _DIGEST = re.compile(r"(?:sha256:)?([0-9a-f]{64})")
 _COPY_AGAIN = "Copy or export the bundle again."
-_RENAME_EXCHANGE = 2
-_AT_FDCWD = -100
 
 
 @dataclass(frozen=True)
@@ -48,21 +41,28 @@ Model = bytes | OpenVinoIr
 
 @dataclass(frozen=True)
 class Bundle:
-    """A verified bundle. ``digest`` is the SHA-256 of ``manifest.json``, which covers every other file."""
+    """A verified bundle.
+
+    ``digest`` is the SHA-256 of ``manifest.json``, which covers every other file but the signature.
+    ``signed_by`` is the trusted key that signed it, None where nobody asked for one.
+    """
 
     path: Path
     manifest: Manifest
     digest: str
+    signed_by: str | None = None
 
     @classmethod
-    def open(cls, path: str | os.PathLike[str], expect_digest: str | None = None) -> Bundle:
+    def open(cls, path: str | os.PathLike[str], expect_digest: str | None = None, trust: Trust | None = None) -> Bundle:
         """Verify the bundle at ``path``: the manifest, then every file's presence, size and digest.
 
         Args:
             path: the bundle's directory.
             expect_digest: refuse any other bundle digest; 64 hex digits, ``sha256:`` in front allowed.
+            trust: whose signature is asked for; by default what the command or this device's policy says.
 
         Raises:
+            SignatureError: if a signature is asked for, and there is none by a trusted key.
             BundleError: if the directory or a file is missing, extra, or not a plain file.
             DigestMismatch: if a size or digest differs.
             ManifestError: if the manifest is refused.
@@ -77,7 +77,9 @@ class Bundle:
         raw = _read_plain(root, MANIFEST, MANIFEST_MAX_BYTES)
         digest = hashlib.sha256(raw).hexdigest()
         _check_expected(root, digest, expect_digest)
-        bundle = cls(root, Manifest.from_json(raw), digest)
+        asked = trust_here() if trust is None else trust
+        signed_by = asked.check(root, raw, _signature_bytes(root)) if asked.keys else None
+        bundle = cls(root, Manifest.from_json(raw), digest, signed_by)
         bundle._check_listing()
         for name in bundle.manifest.files:
             content = bundle.read(name)
@@ -86,6 +88,24 @@ class Bundle:
             elif name.endswith(".xml"):
                 check_ir_bytes(content, bundle.manifest.files[ir_weights(name)].bytes, name)
         return bundle
+
+    def signature_bytes(self) -> bytes | None:
+        """``signature.json`` as it is, unchecked; None if there is none.
+
+        Raises:
+            BundleError: if it is no plain file, or too large.
+        """
+        return _signature_bytes(self.path)
+
+    def manifest_bytes(self) -> bytes:
+        """The bytes of ``manifest.json``, whose SHA-256 is ``digest``: what is signed.
+
+        Raises:
+            DigestMismatch: if they changed since the bundle was opened.
+        """
+        raw = _read_plain(self.path, MANIFEST, MANIFEST_MAX_BYTES)
+        _check_expected(self.path, hashlib.sha256(raw).hexdigest(), self.digest)
+        return raw
 
     def read(self, name: str) -> bytes:
         """The bytes of a listed file, read once and verified: what is returned is what was hashed.
@@ -150,7 +170,7 @@ class Bundle:
     def _check_listing(self) -> None:
         found = _list_files(self.path)
         listed = set(self.manifest.files)
-        missing, extra = sorted(listed - found), sorted(found - listed - {MANIFEST})
+        missing, extra = sorted(listed - found), sorted(found - listed - {MANIFEST, SIGNATURE})
         if missing:
             size = self.manifest.files[missing[0]].bytes
             raise BundleError(
@@ -168,60 +188,6 @@ class Bundle:
             )
 
 
-def check_target(path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
-    """Refuse a path that ``write_bundle`` would refuse, before anything is made for it.
-
-    Raises:
-        FileUnwritable: if the parent is missing or cannot be written, or the path is taken.
-    """
-    root = Path(path).absolute()
-    _check_free(root, overwrite)
-    with _staging(root):
-        pass
-
-
-def write_bundle(
-    path: str | os.PathLike[str],
-    manifest: Manifest,
-    files: Mapping[str, bytes | Path],
-    *,
-    overwrite: bool = False,
-) -> Bundle:
-    """Write a bundle so that ``path`` is at every moment the old bundle, the new one or nothing.
-
-    Everything is written to a hidden directory beside ``path``, flushed to disk and verified by reading it
-    back, then renamed; an old bundle is exchanged for the new one in one step.
-
-    Args:
-        path: the bundle's directory; its parent must exist.
-        manifest: the description; its ``files`` are filled in here.
-        files: name in the bundle -> content, or a file to copy.
-        overwrite: replace a bundle that is there.
-
-    Raises:
-        FileUnwritable: if ``path`` is taken, or the disk is full or read-only; nothing is left behind.
-        ManifestError: if the manifest and the files do not fit each other.
-        BundleError: if a graph is refused.
-    """
-    root = Path(path).absolute()
-    _check_free(root, overwrite)
-    with _staging(root) as stage:
-        infos = {}
-        for name, content in files.items():
-            with _told(root, name, content):
-                infos[name] = _write_file(stage, name, content)
-        complete = dataclasses.replace(manifest, files=infos)
-        raw = complete.to_json()
-        with _told(root, MANIFEST, raw):
-            _write_file(stage, MANIFEST, raw)
-            for folder in {stage, *(stage / Path(name).parent for name in files)}:
-                _sync_directory(folder)
-        written = Bundle.open(stage, expect_digest=hashlib.sha256(raw).hexdigest())
-        with _told(root, root.name, b""):
-            _publish(stage, root)
-    return dataclasses.replace(written, path=root)
-
-
 def _check_expected(root: Path, digest: str, expect_digest: str | None) -> None:
     if expect_digest is None:
         return
@@ -237,6 +203,10 @@ def _check_expected(root: Path, digest: str, expect_digest: str | None) -> None:
             expected=f"sha256:{match.group(1)}",
             fix="Get the bundle with that digest, or leave the digest out if you trust this one.",
         )
+
+
+def _signature_bytes(root: Path) -> bytes | None:
+    return _read_plain(root, SIGNATURE, SIGNATURE_MAX_BYTES) if os.path.lexists(root / SIGNATURE) else None
 
 
 def _list_files(root: Path) -> set[str]:
@@ -297,129 +267,3 @@ def _read_plain(root: Path, name: str, limit_bytes: int, *, exact: bool = False)
 def _is_ours(root: Path) -> bool:
     """Whether a bundle came with this package: installers may link its files from a cache of theirs, as uv does."""
     return root.resolve() == default_bundle()
-
-
-def _check_free(root: Path, overwrite: bool) -> None:
-    if not root.parent.is_dir():
-        raise FileUnwritable(
-            f"bundle {root}", got="no parent directory", expected=f"{root.parent} to exist", fix="Create it first."
-        )
-    if not os.path.lexists(root):
-        return
-    if root.is_symlink() or not root.is_dir():
-        got, fix = "a file or link there", "Choose another path."
-    elif not any(root.iterdir()):
-        return
-    elif not (root / MANIFEST).is_file():
-        got, fix = "a directory that is no bundle", "Choose another path; only a bundle is ever replaced."
-    elif not overwrite:
-        got, fix = "a bundle there", "Choose another path, or allow overwriting (--overwrite)."
-    else:
-        return
-    raise FileUnwritable(f"bundle {root}", got=got, expected="a free path", fix=fix)
-
-
-@contextmanager
-def _staging(root: Path) -> Iterator[Path]:
-    """A locked hidden directory beside ``root``, removed at the end; those of killed processes are swept first."""
-    prefix = f".{root.name}.partial-"
-    for stale in root.parent.glob(f"{prefix}*"):
-        with _lock(stale) as is_ours:
-            if is_ours:
-                shutil.rmtree(stale, ignore_errors=True)
-    with _told(root, root.name, b""):
-        stage = Path(tempfile.mkdtemp(prefix=prefix, dir=root.parent))
-        stage.chmod(0o777 & ~_umask())
-    try:
-        with _lock(stage):
-            yield stage
-    finally:
-        shutil.rmtree(stage, ignore_errors=True)
-
-
-@contextmanager
-def _lock(directory: Path) -> Iterator[bool]:
-    """Hold an advisory lock on a directory; it dies with the process. Yields whether it was free."""
-    try:
-        descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    except OSError:
-        yield False
-        return
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            yield False
-        else:
-            yield True
-    finally:
-        os.close(descriptor)
-
-
-def _umask() -> int:
-    current = os.umask(0)
-    os.umask(current)
-    return current
-
-
-def _write_file(stage: Path, name: str, content: bytes | Path) -> FileInfo:
-    target = stage / name
-    if stage not in target.resolve().parents:
-        raise BundleError("bundle file name", got=ascii(name), expected="a relative name", fix="Rename the file.")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    data = content.read_bytes() if isinstance(content, Path) else content
-    with open(target, "xb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    return FileInfo(hashlib.sha256(data).hexdigest(), len(data))
-
-
-@contextmanager
-def _told(root: Path, name: str, content: bytes | Path) -> Iterator[None]:
-    """Turn an operating-system error into one that names the path and the bytes."""
-    try:
-        yield
-    except OSError as error:
-        size = f"{len(content)} bytes" if isinstance(content, bytes) else str(content)
-        raise FileUnwritable(
-            f"cannot write {name} ({size}) for bundle {root}",
-            got=error.strerror or str(error),
-            expected="a writable directory with enough space",
-            fix="Free space or choose another path; nothing was left behind.",
-        ) from error
-
-
-def _sync_directory(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _publish(stage: Path, root: Path) -> None:
-    """Put ``stage`` at ``root``; an old bundle ends up at ``stage``, where the caller removes it."""
-    if not root.exists() or not any(root.iterdir()):
-        os.rename(stage, root)
-    elif not _exchange(stage, root):
-        # The file system cannot exchange two names: a moment without a bundle is left, never a half one.
-        old = stage.with_name(stage.name + "-old")
-        os.rename(root, old)
-        os.rename(stage, root)
-        shutil.rmtree(old, ignore_errors=True)
-    _sync_directory(root.parent)
-
-
-def _exchange(first: Path, second: Path) -> bool:
-    """Swap two directories in one step with Linux's renameat2; False where that cannot be done."""
-    renameat2 = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
-    if renameat2 is None:
-        return False
-    status = renameat2(_AT_FDCWD, os.fsencode(first), _AT_FDCWD, os.fsencode(second), _RENAME_EXCHANGE)
-    if status == 0:
-        return True
-    code = ctypes.get_errno()
-    if code in (errno.ENOSYS, errno.EINVAL):
-        return False
-    raise OSError(code, os.strerror(code))

@@ -27,7 +27,7 @@ class DraftBundle(Bundle):
             ManifestError: if the files are not those that the manifest's graphs need.
         """
         infos = {name: FileInfo("0" * 64, len(content)) for name, content in files.items()}
-        return cls(Path(manifest.name), dataclasses.replace(manifest, files=infos), "", files)
+        return cls(Path(manifest.name), dataclasses.replace(manifest, files=infos), "", files=files)
 
     def read(self, name: str) -> bytes:
         """The bytes that will be written."""

@@ -16,6 +16,7 @@ MAX_FILE_BYTES = (1 << 31) - 1  # protobuf's own limit for one message
 MAX_IR_XML_BYTES = 4 << 20  # walked in Python before the engine reads it
 FILE_SUFFIXES = (".onnx", ".xml", ".bin", ".npz", ".json", ".txt", ".md")
 
+_OURS = ("manifest.json", "signature.json")
 _SEGMENT = r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}"
 _FILE_NAME = re.compile(rf"{_SEGMENT}(/{_SEGMENT}){{0,2}}")
 
@@ -40,7 +41,7 @@ def check_files(files: Mapping[str, FileInfo], graphs: Mapping[str, GraphInfo]) 
     """
     check(len(files) <= MAX_FILES, "files", f"{len(files)} files", f"at most {MAX_FILES}")
     for name in files:
-        plain = bool(_FILE_NAME.fullmatch(name)) and name.endswith(FILE_SUFFIXES) and name.lower() != "manifest.json"
+        plain = bool(_FILE_NAME.fullmatch(name)) and name.endswith(FILE_SUFFIXES) and name.lower() not in _OURS
         expected = f"a relative name of letters, digits, '.', '_', '-' ending in {', '.join(FILE_SUFFIXES)}"
         check(plain, "files: name", ascii(name)[:80], expected)
     _check_unique_folded(files)

@@ -25,6 +25,7 @@ _COMMANDS = {
     "export": ("lsts_edge.cli.export", "Turn a checkpoint into a bundle of ONNX subgraphs."),
     "verify": ("lsts_edge.cli.verify", "Compare a bundle with torch, frame by frame, state carried."),
     "inspect": ("lsts_edge.cli.inspect", "Check a bundle's files and show what is in it."),
+    "sign": ("lsts_edge.cli.sign", "Sign a bundle with your Ed25519 key."),
     "run": ("lsts_edge.cli.run", "Detect objects in a video."),
     "train": ("lsts_edge.cli.train", "Train a checkpoint on annotated video."),
     "evaluate": ("lsts_edge.cli.evaluate", "Measure the accuracy of a bundle or checkpoint."),
@@ -43,6 +44,7 @@ _EXTRAS = {
     "openvino": "openvino",
     "pycocotools": "evaluate",
     "matplotlib": "bench",
+    "cryptography": "sign",
 }
 
 command_line = LazyGroup(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from lsts_edge.cli.group import examples, json_option
+from lsts_edge.cli.group import examples, json_option, trusted_key_option
 from lsts_edge.cli.show_progress import rewritten_line
 from lsts_edge.errors import OptionError
 from lsts_edge.progress import Progress, renamed
@@ -53,6 +53,7 @@ __all__ = ["command"]
 @click.option("--threads", type=int, help="CPU threads; default: all.")
 @click.option("--batch", type=int, default=8, show_default=True, help="For checkpoints: frames or sequences at a time.")
 @click.option("--output", type=click.Path(path_type=Path), help="Write a result file for bench report (JSON).")
+@trusted_key_option
 @json_option
 def command(
     model: str,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 import click
 
 from lsts_edge.bundle.manifest import GraphInfo, Manifest
-from lsts_edge.cli.group import examples, json_option
+from lsts_edge.cli.group import examples, json_option, trusted_key_option
 from lsts_edge.cli.precision_table import precision_lines
 from lsts_edge.cli.show_progress import echo_progress
 from lsts_edge.errors import OptionError
@@ -84,6 +84,7 @@ ALL_FORMS = ("taps", "custom", "gridsample")
     help="Record frames of this video, from there on, in place of the built-in clip. May be repeated.",
 )
 @click.option("--record-licence", default="", metavar="TEXT", help="Of those frames, which the bundle then holds.")
+@trusted_key_option
 @json_option
 def command(
     checkpoint: str,

@@ -8,8 +8,23 @@ from typing import Any
 
 import click
 
-__all__ = ["LazyGroup", "examples", "json_option"]
+__all__ = ["LazyGroup", "examples", "json_option", "trusted_key_option"]
 
+
+def _trust(context: click.Context, parameter: click.Parameter, files: tuple[str, ...]) -> None:
+    from lsts_edge.bundle.trust import trusting
+
+    context.with_resource(trusting(files))
+
+
+trusted_key_option = click.option(
+    "--trusted-key",
+    metavar="PEM",
+    multiple=True,
+    expose_value=False,
+    callback=_trust,
+    help="Refuse bundles that this Ed25519 public key has not signed; repeat for several keys.",
+)
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 
 

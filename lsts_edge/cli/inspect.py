@@ -9,7 +9,7 @@ import click
 
 from lsts_edge.bundle import Bundle
 from lsts_edge.bundle.manifest import Manifest
-from lsts_edge.cli.group import examples, json_option
+from lsts_edge.cli.group import examples, json_option, trusted_key_option
 from lsts_edge.cli.precision_table import precision_lines
 
 __all__ = ["command"]
@@ -26,12 +26,22 @@ __all__ = ["command"]
 )
 @click.argument("bundle", type=click.Path())
 @click.option("--expect-digest", metavar="SHA256", help="Refuse the bundle unless this is its digest.")
+@trusted_key_option
 @json_option
 def command(bundle: str, expect_digest: str | None, as_json: bool) -> None:
     """Verify every file of BUNDLE and show its weights, licence, graphs, state, tap plan and parity."""
     opened = Bundle.open(bundle, expect_digest=expect_digest)
     if as_json:
-        click.echo(json.dumps({"bundle_digest": f"sha256:{opened.digest}", **opened.manifest.to_dict()}, indent=2))
+        click.echo(
+            json.dumps(
+                {
+                    "bundle_digest": f"sha256:{opened.digest}",
+                    "signed_by": opened.signed_by,
+                    **opened.manifest.to_dict(),
+                },
+                indent=2,
+            )
+        )
         return
     for line in _lines(opened):
         click.echo(line)
@@ -41,6 +51,7 @@ def _lines(bundle: Bundle) -> Iterator[str]:
     manifest = bundle.manifest
     yield f"bundle      {bundle.path}"
     yield f"digest      sha256:{bundle.digest}"
+    yield f"signed by   {_signers(bundle)}"
     yield from _description(manifest)
     yield ""
     yield from _graph_table(manifest)
@@ -50,6 +61,12 @@ def _lines(bundle: Bundle) -> Iterator[str]:
     total = sum(info.bytes for info in manifest.files.values())
     yield ""
     yield f"{len(manifest.files)} files, {_bytes(total)}, all as the manifest says"
+
+
+def _signers(bundle: Bundle) -> str:
+    if bundle.signed_by is not None:
+        return f"{bundle.signed_by}, trusted"
+    return "somebody, not checked: give --trusted-key" if bundle.signature_bytes() else "nobody"
 
 
 def _description(manifest: Manifest) -> Iterator[str]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from lsts_edge.cli.group import examples, json_option
+from lsts_edge.cli.group import examples, json_option, trusted_key_option
 
 if TYPE_CHECKING:
     from lsts_edge.runtime.detector import Detector
@@ -58,6 +58,7 @@ __all__ = ["command", "run_with_progress", "summary_to_dict"]
 )
 @click.option("--max-frames", type=int, help="Stop after so many frames.")
 @click.option("--expect-digest", metavar="SHA256", help="Refuse the bundle unless this is its digest.")
+@trusted_key_option
 @json_option
 def command(
     words: tuple[str, ...],

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from lsts_edge.bundle import Bundle
-from lsts_edge.cli.group import examples, json_option
+from lsts_edge.cli.group import examples, json_option, trusted_key_option
 from lsts_edge.cli.show_progress import echo_progress
 from lsts_edge.errors import CheckpointError, OptionError
 
@@ -43,6 +43,7 @@ __all__ = ["command"]
 @click.option("--frames", type=int, help="Frames to compare [default: 30, or all recorded].")
 @click.option("--video", type=click.Path(), help="Compare on this video; needs torch.")
 @click.option("--expect-digest", metavar="SHA256", help="Refuse the bundle unless this is its digest.")
+@trusted_key_option
 @json_option
 def command(
     bundle: str,

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from lsts_edge.bundle.directory import check_target
 from lsts_edge.bundle.manifest import InputInfo
+from lsts_edge.bundle.write import check_target
 from lsts_edge.errors import OptionError
 from lsts_edge.presets import ModelPreset
 from lsts_edge.progress import Progress, silent

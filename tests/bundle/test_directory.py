@@ -9,7 +9,7 @@ import pytest
 
 from hand_made import hand_made_files, hand_made_manifest, write_hand_made_bundle
 from lsts_edge.bundle import Bundle, write_bundle
-from lsts_edge.bundle import directory as bundle_module
+from lsts_edge.bundle import write as bundle_module
 from lsts_edge.errors import BundleError, DigestMismatch, FileUnwritable, OptionError
 
 

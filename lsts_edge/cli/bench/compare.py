@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from lsts_edge.cli.group import examples, json_option
+from lsts_edge.cli.group import examples, json_option, trusted_key_option
 
 if TYPE_CHECKING:
     from lsts_edge.benchmarks.compare_result import CompareResult
@@ -49,6 +49,7 @@ _FILE = click.Path(path_type=Path)
 @click.option("--score-floor", default=0.01, show_default=True, help="Boxes scoring less are left out, everybody's.")
 @click.option("--seed", default=0, show_default=True, help="Of the order of the entries.")
 @click.option("--output", type=_FILE, help="Write the result here (JSON).")
+@trusted_key_option
 @json_option
 def command(
     bundle: Path,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from lsts_edge.cli.group import examples, json_option
+from lsts_edge.cli.group import examples, json_option, trusted_key_option
 
 if TYPE_CHECKING:
     from lsts_edge.benchmarks.conditions import Conditions
@@ -51,6 +51,7 @@ __all__ = ["command"]
 )
 @click.option("--keyframe-interval", type=int, help="Frames from keyframe to keyframe; the bundle's unless given.")
 @click.option("--output", type=click.Path(path_type=Path), help="Write the result here (JSON).")
+@trusted_key_option
 @json_option
 def command(bundle: Path, source: Path | None, output: Path | None, as_json: bool, **chosen: Any) -> None:
     """Time BUNDLE on the video SOURCE (a procedural clip unless given), model-only and end to end.

@@ -6,7 +6,7 @@ import json
 
 import click
 
-from lsts_edge.cli.group import examples, json_option
+from lsts_edge.cli.group import examples, json_option, trusted_key_option
 from lsts_edge.presets import get_preset, preset_names
 
 __all__ = ["command"]
@@ -27,6 +27,7 @@ __all__ = ["command"]
     "--height", "height_px", type=click.IntRange(32, 4096), help="Network input height instead of the preset's."
 )
 @click.option("--width", "width_px", type=click.IntRange(32, 4096), help="Network input width instead of the preset's.")
+@trusted_key_option
 @json_option
 def command(preset: str | None, bundle: str | None, height_px: int | None, width_px: int | None, as_json: bool) -> None:
     """Count every subgraph, the keyframe path and the propagated path."""

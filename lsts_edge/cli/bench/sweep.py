@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from lsts_edge.cli.group import examples, json_option
+from lsts_edge.cli.group import examples, json_option, trusted_key_option
 from lsts_edge.errors import OptionError
 
 __all__ = ["command"]
@@ -34,6 +34,7 @@ _FILE = click.Path(path_type=Path)
 @click.option("--precision", default="fp32", show_default=True, help="OpenVINO's precision: fp32, bf16, fp16.")
 @click.option("--annotations", type=_FILE, help="COCO-VID style JSON: measure AP50 at each interval too.")
 @click.option("--output", type=_FILE, help="Write the result here (JSON).")
+@trusted_key_option
 @json_option
 def command(
     bundle: Path,

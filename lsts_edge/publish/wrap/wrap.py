@@ -16,7 +16,7 @@ import numpy as np
 
 from lsts_edge import __version__
 from lsts_edge.bundle import Bundle
-from lsts_edge.bundle.directory import check_target
+from lsts_edge.bundle.write import check_target
 from lsts_edge.errors import OptionError, ProviderMissing
 from lsts_edge.progress import Progress, silent
 from lsts_edge.publish.wrap.cache import Cache
