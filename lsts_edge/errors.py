@@ -9,6 +9,7 @@ __all__ = [
     "BenchmarkDevice",
     "BenchmarkResult",
     "BundleError",
+    "BundleResources",
     "CheckFailed",
     "CheckpointError",
     "CheckpointUnsafe",
@@ -182,6 +183,12 @@ class DigestMismatch(BundleError):
     """A file's bytes are not those the manifest was written for."""
 
     code = "bundle-digest"
+
+
+class BundleResources(BundleError):
+    """A bundle that wants more memory or time to load and run its first frames than it may have."""
+
+    code = "bundle-resources"
 
 
 class SignatureError(BundleError):

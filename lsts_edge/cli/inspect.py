@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import asdict
+from typing import Any
 
 import click
 
 from lsts_edge.bundle import Bundle
 from lsts_edge.bundle.manifest import Manifest
 from lsts_edge.cli.group import examples, json_option, trusted_key_option
+from lsts_edge.cli.limits import installed_engine, limit_options, limits_of, try_within, usage_line
 from lsts_edge.cli.precision_table import precision_lines
+from lsts_edge.runtime.engines.options import EngineOptions
 
 __all__ = ["command"]
 
@@ -25,33 +29,48 @@ __all__ = ["command"]
     ),
 )
 @click.argument("bundle", type=click.Path())
+@click.option("--first-run/--no-first-run", default=None, help="Run it, under limits [default: unless it is signed].")
+@limit_options
 @click.option("--expect-digest", metavar="SHA256", help="Refuse the bundle unless this is its digest.")
 @trusted_key_option
 @json_option
-def command(bundle: str, expect_digest: str | None, as_json: bool) -> None:
-    """Verify every file of BUNDLE and show its weights, licence, graphs, state, tap plan and parity."""
+def command(
+    bundle: str,
+    first_run: bool | None,
+    limit_memory: int | None,
+    limit_time: float | None,
+    expect_digest: str | None,
+    as_json: bool,
+) -> None:
+    """Verify every file of BUNDLE and show its weights, licence, graphs, state, tap plan and parity.
+
+    A bundle that no trusted key has signed is loaded and run for three frames too, in a child process that may use
+    4 GB and 120 s: a small file can ask for any amount of both.
+    """
     opened = Bundle.open(bundle, expect_digest=expect_digest)
+    engine = installed_engine()
+    tried = opened.signed_by is None if first_run is None else first_run
+    usage = None
+    if engine is not None and tried:
+        limits = limits_of(limit_memory, limit_time, default=True)
+        usage = try_within(opened, EngineOptions(engine), limits)
     if as_json:
-        click.echo(
-            json.dumps(
-                {
-                    "bundle_digest": f"sha256:{opened.digest}",
-                    "signed_by": opened.signed_by,
-                    **opened.manifest.to_dict(),
-                },
-                indent=2,
-            )
-        )
+        facts: dict[str, Any] = {"bundle_digest": f"sha256:{opened.digest}", "signed_by": opened.signed_by}
+        if usage is not None:
+            facts["first_run"] = {"engine": engine, **asdict(usage)}
+        click.echo(json.dumps({**facts, **opened.manifest.to_dict()}, indent=2))
         return
-    for line in _lines(opened):
+    not_run = "no engine is installed" if tried else "not tried"
+    for line in _lines(opened, not_run if usage is None else usage_line(usage, str(engine))):
         click.echo(line)
 
 
-def _lines(bundle: Bundle) -> Iterator[str]:
+def _lines(bundle: Bundle, run: str) -> Iterator[str]:
     manifest = bundle.manifest
     yield f"bundle      {bundle.path}"
     yield f"digest      sha256:{bundle.digest}"
     yield f"signed by   {_signers(bundle)}"
+    yield f"first run   {run}"
     yield from _description(manifest)
     yield ""
     yield from _graph_table(manifest)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from lsts_edge.cli.group import examples, json_option, trusted_key_option
+from lsts_edge.cli.limits import limit_options
 
 if TYPE_CHECKING:
     from lsts_edge.runtime.detector import Detector
@@ -57,6 +58,7 @@ __all__ = ["command", "run_with_progress", "summary_to_dict"]
     "--source-option", "pairs", metavar="KEY=VALUE", multiple=True, help="Such as rtsp_transport=udp; repeat."
 )
 @click.option("--max-frames", type=int, help="Stop after so many frames.")
+@limit_options
 @click.option("--expect-digest", metavar="SHA256", help="Refuse the bundle unless this is its digest.")
 @trusted_key_option
 @json_option
@@ -73,6 +75,9 @@ def command(
     reconnect: str | None,
     pairs: tuple[str, ...],
     max_frames: int | None,
+    limit_memory: int | None,
+    limit_time: float | None,
+    expect_digest: str | None,
     as_json: bool,
     **options: Any,
 ) -> None:
@@ -81,6 +86,9 @@ def command(
     Without BUNDLE the detector that comes with the package is run: the 80 classes of COCO.
     Outputs appear at their paths when complete; Ctrl-C ends them after the current frame.
     """
+    from lsts_edge.bundle import Bundle
+    from lsts_edge.cli.limits import limits_of, try_within
+    from lsts_edge.default_bundle import default_bundle
     from lsts_edge.errors import OptionError, StreamLost
     from lsts_edge.redact import redact
     from lsts_edge.runtime.detector import Detector
@@ -101,7 +109,9 @@ def command(
         got = ", ".join(map(redact, (source, *paths[1:])))
         raise OptionError("source and outputs", got=got, expected="different paths", fix="Choose others.")
     engine = EngineOptions(backend, provider, threads, lsts_form=lsts_form)
-    with Detector(bundle, engine, **options) as detector, open_source(source, how) as opened:
+    checked = Bundle.open(default_bundle() if bundle is None else bundle, expect_digest)
+    try_within(checked, engine, limits_of(limit_memory, limit_time, default=False))
+    with Detector(checked, engine, **options) as detector, open_source(source, how) as opened:
         if bundle is None:
             _tell_default(detector)
         sinks: list[Sink] = []

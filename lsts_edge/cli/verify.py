@@ -12,6 +12,7 @@ import click
 
 from lsts_edge.bundle import Bundle
 from lsts_edge.cli.group import examples, json_option, trusted_key_option
+from lsts_edge.cli.limits import limit_options, limits_of, try_within
 from lsts_edge.cli.show_progress import echo_progress
 from lsts_edge.errors import CheckpointError, OptionError
 
@@ -42,6 +43,7 @@ __all__ = ["command"]
 @click.option("--joined/--no-joined", default=None, help="Only the joined or only the split graphs [default: both].")
 @click.option("--frames", type=int, help="Frames to compare [default: 30, or all recorded].")
 @click.option("--video", type=click.Path(), help="Compare on this video; needs torch.")
+@limit_options
 @click.option("--expect-digest", metavar="SHA256", help="Refuse the bundle unless this is its digest.")
 @trusted_key_option
 @json_option
@@ -56,6 +58,8 @@ def command(
     joined: bool | None,
     frames: int | None,
     video: str | None,
+    limit_memory: int | None,
+    limit_time: float | None,
     expect_digest: str | None,
     as_json: bool,
 ) -> None:
@@ -69,18 +73,20 @@ def command(
     from lsts_edge.verify.references import RecordedReference
 
     opened = Bundle.open(bundle, expect_digest=expect_digest)
+    engine = EngineOptions(backend, provider, threads)
+    try_within(opened, engine, limits_of(limit_memory, limit_time, default=False))
     lsts = opened.manifest.lsts
     chosen = forms or comparable_forms(None if lsts is None else lsts.forms, echo_progress)
     network = _live_network(opened, checkpoint, recorded)
     with _reference(opened, network, frames, video) as reference:
         if not as_json:
             has_ir = backend == "openvino" and any(graph.ir for graph in opened.manifest.graphs.values())
-            engine = f"{backend}, from IR," if has_ir else backend
-            click.echo(f"{opened.manifest.name} on {engine} against {reference.description}")
+            name = f"{backend}, from IR," if has_ir else backend
+            click.echo(f"{opened.manifest.name} on {name} against {reference.description}")
         report = verify_bundle(
             opened,
             reference,
-            EngineOptions(backend, provider, threads),
+            engine,
             forms=chosen,
             joined=None if joined is None else (joined,),
         )

@@ -150,7 +150,15 @@ def test_a_closed_pipe_is_no_traceback(hand_made_bundle: Path) -> None:
 def test_inspect_shows_what_is_in_a_bundle(hand_made_bundle: Path, lsts_edge_command) -> None:
     done = lsts_edge_command("inspect", hand_made_bundle)
     assert done.returncode == 0
-    for shown in ("hand-made", "Apache-2.0", "sha256:", "task 1x3", "18,432", "task -> boxes, scores, labels"):
+    for shown in (
+        "hand-made",
+        "Apache-2.0",
+        "sha256:",
+        "task 1x3",
+        "18,432",
+        "task -> boxes, scores, labels",
+        "to load",
+    ):
         assert shown in done.stdout
     assert done.stdout.splitlines()[-1].endswith("all as the manifest says")
 
@@ -160,6 +168,8 @@ def test_inspect_json_is_the_manifest_and_the_digest(hand_made_bundle: Path, lst
     told = json.loads(done.stdout)
     written = json.loads((hand_made_bundle / "manifest.json").read_text())
     digest = told.pop("bundle_digest")
+    assert told.pop("signed_by") is None
+    assert told.pop("first_run")["peak_memory_bytes"] > 0
     del written["manifest_sha256"]
     assert told == written
     assert lsts_edge_command("inspect", hand_made_bundle, "--expect-digest", digest).returncode == 0

@@ -32,6 +32,7 @@ def start(root: Path, bundle: Path, clip: Path, folder: Path) -> subprocess.Pope
         stderr=subprocess.PIPE,
         text=True,
         env={**os.environ, "PYTHONPATH": str(root)},
+        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),  # tests under nohup inherit that it is ignored
     )
 
 

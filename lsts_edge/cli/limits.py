@@ -1,0 +1,78 @@
+"""``--limit-memory`` and ``--limit-time``: load a bundle and run its first frames in a child before anything else."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeVar
+
+import click
+
+from lsts_edge.bundle import Bundle
+from lsts_edge.runtime.engines.interface import BACKENDS
+
+if TYPE_CHECKING:
+    from lsts_edge.runtime.bundle_trial import Usage
+    from lsts_edge.runtime.child import ChildLimits
+    from lsts_edge.runtime.engines.options import EngineOptions
+
+__all__ = ["installed_engine", "limit_options", "limits_of", "try_within", "usage_line"]
+
+_Command = TypeVar("_Command", bound=Callable[..., object])
+_UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "ki": 2**10, "mi": 2**20, "gi": 2**30}
+_SIZE = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,6})?)\s*(|[kmg]i?)b?", re.IGNORECASE)
+
+
+class _Bytes(click.ParamType[int]):
+    name = "SIZE"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        if isinstance(value, int):
+            return value
+        match = _SIZE.fullmatch(str(value).strip())
+        size = round(float(match.group(1)) * _UNITS[match.group(2).lower()]) if match else 0
+        if not 2**24 <= size < 2**50:
+            self.fail(f"{value!r} is no size from 16MiB on, such as 2GB or 512MiB.", param, ctx)
+        return size
+
+
+def limit_options(command: _Command) -> _Command:
+    """The two options of a command, as ``limit_memory`` (bytes) and ``limit_time`` (seconds); None where not given."""
+    memory = click.option("--limit-memory", type=_Bytes(), help="Memory to load and run first frames in: 2GB, 512MiB.")
+    seconds = click.option(
+        "--limit-time", type=click.FloatRange(min=1, max=86400), metavar="SECONDS", help="Time to do so in."
+    )
+    return memory(seconds(command))
+
+
+def limits_of(limit_memory: int | None, limit_time: float | None, *, default: bool) -> ChildLimits | None:
+    """What was asked for, the rest by default; None where nothing was and ``default`` is false."""
+    from lsts_edge.runtime.bundle_trial import DEFAULT_LIMITS
+    from lsts_edge.runtime.child import ChildLimits
+
+    if limit_memory is None and limit_time is None and not default:
+        return None
+    return ChildLimits(limit_time or DEFAULT_LIMITS.time_s, limit_memory or DEFAULT_LIMITS.memory_bytes)
+
+
+def try_within(bundle: Bundle, engine: EngineOptions, limits: ChildLimits | None) -> Usage | None:
+    """Load and run first frames of ``bundle`` in a child, where limits are given.
+
+    Raises:
+        BundleResources: if it does not do so within them.
+    """
+    from lsts_edge.runtime.bundle_trial import try_bundle
+
+    return None if limits is None else try_bundle(bundle, engine, limits)
+
+
+def installed_engine() -> str | None:
+    """The first engine that this install has."""
+    return next((name for name in BACKENDS if importlib.util.find_spec(name)), None)
+
+
+def usage_line(usage: Usage, engine: str) -> str:
+    """What loading and first frames took, in words."""
+    took = f"{usage.load_s:.1f} s to load, {1000 * usage.frames_s:.0f} ms for its first frames"
+    return f"{took}, {usage.peak_memory_bytes / 1e6:.0f} MB of memory with the interpreter and {engine}"
