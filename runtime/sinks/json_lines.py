@@ -74,8 +74,13 @@ class JsonLinesSink(Sink):
         if self._target is not None:
             self._target.publish()
 
+    def settle(self) -> None:
+        """Let an older file go."""
+        if self._target is not None:
+            self._target.settle()
+
     def abandon(self) -> None:
-        """Close and remove the temporary file."""
+        """Close and remove the file; an older one stays."""
         if self._target is None:
             return
         with contextlib.suppress(OSError):
