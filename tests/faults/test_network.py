@@ -47,7 +47,7 @@ def server(content: bytes, *, reset: bool) -> Iterator[tuple[str, threading.Even
 @pytest.mark.parametrize("reset", [True, False])
 def test_frames_come_and_then_one_error(hand_made_bundle: Path, tmp_path: Path, reset: bool) -> None:
     content = write_video(tmp_path / "clip.ts", small_clip(300)).read_bytes()
-    frames, options = 0, SourceOptions(policy="every", reconnect="never")
+    frames, options = 0, SourceOptions(policy="every", reconnect="never", stall_s=1.0)
     with server(content, reset=reset) as (url, enough), pytest.raises(StreamLost, match="broke off"):
         for _ in Detector(hand_made_bundle).run(open_source(url, options)):
             frames += 1
