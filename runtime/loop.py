@@ -116,6 +116,8 @@ def run_stream(
     """
     outputs = list(sinks)
     summary = RunSummary() if summary is None else summary
+    for sink in outputs:
+        sink.stopping = lambda: source.stopping
     begin = time.perf_counter()
     lost: StreamLost | None = None
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 
 from lsts_edge.runtime.detections import Detections
 from lsts_edge.runtime.sources.interface import Frame
@@ -15,10 +16,12 @@ class Sink(ABC):
 
     Attributes:
         stage_ms: time of the last ``write`` by stage, for the timings.
+        stopping: asked by a sink that waits for somebody: whether the run is to end.
     """
 
     def __init__(self) -> None:
         self.stage_ms: dict[str, float] = {}
+        self.stopping: Callable[[], bool] = lambda: False
 
     @abstractmethod
     def write(self, frame: Frame, detections: Detections) -> None:

@@ -1,4 +1,4 @@
-"""Clocks that are set while a camera runs, the machine's or its own: rows, schedule and connection stay as they were."""
+"""Clocks that are set while a camera runs, the machine's or its own: rows, schedule and connection stay the same."""
 
 from __future__ import annotations
 
