@@ -53,6 +53,7 @@ def encode_clip(folder: Path, height_px: int, width_px: int) -> Path:
     except BaseException:
         sink.abandon()
         raise
+    sink.settle()
     return path
 
 

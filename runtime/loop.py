@@ -116,6 +116,8 @@ def run_stream(
     """
     outputs = list(sinks)
     summary = RunSummary() if summary is None else summary
+    for sink in outputs:
+        sink.stopping = lambda: source.stopping
     begin = time.perf_counter()
     lost: StreamLost | None = None
     try:
@@ -128,15 +130,17 @@ def run_stream(
                 lost = error
         for sink in outputs:
             sink.finish()
-        for sink in outputs:  # together or not at all: what can fail has not failed
+        for sink in outputs:
             sink.publish()
-    except BaseException:
+    except BaseException:  # together or not at all: what one of them has published is taken back
         for sink in outputs:
             sink.abandon()
         raise
     finally:
         summary.wall_s = time.perf_counter() - begin
         summary.lost, summary.dropped, summary.reconnects = source.lost, source.dropped, source.reconnects
+    for sink in outputs:
+        sink.settle()
     if lost is not None:
         raise lost
     return summary

@@ -262,8 +262,9 @@ class _Shown:
         from lsts_edge.runtime.sinks.partial_file import PartialFile
 
         summary = PartialFile(self._output / "summary.txt")
-        summary.partial.write_text("\n".join(self._lines) + "\n", encoding="utf-8")
+        summary.create().write_text("\n".join(self._lines) + "\n", encoding="utf-8")
         summary.publish()
+        summary.settle()
         click.echo(json.dumps(self._rows, indent=2) if self._as_json else f"summary: {self._output / 'summary.txt'}")
 
     def _tell(self, *lines: str) -> None:

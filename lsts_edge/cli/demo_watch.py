@@ -115,6 +115,11 @@ class BesidePerFrame(Sink):
         for sink in self._sinks:
             sink.publish()
 
+    def settle(self) -> None:
+        """Settle all."""
+        for sink in self._sinks:
+            sink.settle()
+
     def abandon(self) -> None:
         """Abandon all."""
         for sink in self._sinks:

@@ -132,9 +132,18 @@ def command(
         options=options,
         progress=_Told(),
     )
-    for file, content in ((study_file, done.study.to_json()), (page_file, study_html(done.study).encode())):
-        file.partial.write_bytes(content)
-        file.publish()
+    files = (study_file, page_file)
+    try:
+        for file, content in zip(files, (done.study.to_json(), study_html(done.study).encode()), strict=True):
+            file.create().write_bytes(content)
+        for file in files:
+            file.publish()
+    except BaseException:
+        for file in files:
+            file.discard()
+        raise
+    for file in files:
+        file.settle()
     if as_json:
         result = {"bundle": str(output), "study": str(written), "report": str(page), **done.study.to_dict()}
         click.echo(json.dumps({**result, "bundle_digest": f"sha256:{done.bundle.digest}"}, indent=2))

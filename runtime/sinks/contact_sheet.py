@@ -106,8 +106,12 @@ class ContactSheetSink(Sink):
             return
         self._target.publish()
 
+    def settle(self) -> None:
+        """Let an older file go."""
+        self._target.settle()
+
     def abandon(self) -> None:
-        """Remove what was written."""
+        """Remove what was written; an older file stays."""
         self._target.discard()
 
     def _tile(self, picture: np.ndarray, detections: Detections) -> np.ndarray:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import sys
 import time
 from pathlib import Path
@@ -13,9 +14,12 @@ from lsts_edge.errors import FileUnwritable
 from lsts_edge.runtime.detections import Detections
 from lsts_edge.runtime.sinks.interface import Sink
 from lsts_edge.runtime.sinks.partial_file import PartialFile
+from lsts_edge.runtime.sinks.patient_writer import PatientWriter
 from lsts_edge.runtime.sources.interface import Frame
 
 __all__ = ["JsonLinesSink"]
+
+logger = logging.getLogger(__name__)
 
 
 class JsonLinesSink(Sink):
@@ -32,21 +36,21 @@ class JsonLinesSink(Sink):
         """
         super().__init__()
         self._target = None if str(path) == "-" else PartialFile(path)
-        self._file: TextIO | None = None
+        self._direct = self._target is None or self._target.direct
+        self._file: TextIO | PatientWriter | None = None
+        self._left_out = 0
 
     def write(self, frame: Frame, detections: Detections) -> None:
-        """Add the frame's row.
+        """Add the frame's row. A pipe whose reader stands still is waited for, unless the run is to end.
 
         Raises:
-            FileUnwritable: if the disk is full.
+            FileUnwritable: if the disk is full, or the reader is gone.
         """
         begin = time.perf_counter_ns()
         line = json.dumps(detections.to_row(), allow_nan=False)
         try:
-            file = self._opened()
-            file.write(line + "\n")
-            if self._target is None or self._target.direct:
-                file.flush()
+            if not self._opened().write(line + "\n"):
+                self._left_out += 1
         except OSError as error:
             raise self._unwritable(error) from error
         self.stage_ms = {"json": (time.perf_counter_ns() - begin) / 1e6}
@@ -57,9 +61,11 @@ class JsonLinesSink(Sink):
         Raises:
             FileUnwritable: if the disk is full.
         """
+        if self._left_out:
+            logger.warning("%s: nobody read on; rows left out: %d", self._name(), self._left_out)
         try:
             if self._target is None:
-                self._opened().flush()
+                self._opened()
             else:
                 self._opened().close()
         except OSError as error:
@@ -74,8 +80,13 @@ class JsonLinesSink(Sink):
         if self._target is not None:
             self._target.publish()
 
+    def settle(self) -> None:
+        """Let an older file go."""
+        if self._target is not None:
+            self._target.settle()
+
     def abandon(self) -> None:
-        """Close and remove the temporary file."""
+        """Close and remove the file; an older one stays."""
         if self._target is None:
             return
         with contextlib.suppress(OSError):
@@ -83,21 +94,20 @@ class JsonLinesSink(Sink):
                 self._file.close()
         self._target.discard()
 
-    def _opened(self) -> TextIO:
+    def _opened(self) -> TextIO | PatientWriter:
         if self._file is None:
-            if self._target is None:
-                self._file = sys.stdout
-            else:
+            if self._target is not None and not self._direct:
                 self._file = open(self._target.create(), "w", encoding="utf-8")  # noqa: SIM115 - lives as the sink does
+            else:
+                self._file = PatientWriter(sys.stdout if self._target is None else self._target.path, self.stopping)
         return self._file
+
+    def _name(self) -> str:
+        return "standard output" if self._target is None else str(self._target.path)
 
     def _unwritable(self, error: OSError) -> FileUnwritable:
         reason = error.strerror or str(error)
         if self._target is not None:
             return self._target.unwritable(reason)
-        return FileUnwritable(
-            "cannot write to standard output",
-            got=reason,
-            expected="somebody who reads it",
-            fix="Let it run on.",
-        )
+        expected, fix = "somebody who reads it", "Let it run on."
+        return FileUnwritable(f"cannot write to {self._name()}", got=reason, expected=expected, fix=fix)

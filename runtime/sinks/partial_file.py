@@ -14,7 +14,7 @@ from lsts_edge.errors import FileUnwritable
 
 __all__ = ["PartialFile"]
 
-_HIDDEN = re.compile(r"\..+\.partial-[0-9a-f]{16}")
+_HIDDEN = re.compile(r"\.(.+)\.(partial|older)-[0-9a-f]{16}")
 
 
 class PartialFile:
@@ -39,6 +39,8 @@ class PartialFile:
         self.direct = path.is_symlink() or (path.exists() and not path.is_file() and not path.is_dir())
         self.partial = path if self.direct else path.with_name(f".{path.name}.partial-{secrets.token_hex(8)}")
         self._lock: int | None = None
+        self._older: Path | None = None
+        self._older_lock: int | None = None
         folder = path.absolute().parent
         if path.is_dir():
             raise self.unwritable("a directory there")
@@ -65,7 +67,7 @@ class PartialFile:
         return self.partial
 
     def publish(self) -> None:
-        """Give the finished file its name, over an older one.
+        """Give the finished file its name; an older one is kept aside, so that ``discard`` can put it back.
 
         Raises:
             FileUnwritable: if that fails.
@@ -73,16 +75,31 @@ class PartialFile:
         if self.direct:
             return
         try:
+            self._keep_older()
             os.replace(self.partial, self.path)
         except OSError as error:
             raise self.unwritable(error.strerror or str(error)) from error
+
+    def settle(self) -> None:
+        """Let the older file go: what was to be published together is. Never raises."""
+        if self._older is not None:
+            with contextlib.suppress(OSError):  # the next run in the folder removes it
+                self._older.unlink()
         self._unlock()
 
     def discard(self) -> None:
-        """Remove the unfinished file; never raises."""
+        """Remove the file, published or not, and put the older one back; never raises."""
         if not self.direct:
             with contextlib.suppress(OSError):
-                self.partial.unlink(missing_ok=True)
+                if self._lock is not None and os.path.samestat(os.fstat(self._lock), os.lstat(self.path)):
+                    self.path.unlink()  # ours, and not what somebody has put there since
+            with contextlib.suppress(OSError):
+                if self._older is not None and not os.path.lexists(self.path):
+                    os.rename(self._older, self.path)
+            for left in (self.partial, self._older):
+                with contextlib.suppress(OSError):
+                    if left is not None:
+                        left.unlink(missing_ok=True)
         self._unlock()
 
     def unwritable(self, got: str) -> FileUnwritable:
@@ -94,22 +111,50 @@ class PartialFile:
             fix="Choose another path or free space; nothing half-written is left.",
         )
 
+    def _keep_older(self) -> None:
+        """Give what is at the path a second, hidden name; locked first, or another run would take it for stale."""
+        if not stat.S_ISREG(_mode(self.path)):
+            return
+        with contextlib.suppress(PermissionError):  # what may not be read is not removed by the other run either
+            self._older_lock = os.open(self.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+            fcntl.flock(self._older_lock, fcntl.LOCK_SH)
+        older = self.path.with_name(f".{self.path.name}.older-{secrets.token_hex(8)}")
+        try:
+            os.link(self.path, older)
+        except OSError:  # a file system without hard links, such as a memory card's
+            os.rename(self.path, older)
+        self._older = older
+
     def _unlock(self) -> None:
-        lock, self._lock = self._lock, None
-        if lock is not None:
-            os.close(lock)
+        for lock in (self._lock, self._older_lock):
+            if lock is not None:
+                os.close(lock)
+        self._lock = self._older = self._older_lock = None
 
 
 def _remove_stale(folder: Path) -> None:
-    """Remove hidden files whose writer is gone: nobody holds their lock."""
+    """Remove hidden files that nobody locks: their writer is gone. An older file left without its name gets it back."""
     with contextlib.suppress(OSError):
         for entry in os.scandir(folder):
-            if _HIDDEN.fullmatch(entry.name) is None or not stat.S_ISREG(entry.stat(follow_symlinks=False).st_mode):
+            hidden = _HIDDEN.fullmatch(entry.name)
+            if hidden is None or not stat.S_ISREG(entry.stat(follow_symlinks=False).st_mode):
                 continue
+            path = folder / hidden[1]
             with contextlib.suppress(OSError):
                 handle = os.open(entry.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
                 try:
                     fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    os.unlink(entry.path)
+                    if hidden[2] == "older" and not os.path.lexists(path):
+                        os.rename(entry.path, path)
+                    else:
+                        os.unlink(entry.path)
                 finally:
                     os.close(handle)
+
+
+def _mode(path: Path) -> int:
+    """Type and rights of what is there, 0 for nothing."""
+    try:
+        return path.lstat().st_mode
+    except FileNotFoundError:
+        return 0

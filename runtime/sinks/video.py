@@ -108,8 +108,12 @@ class VideoSink(Sink):
             return
         self._target.publish()
 
+    def settle(self) -> None:
+        """Let an older file go."""
+        self._target.settle()
+
     def abandon(self) -> None:
-        """Close and remove the temporary file."""
+        """Close and remove the file; an older one stays."""
         with contextlib.suppress(av.error.FFmpegError, OSError):
             if self._container is not None:
                 self._container.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+import traceback
 from collections.abc import Callable, Iterator
 
 from lsts_edge.errors import StreamError
@@ -57,8 +58,7 @@ class Connection:
         with self._changed:
             while self.source is None and not self._ended and time.monotonic() < end_s:
                 self._changed.wait(_POLL_S)
-        if self.fault is not None:
-            raise self.fault
+        self._raise_fault()
         if self.source is None:
             raise _silent("it does not open", _OPEN_S)
 
@@ -82,8 +82,7 @@ class Connection:
                 yield frame
                 since_s, limit_s, state = time.monotonic(), stall_s, "no picture"
             elif self._ended:
-                if self.fault is not None:
-                    raise self.fault
+                self._raise_fault()
                 return
             elif limit_s == _OPEN_S and self.source is not None:
                 since_s, limit_s, state = time.monotonic(), max(stall_s, _FIRST_FRAME_S), "no first picture"
@@ -101,21 +100,33 @@ class Connection:
 
     def _read(self) -> None:
         try:
-            source = self._connect()
-            with source:
-                with self._changed:
-                    self.source = source
-                    self._changed.notify_all()
-                if not self._left:
-                    for frame in source:
-                        if not self._give(frame):
-                            break
+            self._read_all()
         except BaseException as error:  # handed to the consumer's thread, which raises it
+            _forget_locals(error)
             self.fault = error
         finally:
             with self._changed:
                 self._ended = True
                 self._changed.notify_all()
+
+    def _read_all(self) -> None:
+        with self._connect() as source:
+            with self._changed:
+                self.source = source
+                self._changed.notify_all()
+            if not self._left:
+                for frame in source:
+                    if not self._give(frame):
+                        break
+
+    def _raise_fault(self) -> None:
+        """Raise it once and let go of it: an error that holds its own holder waits for the garbage collector."""
+        fault, self.fault = self.fault, None
+        try:
+            if fault is not None:
+                raise fault
+        finally:
+            del fault
 
     def _give(self, frame: Frame) -> bool:
         with self._changed:
@@ -124,6 +135,13 @@ class Connection:
             self._frame = frame
             self._changed.notify_all()
             return not self._left
+
+
+def _forget_locals(error: BaseException | None) -> None:
+    """Keep an error's lines, and not the decoder and the pictures that its frames still name."""
+    while error is not None:
+        traceback.clear_frames(error.__traceback__)
+        error = error.__cause__ or error.__context__
 
 
 def _silent(what: str, timeout_s: float) -> StreamError:

@@ -71,8 +71,12 @@ class DropOldest(Source):
                 dropped, dropped_told = self.dropped - dropped_told, self.dropped
             yield dataclasses.replace(frame, index=index, dropped_before=dropped)
             index += 1
-        if self._error is not None and not self.stopping:
-            raise self._error
+        error, self._error = self._error, None
+        try:
+            if error is not None and not self.stopping:
+                raise error
+        finally:
+            del error  # it holds this frame, which would hold it, and a closed decoder with it
 
     def _read(self) -> None:
         try:

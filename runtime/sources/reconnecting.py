@@ -16,7 +16,7 @@ __all__ = ["Reconnecting"]
 
 logger = logging.getLogger(__name__)
 
-_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 1.0  # a camera that is back is found within the longest pause
+_FIRST_PAUSE_S = 0.1
 _REFUSED_PAUSE_S = 30.0  # cameras lock out who tries a wrong password again and again
 _REFUSED_TRIES = 5
 _SETTLED_S = 5.0  # a connection that lasted so long was a good one: pauses begin small again
@@ -39,6 +39,7 @@ class Reconnecting(Source):
         give_up_s: float | None = None,
         stall_s: float = 4.0,
         wait_for_first: bool = False,
+        longest_pause_s: float = 1.0,
     ) -> None:
         """Open the source, or begin to wait for it.
 
@@ -48,6 +49,7 @@ class Reconnecting(Source):
             give_up_s: how long to look for a source that was lost; 0 never looks, None looks for ever.
             stall_s: without a frame for so long it is lost.
             wait_for_first: a source that is not there yet is waited for in the same way; otherwise it is an error.
+            longest_pause_s: between two attempts; a camera that is back is found within it.
         Raises:
             StreamError: as ``connect`` says.
         """
@@ -55,6 +57,7 @@ class Reconnecting(Source):
         self._connect = connect
         self._give_up_s = give_up_s
         self._stall_s = stall_s
+        self._longest_pause_s = longest_pause_s
         self._random = random.Random()
         self._stuck: list[Connection] = []
         self._lost_before = 0
@@ -122,6 +125,7 @@ class Reconnecting(Source):
                 logger.warning("%s is %s: %s. %s", self.name, state, fault.got, fault.fix)
             self._judge(fault, index, time.monotonic() - lost_s)
             self._pause(fault, tries)
+            del fault  # it holds this frame, which would hold it: nothing of a lost connection is to stay
             tries += 1
 
     def _frames(self, tries: int) -> Iterator[Frame]:
@@ -175,9 +179,9 @@ class Reconnecting(Source):
         if self._refusals > _REFUSED_TRIES:
             pause_s = _REFUSED_PAUSE_S
         elif self._refusals:
-            pause_s = _LONGEST_PAUSE_S
+            pause_s = self._longest_pause_s
         else:
-            pause_s = min(_LONGEST_PAUSE_S, _FIRST_PAUSE_S * 2 ** min(tries, 10))
+            pause_s = min(self._longest_pause_s, _FIRST_PAUSE_S * 2 ** min(tries, 10))
         end_s = time.monotonic() + pause_s * self._random.uniform(0.5, 1.0)
         while not self.stopping and (left_s := end_s - time.monotonic()) > 0:
             time.sleep(min(left_s, _POLL_S))

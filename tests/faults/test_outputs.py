@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import stat
@@ -95,6 +96,55 @@ def test_outputs_appear_together_or_not_at_all(hand_made_bundle: Path, tmp_path:
     assert sorted(os.listdir(tmp_path)) == ["bundle", "out.jsonl"]
 
 
+@pytest.mark.parametrize("older", ["older result", None])
+@pytest.mark.parametrize("links", [True, False])
+def test_a_name_that_cannot_be_given_takes_the_others_back(
+    hand_made_bundle: Path, tmp_path: Path, older: str | None, links: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second name has become a directory during the run; the first one has been given by then."""
+    rows, video = tmp_path / "out.jsonl", tmp_path / "out.mp4"
+    if older is not None:
+        rows.write_text(older)
+    if not links:  # as on a memory card's file system
+        monkeypatch.setattr(os, "link", _no_links)
+    outputs = [JsonLinesSink(rows), VideoSink(video)]
+    with pytest.raises(FileUnwritable, match=r"(?i)directory"):
+        run_stream(
+            Detector(hand_made_bundle),
+            ArraySource(small_clip(3)),
+            outputs,
+            on_result=lambda frame, _: video.mkdir() if frame.index == 2 else None,
+        )
+    assert (rows.read_text() if rows.exists() else None) == older
+    assert sorted(os.listdir(tmp_path)) == ["bundle", *(["out.jsonl"] if older else []), "out.mp4"]
+
+
+def _no_links(*_: object) -> None:
+    raise OSError(errno.EPERM, os.strerror(errno.EPERM))
+
+
+def test_older_files_go_when_the_new_ones_are_there(hand_made_bundle: Path, tmp_path: Path) -> None:
+    paths = [tmp_path / "out.jsonl", tmp_path / "out.mp4"]
+    for path in paths:
+        path.write_text("older result")
+    run_stream(Detector(hand_made_bundle), ArraySource(small_clip(3)), [JsonLinesSink(paths[0]), VideoSink(paths[1])])
+    assert all(path.read_bytes() != b"older result" for path in paths)
+    assert sorted(os.listdir(tmp_path)) == ["bundle", "out.jsonl", "out.mp4"]
+
+
+def test_an_older_file_whose_keeper_died_is_put_back_or_removed(tmp_path: Path) -> None:
+    """Killed between two names; without hard links the older file had none for a moment."""
+    for name, there in (("with.jsonl", True), ("without.jsonl", False)):
+        (tmp_path / f".{name}.older-{'0' * 16}").write_text("older result")
+        if there:
+            (tmp_path / name).write_text("newer result")
+    JsonLinesSink(tmp_path / "other.jsonl")
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {
+        "with.jsonl": "newer result",
+        "without.jsonl": "older result",
+    }
+
+
 def test_two_runs_into_one_path_do_not_mix(tmp_path: Path) -> None:
     """Even with one process number, as in two containers: here it is the same process."""
     first, second = JsonLinesSink(tmp_path / "out.jsonl"), JsonLinesSink(tmp_path / "out.jsonl")
@@ -106,15 +156,16 @@ def test_two_runs_into_one_path_do_not_mix(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == ["out.jsonl"]
 
 
-def test_a_pause_in_a_pipe_is_no_fault(hand_made_bundle: Path, tmp_path: Path, root: Path) -> None:
-    """A writer that falls silent for longer than the 5 s after which a network read is given up."""
+@pytest.mark.parametrize("pause_s", [1.5, pytest.param(12, marks=pytest.mark.slow)])
+def test_a_pause_in_a_pipe_is_no_fault(hand_made_bundle: Path, tmp_path: Path, root: Path, pause_s: float) -> None:
+    """Far longer than a read waits at a time; 12 s are longer than any wait for a network."""
     content = write_video(tmp_path / "clip.ts", small_clip(60)).read_bytes()
     fifo, rows = tmp_path / "pipe", tmp_path / "out.jsonl"
     os.mkfifo(fifo)
     code = (
         "import sys, time\nwith open(sys.argv[1], 'wb') as pipe, open(sys.argv[2], 'rb') as clip:\n"
         f"    pipe.write(clip.read({len(content) // 2}))\n    pipe.flush()\n"
-        "    time.sleep(6)\n    pipe.write(clip.read())\n"
+        f"    time.sleep({pause_s})\n    pipe.write(clip.read())\n"
     )
     with subprocess.Popen([sys.executable, "-c", code, str(fifo), str(tmp_path / "clip.ts")]):
         words = [sys.executable, "-m", "lsts_edge", "run", str(hand_made_bundle), str(fifo), "--output-json", str(rows)]

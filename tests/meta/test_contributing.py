@@ -143,6 +143,9 @@ class CsvSink(Sink):
     def publish(self) -> None:
         self._target.publish()
 
+    def settle(self) -> None:
+        self._target.settle()
+
     def abandon(self) -> None:
         self._target.discard()
 

@@ -1,0 +1,86 @@
+"""Writes into a pipe or device whose reader may be slow: waits for it as long as the run goes on, and no longer."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import select
+import stat
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TextIO
+
+__all__ = ["PatientWriter"]
+
+_POLL_S = 0.1  # who waits looks this often whether the run is to end
+_PIECE_BYTES = select.PIPE_BUF  # a pipe that takes anything takes so much
+
+
+class PatientWriter:
+    """Whole texts to a descriptor, unbuffered."""
+
+    def __init__(self, target: Path | TextIO, stopping: Callable[[], bool]) -> None:
+        """Open it, waiting for the reader of a FIFO.
+
+        Args:
+            target: a path, or a file with a descriptor, which stays open.
+            stopping: asked while it waits.
+        Raises:
+            OSError: if it cannot be opened, or has no descriptor.
+        """
+        self._stopping = stopping
+        self._owned = isinstance(target, Path)
+        if isinstance(target, Path):
+            self._fd = _opened(target, stopping)
+        else:
+            target.flush()
+            self._fd = target.fileno()
+        self._poll = select.poll()
+        if self._fd is not None:
+            self._poll.register(self._fd, select.POLLOUT)
+
+    def write(self, text: str) -> bool:
+        """Write all of a text; False where the run was to end before its reader had taken it.
+
+        Raises:
+            OSError: if it cannot be written.
+        """
+        content = memoryview(text.encode())
+        while content:
+            if self._fd is None or not self._poll.poll(_POLL_S * 1000):
+                if self._stopping():
+                    return False
+                continue
+            content = content[os.write(self._fd, content[:_PIECE_BYTES]) :]
+        return True
+
+    def close(self) -> None:
+        """Close what was opened here.
+
+        Raises:
+            OSError: if what was written gets lost.
+        """
+        fd, self._fd = self._fd, None
+        if self._owned and fd is not None:
+            os.close(fd)
+
+
+def _opened(path: Path, stopping: Callable[[], bool]) -> int | None:
+    """A descriptor; None where a FIFO had no reader before the run was to end."""
+    flags = os.O_WRONLY | os.O_CLOEXEC | os.O_NOCTTY
+    with contextlib.suppress(FileNotFoundError):  # a link to nothing yet
+        if stat.S_ISFIFO(path.stat().st_mode):
+            while not stopping():
+                try:
+                    fd = os.open(path, flags | os.O_NONBLOCK)
+                except OSError as error:
+                    if error.errno != errno.ENXIO:
+                        raise
+                    time.sleep(_POLL_S)
+                    continue
+                os.set_blocking(fd, True)
+                return fd
+            return None
+    return os.open(path, flags | os.O_CREAT | os.O_TRUNC, 0o666)
