@@ -26,6 +26,7 @@ _COMMANDS = {
     "verify": ("lsts_edge.cli.verify", "Compare a bundle with torch, frame by frame, state carried."),
     "inspect": ("lsts_edge.cli.inspect", "Check a bundle's files and show what is in it."),
     "run": ("lsts_edge.cli.run", "Detect objects in a video."),
+    "data": ("lsts_edge.cli.data", "Make training data: label clips by detectors."),
     "train": ("lsts_edge.cli.train", "Train a checkpoint on annotated video."),
     "evaluate": ("lsts_edge.cli.evaluate", "Measure the accuracy of a bundle or checkpoint."),
     "bench": ("lsts_edge.cli.bench", "Count and time: params, op, latency, compare, report."),
