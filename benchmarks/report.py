@@ -12,6 +12,7 @@ from lsts_edge.benchmarks import plots
 from lsts_edge.benchmarks.accuracy_result import AccuracyResult
 from lsts_edge.benchmarks.compare_result import CompareResult
 from lsts_edge.benchmarks.compare_table import comparison_table
+from lsts_edge.benchmarks.elsewhere_result import ElsewhereResult
 from lsts_edge.benchmarks.envelope import BundleFacts, Result
 from lsts_edge.benchmarks.headline import find_headline
 from lsts_edge.benchmarks.latency_result import LatencyResult
@@ -20,6 +21,7 @@ from lsts_edge.benchmarks.paper import PAPER_HARDWARE, PAPER_PER_FRAME_FPS, pape
 from lsts_edge.benchmarks.report_tables import (
     accuracy_table,
     cuda_op_table,
+    elsewhere_table,
     facts,
     latency_tables,
     op_table,
@@ -150,6 +152,7 @@ def _sections(results: Sequence[Result]) -> list[_Section]:
     found += [_latency_section(result) for result in results if isinstance(result, LatencyResult)]
     found += [_sweep_section(result) for result in results if isinstance(result, SweepResult)]
     found += [_accuracy_section(result) for result in results if isinstance(result, AccuracyResult)]
+    found += [_elsewhere_section(result) for result in results if isinstance(result, ElsewhereResult)]
     found += [_op_section(result) for result in results if isinstance(result, OpResult)]
     found += [_cuda_op_section(result) for result in results if isinstance(result, CudaOpResult)]
     if comparisons:
@@ -251,6 +254,12 @@ def _accuracy_section(result: AccuracyResult) -> _Section:
     about = f"Boxes under the file's key ignore count neither as found nor as false.{classes}"
     title = f"Accuracy on {row.annotations}, {row.sequences} sequences"
     return _Section(title, (about, ("", accuracy_table(result))), ())
+
+
+def _elsewhere_section(result: ElsewhereResult) -> _Section:
+    truth = "; ".join(f"`{name}`: {who}" for name, who in result.settings.truth.items())
+    about = f"Picture by picture. The truth is, for {truth}. Differences are paired over the sequences, 95 % intervals."
+    return _Section("Accuracy elsewhere", (about, ("", elsewhere_table(result))), ())
 
 
 def _op_section(result: OpResult) -> _Section:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from lsts_edge.benchmarks.accuracy_result import AccuracyResult
 from lsts_edge.benchmarks.compare_result import CompareResult
+from lsts_edge.benchmarks.elsewhere_result import ElsewhereResult
 from lsts_edge.benchmarks.envelope import Result
 from lsts_edge.benchmarks.frame_times import AllTimes, KindTimes, StageShare
 from lsts_edge.benchmarks.latency_result import LatencyResult, SubgraphTimes
@@ -16,6 +17,7 @@ from lsts_edge.tables import number
 __all__ = [
     "accuracy_table",
     "cuda_op_table",
+    "elsewhere_table",
     "facts",
     "latency_tables",
     "op_table",
@@ -61,6 +63,26 @@ def sweep_table(result: SweepResult) -> Table:
             line.append(number(accuracy.ap50_all_classes if accuracy else None))
         cells.append(line)
     return header + (["AP50 class-agnostic", "AP50 classes"] if accurate else []), cells
+
+
+def elsewhere_table(result: ElsewhereResult) -> Table:
+    """A row for each model and set of pictures."""
+    classes = list(dict.fromkeys(name for row in result.data.rows for name in row.ap50_per_class))
+    lines = []
+    for row in result.data.rows:
+        one = row.ap50_class_agnostic
+        beside = [f"{name}: {gap.value:+.3f} [{gap.low:+.3f}, {gap.high:+.3f}]" for name, gap in row.difference.items()]
+        lines.append(
+            [
+                row.annotations,
+                row.model,
+                f"{one.value:.3f} [{one.low:.3f}, {one.high:.3f}]",
+                f"{row.ap50.value:.3f}",
+                *(number(row.ap50_per_class.get(name)) for name in classes),
+                "; ".join(beside) or "-",
+            ]
+        )
+    return ["pictures", "model", "AP50, one class [95 %]", "AP50", *classes, "more than, one class"], lines
 
 
 def accuracy_table(result: AccuracyResult) -> Table:

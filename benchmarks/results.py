@@ -11,6 +11,7 @@ from pathlib import Path
 
 from lsts_edge.benchmarks.accuracy_result import AccuracyResult
 from lsts_edge.benchmarks.compare_result import CompareResult
+from lsts_edge.benchmarks.elsewhere_result import ElsewhereResult
 from lsts_edge.benchmarks.engines_result import EnginesResult
 from lsts_edge.benchmarks.envelope import SCHEMA, Result
 from lsts_edge.benchmarks.latency_result import LatencyResult
@@ -26,6 +27,7 @@ KINDS: Mapping[str, type[Result]] = {
     "compare": CompareResult,
     "sweep": SweepResult,
     "accuracy": AccuracyResult,
+    "elsewhere": ElsewhereResult,
     "op": OpResult,
     "op-cuda": CudaOpResult,
     "engines": EnginesResult,

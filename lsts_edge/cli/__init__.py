@@ -27,6 +27,7 @@ _COMMANDS = {
     "inspect": ("lsts_edge.cli.inspect", "Check a bundle's files and show what is in it."),
     "sign": ("lsts_edge.cli.sign", "Sign a bundle with your Ed25519 key."),
     "run": ("lsts_edge.cli.run", "Detect objects in a video."),
+    "data": ("lsts_edge.cli.data", "Make training data: label clips by detectors."),
     "train": ("lsts_edge.cli.train", "Train a checkpoint on annotated video."),
     "evaluate": ("lsts_edge.cli.evaluate", "Measure the accuracy of a bundle or checkpoint."),
     "bench": ("lsts_edge.cli.bench", "Count and time: params, op, latency, compare, report."),

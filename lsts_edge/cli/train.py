@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
 import click
 
 from lsts_edge.cli.group import examples
@@ -18,14 +21,17 @@ __all__ = ["command"]
         "lsts-edge train --data vid/train.json --data stills/annotations.json --output lite.safetensors --steps 1200",
         "lsts-edge train --data vid/train.json --output lite.safetensors --steps 1200 --resume",
         "lsts-edge train --data vid/train.json --output a.safetensors --steps 600 --hold-out bear,bus --seed 1",
+        "lsts-edge train --recipe examples/recipes/lsts-lite.json --root data --output lite.safetensors",
     ),
 )
-@click.option("--data", multiple=True, required=True, metavar="JSON", help="COCO or COCO-VID style file; repeatable.")
+@click.option("--data", multiple=True, metavar="JSON", help="COCO or COCO-VID style file; repeatable.")
+@click.option("--recipe", metavar="FILE", help="JSON: data in shares, options, licence; what is given here wins.")
+@click.option("--root", default=".", show_default=True, metavar="DIR", help="Folder of the recipe's data.")
 @click.option("--output", required=True, metavar="FILE", help="Checkpoint to write (.safetensors).")
-@click.option("--preset", default="lsts-lite", show_default=True, help="Model preset.")
-@click.option("--steps", type=int, required=True, help="Optimiser steps.")
+@click.option("--preset", help="Model preset [default: the recipe's, or lsts-lite].")
+@click.option("--steps", type=int, help="Optimiser steps; needed without a recipe.")
 @click.option("--device", default="cpu", show_default=True, help="cpu, cuda or cuda:N.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Of everything random.")
+@click.option("--seed", type=int, help="Of everything random [default: the recipe's, or 0].")
 @click.option("--threads", type=int, help="CPU threads; default: all.")
 @click.option("--init", metavar="FILE", help="'imagenet', 'none', a backbone file, or a checkpoint to go on from.")
 @click.option("--hold-out", default="", metavar="NAMES", help="Sequences to leave out, separated by commas.")
@@ -40,38 +46,55 @@ __all__ = ["command"]
 @click.option("--train-heavy/--freeze-heavy", default=None, help="Train the heavy path in the video phase too.")
 @click.option("--warm-start/--no-warm-start", default=None, help="Start the embeddings from the heavy features.")
 @click.option("--train-depthwise/--freeze-depthwise", default=None, help="Train depthwise kernels (slow on CPUs).")
-@click.option("--licence", default="not stated", show_default=True, help="Licence of the weights, put into the file.")
+@click.option("--licence", help="Licence of the weights, put into the file [default: the recipe's, or 'not stated'].")
+@click.option("--must-not-see", metavar="FILE", help="List of sequences and folders that stop the run.")
 @click.option("--resume", is_flag=True, help="Go on with an interrupted run of the same command.")
 def command(
     data: tuple[str, ...],
+    recipe: str | None,
+    root: str,
     output: str,
-    preset: str,
-    steps: int,
+    preset: str | None,
     device: str,
-    seed: int,
     threads: int | None,
     init: str | None,
     hold_out: str,
     class_weights: tuple[str, ...],
-    licence: str,
+    licence: str | None,
+    must_not_see: str | None,
     resume: bool,
     **overrides: float | bool | None,
 ) -> None:
     """Train a network and write a safetensors checkpoint that states data, licence, seed, steps and command."""
     from lsts_edge.train.job import TrainJob, run_job
+    from lsts_edge.train.recipe import DataSource, Recipe, read_recipe
 
-    chosen = {name: value for name, value in overrides.items() if value is not None}
+    if bool(data) == bool(recipe):
+        got = "both" if data else "neither"
+        raise OptionError("--data, --recipe", got=got, expected="one of them", fix="Give files or a recipe.")
+    plan = Recipe("lsts-lite", tuple(map(DataSource, data)), "not stated")
+    if recipe is not None:
+        plan = read_recipe(Path(recipe))
+        sources = [replace(source, data=str(Path(root) / source.data)) for source in plan.sources]
+        banned = None if plan.must_not_see is None else str(Path(recipe).parent / plan.must_not_see)
+        plan = replace(plan, sources=tuple(sources), must_not_see=banned)
+    chosen = {**plan.options, **{name: value for name, value in overrides.items() if value is not None}}
+    if "steps" not in chosen:
+        raise OptionError("--steps", got="nothing", expected="a number", fix="Say how many steps to train.")
+    if class_weights:
+        chosen["class_weights"] = dict(map(_class_weight, class_weights))
     job = TrainJob(
-        data=data,
+        data=plan.sources,
         output=output,
-        preset=preset,
+        preset=preset or plan.preset,
         device=device,
         threads=threads,
-        init=init,
+        init=init or plan.init,
         hold_out=tuple(name for name in hold_out.split(",") if name),
-        licence=licence,
+        licence=licence or plan.licence,
+        must_not_see=must_not_see or plan.must_not_see,
         resume=resume,
-        options={"steps": steps, "seed": seed, "class_weights": dict(map(_class_weight, class_weights)), **chosen},
+        options=chosen,
     )
     written = run_job(job, echo_progress)
     click.echo(f"written: {written} ({written.stat().st_size / 1e6:.1f} MB)")

@@ -25,6 +25,8 @@ COCO_GROUPS: Mapping[str, str] = {
 _RIDDEN = ("bicycle", "motorcycle", "horse")
 _RIDER_OVERLAP = 0.3
 
+_Row = tuple[list[float], int, bool, str, float]  # corners, label, hidden, category, trust
+
 
 @dataclass(frozen=True)
 class ImageRecord:
@@ -40,6 +42,7 @@ class ImageRecord:
         boxes_xyxy_px: ``(M, 4)`` float32, corners as edges: ``x2 = x + w``.
         labels: ``(M,)`` int64, index into the classes.
         ignore: ``(M,)`` bool: neither object nor background.
+        trust: ``(M,)`` float32, 0..1: how sure the labeller was; None where it did not say.
     """
 
     image_id: int
@@ -51,6 +54,7 @@ class ImageRecord:
     boxes_xyxy_px: np.ndarray
     labels: np.ndarray
     ignore: np.ndarray
+    trust: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -77,23 +81,26 @@ class AnnotationSet:
         return AnnotationSet(self.path, self.classes, tuple(r for r in self.images if r.video in videos))
 
 
-def read_annotations(path: Path, classes: tuple[str, ...]) -> AnnotationSet:
+def read_annotations(path: Path, classes: tuple[str, ...], groups: Mapping[str, str] | None = None) -> AnnotationSet:
     """Read a COCO or COCO-VID style file; image paths are relative to it.
 
     Categories are matched by name. A file with the 80 COCO names is mapped to the five groups: other categories
     are dropped, and a person who overlaps a bicycle, motorcycle or horse (a rider, perhaps) becomes an ignore
-    box. Entries of the key ``ignore`` and annotations with ``iscrowd`` or ``ignore`` set become ignore boxes.
+    box. Entries of the key ``ignore`` and annotations with ``iscrowd`` or ``ignore`` set become ignore boxes. The
+    ``score`` of an annotation, which a detector gave, is its trust.
 
     Args:
         path: the JSON file.
         classes: names that the labels index.
+        groups: class of category names beyond COCO's, as ``{"llama": "quadruped"}``; ``""`` makes their boxes ignore
+            boxes.
 
     Raises:
         AnnotationError: if the file is missing, is not such a file, or shares no category with ``classes``.
     """
     data = _load(path)
     try:
-        return _build(path, data, classes)
+        return _build(path, data, classes, groups or {})
     except (KeyError, TypeError, ValueError, IndexError) as error:
         if isinstance(error, AnnotationError):
             raise
@@ -134,22 +141,26 @@ def _load(path: Path) -> dict[str, Any]:
     return data
 
 
-def _build(path: Path, data: dict[str, Any], classes: tuple[str, ...]) -> AnnotationSet:
+def _build(path: Path, data: dict[str, Any], classes: tuple[str, ...], more: Mapping[str, str]) -> AnnotationSet:
     names = {int(category["id"]): str(category["name"]) for category in data["categories"]}
     if set(names.values()) & set(classes) == set(classes):
         label_of = {key: classes.index(name) for key, name in names.items() if name in classes}
         riders = False
     else:
-        groups = {key: COCO_GROUPS[name] for key, name in names.items() if name in COCO_GROUPS}
+        known = {**COCO_GROUPS, **more}
+        groups = {key: known[name] for key, name in names.items() if name in known}
         label_of = {key: classes.index(group) for key, group in groups.items() if group in classes}
         riders = True
     if not label_of:
         raise AnnotationError(
             f"{path}: categories", got=sorted(set(names.values()))[:8], expected=classes, fix="Use other annotations."
         )
-    rows: dict[int, list[tuple[list[float], int, bool, str]]] = defaultdict(list)
+    unnamed = {key for key, name in names.items() if more.get(name) == ""}
+    rows: dict[int, list[_Row]] = defaultdict(list)
     for entry in data.get("annotations", []):
         hidden = bool(entry.get("iscrowd", 0) or entry.get("ignore", 0))
+        if int(entry["category_id"]) in unnamed:
+            entry, hidden = entry | {"category_id": next(iter(label_of))}, True
         _add(rows, entry, names, label_of, hidden, riders)
     for entry in data.get("ignore", []):
         _add(rows, entry, names, label_of, True, False)
@@ -163,6 +174,7 @@ def _build(path: Path, data: dict[str, Any], classes: tuple[str, ...]) -> Annota
         if riders:
             ignore |= _rider_candidates(boxes, [row[3] for row in found])
         labels = np.array([row[1] for row in found], np.int64)
+        trust = np.array([row[4] for row in found], np.float32)
         keep = labels >= 0
         video = videos[int(image["video_id"])] if "video_id" in image else str(image["file_name"])
         records.append(
@@ -176,6 +188,7 @@ def _build(path: Path, data: dict[str, Any], classes: tuple[str, ...]) -> Annota
                 boxes_xyxy_px=boxes[keep],
                 labels=labels[keep],
                 ignore=ignore[keep],
+                trust=trust[keep],
             )
         )
     records.sort(key=lambda record: (record.video, record.frame))
@@ -183,7 +196,7 @@ def _build(path: Path, data: dict[str, Any], classes: tuple[str, ...]) -> Annota
 
 
 def _add(
-    rows: dict[int, list[tuple[list[float], int, bool, str]]],
+    rows: dict[int, list[_Row]],
     entry: dict[str, Any],
     names: dict[int, str],
     label_of: dict[int, int],
@@ -200,7 +213,8 @@ def _add(
     if not np.isfinite((x, y, width, height)).all():
         raise AnnotationError("annotation bbox", got=entry["bbox"], expected="four finite numbers", fix="Check it.")
     if width > 0 and height > 0:
-        rows[int(entry["image_id"])].append(([x, y, x + width, y + height], label, hidden, names[category]))
+        trust = float(entry.get("score", 1.0))
+        rows[int(entry["image_id"])].append(([x, y, x + width, y + height], label, hidden, names[category], trust))
 
 
 def _rider_candidates(boxes: np.ndarray, names: list[str]) -> np.ndarray:

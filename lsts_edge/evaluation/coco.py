@@ -14,7 +14,7 @@ from lsts_edge.boxes import Boxes
 from lsts_edge.evaluation.annotations import AnnotationSet, ImageRecord
 from lsts_edge.evaluation.metrics import as_one_class, bootstrap_interval, sequence_matches
 
-__all__ = ["Accuracy", "measure"]
+__all__ = ["Accuracy", "measure", "one_class"]
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ def measure(
         resamples: of the bootstrap.
     """
     if class_agnostic:
-        annotations = _one_class(annotations)
+        annotations = one_class(annotations)
         detections = {key: as_one_class(found) for key, found in detections.items()}
     precision = _coco_precision(annotations, detections)
     per_class50 = _by_class(annotations, precision[:1])
@@ -91,7 +91,8 @@ def measure(
     )
 
 
-def _one_class(annotations: AnnotationSet) -> AnnotationSet:
+def one_class(annotations: AnnotationSet) -> AnnotationSet:
+    """The same truth with all classes as one."""
     images = tuple(
         ImageRecord(
             record.image_id,

@@ -71,12 +71,14 @@ class Batch:
         boxes: ``(B, T, M, 4)`` float xyxy with inclusive corners (x2 = edge - 1).
         labels: ``(B, T, M)`` int64, -1 where there is no box.
         ignore: ``(B, T, M)`` bool.
+        trust: ``(B, T, M)`` float, 0..1: how sure the labeller was.
     """
 
     images: torch.Tensor
     boxes: torch.Tensor
     labels: torch.Tensor
     ignore: torch.Tensor
+    trust: torch.Tensor
 
 
 def sample_triplets(
@@ -85,7 +87,7 @@ def sample_triplets(
     """Indices ``(count, 3)``: old keyframe, new keyframe, current frame (the released online variant).
 
     The new keyframe is 0..L frames before the current one, the old one L..1.5 L before; both stay in the
-    sequence. A still image is repeated.
+    sequence. Where only every n-th frame is stored the nearest is taken. A still image is repeated.
 
     Args:
         store: the images.
@@ -98,7 +100,8 @@ def sample_triplets(
     current = torch.multinomial(weights, count, replacement=True, generator=generator)
     back_new = torch.randint(0, segment + 1, (count,), device=device, generator=generator)
     back_old = torch.randint(segment, segment + segment // 2 + 1, (count,), device=device, generator=generator)
-    earliest = store.first[current]
+    earliest, step = store.first[current], store.step[current]
+    back_new, back_old = ((back + step // 2) // step for back in (back_new, back_old))
     new = torch.maximum(current - back_new, earliest)
     old = torch.maximum(current - back_old, earliest)
     return torch.stack((old, new, current), dim=1)
@@ -275,7 +278,7 @@ def _boxes(
     small = (seen < augmentation.min_visible) | (side.amin(-1) < augmentation.min_side_px)
     ignore = (store.ignore[index] | small) & (labels >= 0)
     inclusive = clipped - clipped.new_tensor((0.0, 0.0, 1.0, 1.0))
-    return Batch(images, inclusive, labels, ignore)
+    return Batch(images, inclusive, labels, ignore, store.trust[index])
 
 
 def _mosaic(tiles: Batch, half: tuple[int, int]) -> Batch:
@@ -294,6 +297,7 @@ def _mosaic(tiles: Batch, half: tuple[int, int]) -> Batch:
         gather(boxes),
         gather(tiles.labels.view(count, 4, frames, -1)),
         gather(tiles.ignore.view(count, 4, frames, -1)),
+        gather(tiles.trust.view(count, 4, frames, -1)),
     )
 
 
@@ -311,6 +315,7 @@ def _join(a: Batch, b: Batch) -> Batch:
         torch.cat((fill(a.boxes, 0.0), fill(b.boxes, 0.0))),
         torch.cat((fill(a.labels, -1), fill(b.labels, -1))),
         torch.cat((fill(a.ignore, False), fill(b.ignore, False))),
+        torch.cat((fill(a.trust, 1.0), fill(b.trust, 1.0))),
     )
 
 

@@ -22,7 +22,9 @@ from lsts_edge.model.imagenet import load_imagenet_backbone
 from lsts_edge.presets import ModelPreset, get_preset
 from lsts_edge.progress import Progress, silent
 from lsts_edge.train.allocator import keep_freed_pages
+from lsts_edge.train.held_out import held_out_names, refuse_held_out
 from lsts_edge.train.options import TrainOptions
+from lsts_edge.train.recipe import DataSource
 from lsts_edge.train.store import ImageStore
 from lsts_edge.train.trainer import Trainer
 
@@ -31,9 +33,12 @@ __all__ = ["TrainJob", "code_digest", "run_job"]
 
 @dataclass(frozen=True)
 class TrainJob:
-    """What ``lsts-edge train`` was asked to do; ``options`` are fields of ``TrainOptions``."""
+    """What ``lsts-edge train`` was asked to do; ``options`` are fields of ``TrainOptions``.
 
-    data: tuple[str, ...]
+    ``hold_out`` names sequences of any source; ``must_not_see`` is a file of names that stop the run if they are there.
+    """
+
+    data: tuple[DataSource, ...]
     output: str
     preset: str
     device: str = "cpu"
@@ -41,6 +46,7 @@ class TrainJob:
     init: str | None = None
     hold_out: tuple[str, ...] = ()
     licence: str = "not stated"
+    must_not_see: str | None = None
     resume: bool = False
     options: Mapping[str, Any] = field(default_factory=dict)
 
@@ -75,11 +81,17 @@ def run_job(job: TrainJob, progress: Progress = silent) -> Path:
         raise FileUnwritable(
             f"output {output}", got=str(error), expected="a folder that can be written", fix="Choose another."
         ) from error
-    sets = [read_annotations(Path(path), preset.head.classes) for path in job.data]
+    sets = [read_annotations(Path(one.data), preset.head.classes, one.groups) for one in job.data]
     _check_hold_out(job, sets)
-    sets = [annotations.without(set(job.hold_out)) for annotations in sets]
+    held_out = set(job.hold_out).union(*(one.hold_out for one in job.data))
+    sets = [annotations.without(held_out) for annotations in sets]
+    sequences = sorted({record.video for annotations in sets for record in annotations.images})
+    if job.must_not_see is not None:
+        names = held_out_names(Path(job.must_not_see))
+        refuse_held_out(names, sequences, [annotations.path for annotations in sets])
+    shares = None if job.data[0].share is None else [one.share or 0.0 for one in job.data]
     store = ImageStore.load(
-        [annotations for annotations in sets if annotations.images],
+        sets,
         color_order=preset.input.color_order,
         max_side_px=max(preset.input.height_px, preset.input.width_px),
     )
@@ -88,7 +100,7 @@ def run_job(job: TrainJob, progress: Progress = silent) -> Path:
     start, before = _start(network, job.init)
     progress(f"start: {start}")
     resume_file = output.with_name(output.name + ".resume")
-    trainer = Trainer(network, store, options, device, progress=progress, resume_file=resume_file)
+    trainer = Trainer(network, store, options, device, shares=shares, progress=progress, resume_file=resume_file)
     trained = trainer.run(resume=job.resume)
     metadata = {
         "licence": job.licence,
@@ -96,14 +108,15 @@ def run_job(job: TrainJob, progress: Progress = silent) -> Path:
         "steps": str(options.steps),
         "seed": str(options.seed),
         "command": _command_line(job),
-        "data": "; ".join(_describe(annotations) for annotations in sets),
+        "data": "; ".join(_describe(*pair) for pair in zip(job.data, sets, strict=True)),
+        "sequences": json.dumps([name for name in sequences if "/" not in name]),  # stills go by their file's path
         "start": start,
         "earlier": json.dumps(dict(before.metadata), sort_keys=True) if before else "",
         "code_sha256": code,
         "lsts_edge": lsts_edge.__version__,
         "torch": torch.__version__,
     }
-    held_out = set(job.hold_out) if before is None else set(job.hold_out) & set(before.held_out)
+    held_out = held_out if before is None else held_out & set(before.held_out)
     save_checkpoint(trained, output, metadata, held_out=held_out, half=True)
     resume_file.unlink(missing_ok=True)
     return output
@@ -128,10 +141,10 @@ def _check(job: TrainJob, preset: ModelPreset, options: TrainOptions) -> None:
 
 def _check_hold_out(job: TrainJob, sets: list[AnnotationSet]) -> None:
     known = {record.video for annotations in sets for record in annotations.images}
-    unknown = sorted(set(job.hold_out) - known)
+    unknown = sorted(set(job.hold_out).union(*(one.hold_out for one in job.data)) - known)
     if unknown:
         raise OptionError("--hold-out", got=unknown, expected="names of sequences in --data", fix="Correct them.")
-    if known <= set(job.hold_out):
+    if known <= set(job.hold_out).union(*(one.hold_out for one in job.data)):
         raise OptionError("--hold-out", got="every sequence", expected="something left", fix="Name fewer.")
 
 
@@ -173,6 +186,9 @@ def _command_line(job: TrainJob) -> str:
     return shlex.join(["lsts-edge", *(Path(w).name if "/" in w else w for w in words)])
 
 
-def _describe(annotations: AnnotationSet) -> str:
+def _describe(source: DataSource, annotations: AnnotationSet) -> str:
     name = annotations.path.parent.name + "/" + annotations.path.name
-    return f"{name}: {len(annotations.images)} images, {len(annotations.sequences())} sequences"
+    told = [f"{len(annotations.images)} images", f"{len(annotations.sequences())} sequences"]
+    told += [f"share {source.share:g}"] if source.share is not None else []
+    told += [source.licence] if source.licence else []
+    return f"{name}: {', '.join(told)}"

@@ -61,22 +61,27 @@ class Truth:
         labels: ``(N, M)`` int64, -1 where there is no box.
         hidden: ``(N, K, 4)`` ignore boxes.
         is_hidden: ``(N, K)`` bool, which of them are real.
+        trust: ``(N, M)`` 0..1, what an object's losses are weighted by.
     """
 
     boxes: torch.Tensor
     labels: torch.Tensor
     hidden: torch.Tensor
     is_hidden: torch.Tensor
+    trust: torch.Tensor
 
     @classmethod
-    def of(cls, boxes: torch.Tensor, labels: torch.Tensor, ignore: torch.Tensor) -> Truth:
+    def of(
+        cls, boxes: torch.Tensor, labels: torch.Tensor, ignore: torch.Tensor, trust: torch.Tensor | None = None
+    ) -> Truth:
         """From the padded lists of a ``Batch`` frame, without their empty columns."""
         objects = (labels >= 0) & ~ignore
         hidden = (labels >= 0) & ignore
         found = _columns(objects)
         away = _columns(hidden)
         kept = torch.where(objects, labels, -1).gather(1, found)
-        return cls(_take(boxes, found), kept, _take(boxes, away), hidden.gather(1, away))
+        sure = torch.ones_like(boxes[..., 0]) if trust is None else trust
+        return cls(_take(boxes, found), kept, _take(boxes, away), hidden.gather(1, away), sure.gather(1, found))
 
     @property
     def objects(self) -> torch.Tensor:
@@ -136,13 +141,14 @@ class DetectionLoss:
             negative = _choose(negative, room, generator)
             target = _take(truth.boxes, which)
             wanted = encode_boxes(anchors, target) / deltas.new_tensor(head.preset.rpn_box_std)
+            weight = torch.where(positive, truth.trust.gather(1, which), 1.0)
         counted = positive | negative
         class_loss = F.binary_cross_entropy_with_logits(logit, positive.float(), reduction="none")
         box_loss = F.smooth_l1_loss(deltas, wanted, reduction="none").sum(2)
         total = counted.sum().clamp(min=1)
         return {
-            "rpn_class": (class_loss * counted).sum() / total,
-            "rpn_box": torch.where(positive, box_loss, 0.0).sum() / total,
+            "rpn_class": (class_loss * weight * counted).sum() / total,
+            "rpn_box": torch.where(positive, box_loss * weight, 0.0).sum() / total,
         }
 
     @torch.no_grad()
@@ -168,6 +174,7 @@ class DetectionLoss:
             hidden = covered_by(rois, truth.hidden, truth.is_hidden) >= options.ignore_cover
             counted = valid & (positive | ~hidden)
             label = torch.where(positive, truth.labels.gather(1, which) + 1, 0)
+            weight = torch.where(positive, truth.trust.gather(1, which), 1.0)[counted]
             image, _ = counted.nonzero(as_tuple=True)
             chosen = rois[counted]
             label, positive = label[counted], positive[counted]
@@ -175,7 +182,7 @@ class DetectionLoss:
         logits, deltas = head.classify(maps, torch.cat((image[:, None].to(chosen.dtype), chosen), dim=1))
         class_loss = F.cross_entropy(logits, label, reduction="none", label_smoothing=options.label_smoothing)
         box_loss = F.smooth_l1_loss(deltas[:, 4:], wanted, reduction="none").sum(1)
-        box_loss = torch.where(positive, box_loss, 0.0)
+        class_loss, box_loss = class_loss * weight, torch.where(positive, box_loss * weight, 0.0)
         keep = min(len(label), options.hard * len(rois))
         hardest = (class_loss + box_loss).detach().topk(keep).indices
         return {"class": class_loss[hardest].mean(), "box": box_loss[hardest].mean()}

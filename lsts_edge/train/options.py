@@ -32,6 +32,7 @@ class TrainOptions:
         ema: decay of the averaged weights that are saved; 0 saves the last ones.
         still_fraction: share of the draws from still images.
         class_weights: how much more often a class is drawn, by name.
+        class_balance: 1 draws the classes of a source equally often, 0 as often as they occur.
         small_fraction: share of the first phase's steps at ``small_scale`` of the input size.
         small_scale: that scale.
         key_loss: weight of the keyframe's detection loss (released: 0, only the current frame counts).
@@ -57,6 +58,7 @@ class TrainOptions:
     ema: float = 0.99
     still_fraction: float = 0.35
     class_weights: dict[str, float] = field(default_factory=dict)
+    class_balance: float = 1.0
     small_fraction: float = 0.5
     small_scale: float = 0.75
     key_loss: float = 0.5
@@ -73,7 +75,7 @@ class TrainOptions:
     def __post_init__(self) -> None:
         for name in ("steps", "batch", "video_batch", "save_every"):
             _check(getattr(self, name) >= 1, name, getattr(self, name), ">= 1")
-        for name in ("video_fraction", "small_fraction", "still_fraction"):
+        for name in ("video_fraction", "small_fraction", "still_fraction", "class_balance"):
             _check(0.0 <= getattr(self, name) <= 1.0, name, getattr(self, name), "0..1")
         for name in ("learning_rate", "backbone_rate", "offset_factor"):
             _check(0.0 < getattr(self, name) < 1e4, name, getattr(self, name), "> 0")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,6 +29,9 @@ class ImageStore:
         boxes: ``(N, M, 4)`` float xyxy, edges in pixels of ``pixels``.
         labels: ``(N, M)`` int64, -1 where there is no box.
         ignore: ``(N, M)`` bool.
+        trust: ``(N, M)`` float, 0..1: how sure the labeller was.
+        source: ``(N,)`` int64, index of its annotation set.
+        step: ``(N,)`` int64, frames of the video from one image of its sequence to the next.
         first: ``(N,)`` int64, index of the first image of its sequence.
         last: ``(N,)`` int64, index of the last one.
         names: name of each sequence by the index of its first image.
@@ -38,6 +42,9 @@ class ImageStore:
     boxes: torch.Tensor
     labels: torch.Tensor
     ignore: torch.Tensor
+    trust: torch.Tensor
+    source: torch.Tensor
+    step: torch.Tensor
     first: torch.Tensor
     last: torch.Tensor
     names: dict[int, str]
@@ -65,6 +72,8 @@ class ImageStore:
         boxes = np.zeros((len(records), most, 4), np.float32)
         labels = np.full((len(records), most), -1, np.int64)
         ignore = np.zeros((len(records), most), bool)
+        trust = np.ones((len(records), most), np.float32)
+        step = np.ones(len(records), np.int64)
         first = np.zeros(len(records), np.int64)
         last = np.zeros(len(records), np.int64)
         names: dict[int, str] = {}
@@ -85,6 +94,11 @@ class ImageStore:
             boxes[index, :count] = record.boxes_xyxy_px * scales[index]
             labels[index, :count] = record.labels
             ignore[index, :count] = record.ignore
+            if record.trust is not None:
+                trust[index, :count] = record.trust
+            if index > start:
+                gaps = np.diff([one.frame for one in records[start : index + 1]])
+                step[start : index + 1] = max(1, round(float(np.median(gaps))))
         logger.info("%d images of %d sequences at %d x %d", len(records), len(names), width, height)
         return cls(
             pixels=torch.from_numpy(pixels),
@@ -92,6 +106,9 @@ class ImageStore:
             boxes=torch.from_numpy(boxes),
             labels=torch.from_numpy(labels),
             ignore=torch.from_numpy(ignore),
+            trust=torch.from_numpy(trust),
+            source=torch.tensor([place for place, one in enumerate(sets) for _ in one.images]),
+            step=torch.from_numpy(step),
             first=torch.from_numpy(first),
             last=torch.from_numpy(last),
             names=names,
@@ -108,20 +125,32 @@ class ImageStore:
             boxes=self.boxes.to(device),
             labels=self.labels.to(device),
             ignore=self.ignore.to(device),
+            trust=self.trust.to(device),
+            source=self.source.to(device),
+            step=self.step.to(device),
             first=self.first.to(device),
             last=self.last.to(device),
             names=self.names,
         )
 
-    def sampling_weights(self, class_weights: dict[int, float], still_fraction: float) -> torch.Tensor:
-        """How often each image is drawn: classes even out, then the weights asked for; stills get their share.
+    def sampling_weights(
+        self,
+        class_weights: dict[int, float],
+        still_fraction: float,
+        *,
+        shares: Sequence[float] | None = None,
+        balance: float = 1.0,
+    ) -> torch.Tensor:
+        """How often each image is drawn: classes even out, then the weights asked for; each source gets its share.
 
-        An image weighs as much as its rarest class (one over the number of images that show it, among stills or
-        among videos); one that shows none weighs as much as the commonest class.
+        An image weighs as much as its rarest class (one over the number of images that show it, among those of its
+        kind); one that shows none weighs as much as the commonest class.
 
         Args:
             class_weights: factor by label; 1 where absent.
             still_fraction: share of the draws that goes to sequences of one image, when there are both kinds.
+            shares: of the annotation sets, in their order, instead of ``still_fraction``; their sum is not important.
+            balance: 1 draws all classes equally often, 0 as often as they occur.
 
         Returns:
             ``(N,)`` float probabilities.
@@ -131,12 +160,15 @@ class ImageStore:
         present = torch.stack([((self.labels == c) & shown).any(1) for c in range(max(1, classes))], dim=1)
         still = self.first == self.last
         total = torch.zeros(len(self))
-        for group, share in ((still, still_fraction), (~still, 1.0 - still_fraction)):
+        kinds = [(still, still_fraction), (~still, 1.0 - still_fraction)]
+        if shares is not None:
+            kinds = [(self.source == place, share) for place, share in enumerate(shares)]
+        for group, share in kinds:
             if not group.any():
                 continue
             counts = present[group].sum(0).clamp(min=1).float()
             factor = torch.tensor([class_weights.get(c, 1.0) for c in range(present.shape[1])])
-            rarity = factor / counts
+            rarity = factor / counts**balance
             weight = torch.where(present, rarity, torch.zeros(())).max(1).values
             weight = torch.where(present.any(1), weight, rarity.min()) * group
             total += share * weight / weight.sum()

@@ -9,6 +9,7 @@ import logging
 import math
 import os
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import cast
 
@@ -44,6 +45,7 @@ class Trainer:
         options: the run.
         device: where to compute.
         progress: told every ``report_every`` steps: the phase, steps a second and the losses.
+        shares: how often each annotation set of the store is drawn; ``None`` goes by ``still_fraction``.
         resume_file: where to keep what ``run(resume=True)`` needs; ``None`` keeps nothing.
         report_every: steps between two reports.
 
@@ -59,6 +61,7 @@ class Trainer:
         options: TrainOptions,
         device: torch.device,
         *,
+        shares: Sequence[float] | None = None,
         progress: Progress = silent,
         resume_file: Path | None = None,
         report_every: int = 10,
@@ -73,7 +76,10 @@ class Trainer:
         self.criterion = DetectionLoss(self.network.head, options.loss)
         classes = self.preset.head.classes
         by_label = {classes.index(name): weight for name, weight in options.class_weights.items()}
-        self.weights = self.store.sampling_weights(by_label, options.still_fraction).to(device)
+        self.shares = None if shares is None else tuple(shares)
+        self.weights = store.sampling_weights(
+            by_label, options.still_fraction, shares=shares, balance=options.class_balance
+        ).to(device)
         self.generator = torch.Generator(device=device).manual_seed(options.seed)
         self.progress = progress
         self.phase = ""
@@ -175,7 +181,7 @@ class Trainer:
         with torch.set_grad_enabled(self.options.train_low):
             low = self.network.backbone.low(image)
         maps = self.network.head.maps(self.network.backbone.rest(low))
-        truth = Truth.of(batch.boxes[:, -1], batch.labels[:, -1], batch.ignore[:, -1])
+        truth = Truth.of(batch.boxes[:, -1], batch.labels[:, -1], batch.ignore[:, -1], batch.trust[:, -1])
         return self.criterion(maps, truth, size, self.generator)
 
     @torch.no_grad()
@@ -259,7 +265,8 @@ class Trainer:
                 slow.lerp_(fast, 1 - decay)
 
     def _identity(self) -> str:
-        return json.dumps([dataclasses.asdict(self.options), self.preset.to_dict(), len(self.store)], sort_keys=True)
+        parts = [dataclasses.asdict(self.options), self.preset.to_dict(), len(self.store), self.shares]
+        return json.dumps(parts, sort_keys=True)
 
     def _save(self) -> None:
         assert self.resume_file is not None and self.optimizer is not None
@@ -337,10 +344,10 @@ def triplet_losses(
     current = network.aggregate_current(high, moved)
 
     head = network.head
-    truth = Truth.of(batch.boxes[:, 2], batch.labels[:, 2], batch.ignore[:, 2])
+    truth = Truth.of(batch.boxes[:, 2], batch.labels[:, 2], batch.ignore[:, 2], batch.trust[:, 2])
     losses = criterion(head.maps(current), truth, size, generator)  # type: ignore[operator]
     if options.key_loss:
-        truth = Truth.of(batch.boxes[:, 1], batch.labels[:, 1], batch.ignore[:, 1])
+        truth = Truth.of(batch.boxes[:, 1], batch.labels[:, 1], batch.ignore[:, 1], batch.trust[:, 1])
         keyframe = criterion(head.maps(task), truth, size, generator)  # type: ignore[operator]
         losses["key"] = options.key_loss * torch.stack(list(keyframe.values())).sum()
     if options.mimic:

@@ -22,6 +22,7 @@ from lsts_edge.model.network import Normalize
 from lsts_edge.presets import FIVE_GROUPS, get_preset
 from lsts_edge.train.inference import run_checkpoint
 from lsts_edge.train.job import TrainJob, run_job
+from lsts_edge.train.recipe import DataSource
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +69,7 @@ def test_what_every_stage_held_out_is_stated(toy: Path, tmp_path: Path):
     def held_out(name: str, init: str | None, *hold_out: str) -> tuple[str, ...]:
         options = {"steps": 1, "batch": 1, "video_batch": 1, "warm_start": False}
         file = str(tmp_path / name)
-        run_job(TrainJob((str(toy),), file, "lsts-tiny", init=init, hold_out=hold_out, options=options))
+        run_job(TrainJob((DataSource(str(toy)),), file, "lsts-tiny", init=init, hold_out=hold_out, options=options))
         return load_checkpoint(file)[1].held_out
 
     first, free = (str(tmp_path / name) for name in ("a.safetensors", "b.safetensors"))

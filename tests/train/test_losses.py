@@ -119,3 +119,24 @@ def test_absurd_options_are_refused():
         LossOptions(hard=0)
     with pytest.raises(OptionError):
         LossOptions(rpn_negative=0.8)
+
+
+def test_half_trust_halves_what_an_object_costs_and_nothing_else(head: RfcnHead):
+    maps = maps_of(head, 1)
+    boxes, labels = torch.tensor([[[20.0, 10.0, 60.0, 50.0]]]), torch.tensor([[2]])
+
+    def losses(trust: float | None) -> dict[str, float]:
+        sure = None if trust is None else torch.full((1, 1), trust)
+        truth = Truth.of(boxes, labels, torch.zeros(1, 1, dtype=torch.bool), sure)
+        with torch.no_grad():
+            loss = DetectionLoss(head, LossOptions(hard=1000))  # all proposals count, so that the same ones do
+            found = loss(maps, truth, SIZE, torch.Generator().manual_seed(0))
+        return {name: float(value) for name, value in found.items()}
+
+    whole, half, none = losses(1.0), losses(0.5), losses(0.0)
+    assert losses(None) == whole
+    assert half["rpn_box"] == pytest.approx(whole["rpn_box"] / 2) and none["rpn_box"] == 0.0
+    # Background costs what it did: only the object's part shrinks, in a straight line.
+    assert half["rpn_class"] == pytest.approx((whole["rpn_class"] + none["rpn_class"]) / 2)
+    assert 0 < none["rpn_class"] < whole["rpn_class"]
+    assert none["box"] == 0.0 < whole["box"] and half["box"] == pytest.approx(whole["box"] / 2)

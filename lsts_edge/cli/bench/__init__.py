@@ -14,6 +14,7 @@ command = LazyGroup(
         "latency": ("lsts_edge.cli.bench.latency", "Milliseconds per keyframe and propagated frame."),
         "compare": ("lsts_edge.cli.bench.compare", "Methods, LSTS forms, engines and peers side by side."),
         "sweep": ("lsts_edge.cli.bench.sweep", "Keyframe intervals side by side."),
+        "elsewhere": ("lsts_edge.cli.bench.elsewhere", "Accuracy on pictures from elsewhere, beside other detectors."),
         "suite": ("lsts_edge.cli.bench.suite", "Every measurement on this machine, and the report."),
         "report": ("lsts_edge.cli.bench.report", "One page, and the README's table, from stored results."),
     },

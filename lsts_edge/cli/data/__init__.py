@@ -1,0 +1,15 @@
+"""``lsts-edge data``: training data from what one has; one file per kind."""
+
+from __future__ import annotations
+
+from lsts_edge.cli.group import LazyGroup
+
+__all__ = ["command"]
+
+command = LazyGroup(
+    name="data",
+    commands={
+        "teach": ("lsts_edge.cli.data.teach", "Label clips by detectors as teachers."),
+    },
+    help="Make training data; every file states its sources and licences.",
+)

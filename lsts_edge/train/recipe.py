@@ -1,0 +1,89 @@
+"""A training recipe as one small file: which data in which shares, which options, what must not be trained on."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from lsts_edge.errors import OptionError
+from lsts_edge.train.augment import Augmentation
+from lsts_edge.train.losses import LossOptions
+
+__all__ = ["DataSource", "Recipe", "read_recipe"]
+
+
+@dataclass(frozen=True)
+class DataSource:
+    """Annotations to train on.
+
+    Attributes:
+        data: the JSON file; in a recipe relative to the folder that ``--root`` names.
+        share: of the draws; shares are set against each other. None: by ``still_fraction`` among all.
+        hold_out: sequences to leave out.
+        groups: class of category names beyond COCO's; ``""`` makes their boxes ignore boxes.
+        licence: of the data, as the weights have to state it.
+    """
+
+    data: str
+    share: float | None = None
+    hold_out: tuple[str, ...] = ()
+    groups: Mapping[str, str] = field(default_factory=dict)
+    licence: str = ""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What a training run is made of.
+
+    Attributes:
+        preset: the model.
+        sources: the data.
+        licence: of the weights.
+        init: what to start from, as ``--init`` takes it.
+        must_not_see: file of names, relative to the recipe, that no sequence or folder of the data may have.
+        options: fields of ``TrainOptions``.
+    """
+
+    preset: str
+    sources: tuple[DataSource, ...]
+    licence: str
+    init: str | None = None
+    must_not_see: str | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+def read_recipe(path: Path) -> Recipe:
+    """Read a recipe.
+
+    Raises:
+        OptionError: if it is missing or has fields that a recipe does not have.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        sources = [_source(entry) for entry in content.pop("sources")]
+        options = content.setdefault("options", {})
+        for name, kind in (("augmentation", Augmentation), ("loss", LossOptions)):
+            if name in options:
+                given = options[name].items()
+                options[name] = kind(**{key: tuple(v) if isinstance(v, list) else v for key, v in given})
+        recipe = Recipe(sources=tuple(sources), **content)
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        raise OptionError(
+            f"recipe {path}",
+            got=f"{type(error).__name__}: {error}"[:200],
+            expected=f"JSON with {', '.join(one.name for one in dataclasses.fields(Recipe))}",
+            fix="docs/training.md shows one.",
+        ) from error
+    shares = [source.share for source in recipe.sources]
+    if not shares or (any(shares) and not all(share is not None and share > 0 for share in shares)):
+        fix = "Give each source a share above 0, or none of them."
+        raise OptionError(f"recipe {path}: shares", got=shares, expected="positive numbers", fix=fix)
+    return recipe
+
+
+def _source(entry: Mapping[str, Any]) -> DataSource:
+    return DataSource(**{**entry, "hold_out": tuple(entry.get("hold_out", ()))})
