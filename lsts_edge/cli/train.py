@@ -23,6 +23,7 @@ __all__ = ["command"]
 @click.option("--data", multiple=True, required=True, metavar="JSON", help="COCO or COCO-VID style file; repeatable.")
 @click.option("--output", required=True, metavar="FILE", help="Checkpoint to write (.safetensors).")
 @click.option("--preset", default="lsts-lite", show_default=True, help="Model preset.")
+@click.option("--light-scale", type=float, help="Image side of the light path: 0.5 or 1 [default: the preset's].")
 @click.option("--steps", type=int, required=True, help="Optimiser steps.")
 @click.option("--device", default="cpu", show_default=True, help="cpu, cuda or cuda:N.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of everything random.")
@@ -46,6 +47,7 @@ def command(
     data: tuple[str, ...],
     output: str,
     preset: str,
+    light_scale: float | None,
     steps: int,
     device: str,
     seed: int,
@@ -71,6 +73,7 @@ def command(
         hold_out=tuple(name for name in hold_out.split(",") if name),
         licence=licence,
         resume=resume,
+        light_scale=light_scale,
         options={"steps": steps, "seed": seed, "class_weights": dict(map(_class_weight, class_weights)), **chosen},
     )
     written = run_job(job, echo_progress)

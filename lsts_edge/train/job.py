@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import shlex
@@ -42,6 +43,7 @@ class TrainJob:
     hold_out: tuple[str, ...] = ()
     licence: str = "not stated"
     resume: bool = False
+    light_scale: float | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -60,6 +62,8 @@ def run_job(job: TrainJob, progress: Progress = silent) -> Path:
         FileUnwritable: if the output cannot be written.
     """
     preset = get_preset(job.preset)
+    if job.light_scale is not None:
+        preset = dataclasses.replace(preset, light_scale=job.light_scale)
     options = TrainOptions(**job.options)
     _check(job, preset, options)
     device = _device(job.device)
