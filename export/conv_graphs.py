@@ -30,7 +30,7 @@ def feature_shape(preset: ModelPreset) -> tuple[int, int, int, int]:
 
 
 def conv_graphs(network: VideoNetwork) -> dict[str, onnx.ModelProto]:
-    """``heavy`` (``image -> feature``) and, with LSTS, ``light`` (``image -> high``).
+    """``heavy`` (``image -> feature``) and, with LSTS, ``light`` (``image -> high``, at its own scale inside).
 
     They take ``image`` ``(1, H, W, 3)`` uint8 BGR and hold the normalisation; batch norms are folded. torch's exporter
     has a fixed cost of about a second a call, so both are traced in one call, each on an image of its own.
@@ -38,31 +38,34 @@ def conv_graphs(network: VideoNetwork) -> dict[str, onnx.ModelProto]:
     Raises:
         ExportError: if torch cannot express a layer in ONNX.
     """
-    parts = {"heavy": "feature"} if network.preset.lsts is None else {"heavy": "feature", "light": "high"}
+    preset = network.preset
+    parts = {"heavy": "feature"} if preset.lsts is None else {"heavy": "feature", "light": "high"}
+    halves = {"heavy": False, "light": preset.light_scale == 0.5}
     traced = _trace(fold_batch_norms(network), parts)
-    return {part: _cut(traced, part, output, network.preset.input) for part, output in parts.items()}
+    return {part: _cut(traced, part, output, preset.input, halves[part]) for part, output in parts.items()}
 
 
 class _Parts(nn.Module):
-    """Runs each method of the network on an image of its own, normalised."""
+    """Runs each path of the network on an image of its own, normalised and at the path's scale."""
 
     def __init__(self, network: VideoNetwork, parts: dict[str, str]) -> None:
         super().__init__()
+        self.methods = [{"heavy": network.heavy, "light": network.light_of}[part] for part in parts]
         self.network = network
-        self.parts = tuple(parts)
 
     def forward(self, *images: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        return tuple(getattr(self.network, part)(image) for part, image in zip(self.parts, images, strict=True))
+        return tuple(method(image) for method, image in zip(self.methods, images, strict=True))
 
 
 def _trace(network: VideoNetwork, parts: dict[str, str]) -> ir.Model:
     size = network.preset.input
-    shape = (1, 3, size.height_px, size.width_px)
+    image = torch.zeros(1, 3, size.height_px, size.width_px)
+    images = {"heavy": image, "light": network.shrink(image)}
     try:
         with quiet(), _uncollected(), torch.no_grad():
             program = torch.onnx.export(
                 _Parts(network, parts).eval(),
-                tuple(torch.zeros(shape) for _ in parts),
+                tuple(images[part].clone() for part in parts),
                 dynamo=True,
                 opset_version=OPSET,
                 input_names=[f"{part}/image" for part in parts],
@@ -82,17 +85,18 @@ def _trace(network: VideoNetwork, parts: dict[str, str]) -> ir.Model:
     return program.model
 
 
-def _cut(traced: ir.Model, part: str, output: str, size: InputPreset) -> onnx.ModelProto:
+def _cut(traced: ir.Model, part: str, output: str, size: InputPreset, halve: bool) -> onnx.ModelProto:
     graph = ir.convenience.extract(traced.graph, [f"{part}/image"], [f"{part}/{output}"])
     graph.name = part
     graph.outputs[0].name = output
-    _take_pixels(graph, size)
+    _take_pixels(graph, size, halve)
     return finished(ir.to_proto(ir.Model(graph, ir_version=IR_VERSION)))
 
 
-def _take_pixels(graph: ir.Graph, size: InputPreset) -> None:
+def _take_pixels(graph: ir.Graph, size: InputPreset, halve: bool) -> None:
     """Put what ``Normalize`` computes before a graph of a normalised input: bytes in, mean out, the rest folded.
 
+    With ``halve`` also ``halved``, before the mean is taken off: that is the same and a quarter of the work.
     Scale and order of the channels go into the weights of the convolutions that read the input. The mean cannot:
     outside the picture is zero, which is the mean. A graph that reads its input otherwise scales and reorders it.
     """
@@ -107,6 +111,12 @@ def _take_pixels(graph: ir.Graph, size: InputPreset) -> None:
 
     planes = tape.op("Transpose", [image], {"perm": [0, 3, 1, 2]})  # of bytes: a quarter of the floats' traffic
     pixels = tape.op("Cast", [planes], {"to": ir.DataType.FLOAT})
+    if halve:
+        odd_y, odd_x = size.height_px % 2, size.width_px % 2
+        if odd_y or odd_x:
+            pads = constant("odd_edge", np.array([0, 0, 0, 0, 0, 0, odd_y, odd_x]))
+            pixels = tape.op("Pad", [pixels, pads], {"mode": "edge"})
+        pixels = tape.op("AveragePool", [pixels], {"kernel_shape": [2, 2], "strides": [2, 2]})
     pixels = tape.op("Sub", [pixels, constant("pixel_mean", mean[order].reshape(1, 3, 1, 1))])
     if all(node.op_type == "Conv" and _is_weighted(node) for node in normalized.consumers()):
         for node in normalized.consumers():

@@ -134,6 +134,7 @@ def export_model(
         graphs=infos,
         state=tuple(StateInfo(slot, written[slot].dtype, written[slot].shape) for slot in programs.state),
         features=programs.features,
+        light_scale=preset.light_scale,
         programs=programs.programs,
         joined=joined_steps,
         lsts=lsts,

@@ -156,7 +156,8 @@ class ModelPreset:
     """A whole detector. ``lsts`` None is the per-frame detector: every frame runs the heavy path.
 
     ``form`` picks what the paper's text says (``paper``) or what the released code does (``released``) for
-    SRFU and DFA; ``recursion`` is r of memory = r * task + (1 - r) * feature (released: 1).
+    SRFU and DFA; ``recursion`` is r of memory = r * task + (1 - r) * feature (released: 1). ``light_scale`` is the
+    side of the image that propagated frames' low part and Transform see, relative to the input.
     """
 
     name: str
@@ -169,11 +170,14 @@ class ModelPreset:
     form: Literal["released", "paper"] = "released"
     recursion: float = 1.0
     keyframe_interval: int = 10
+    light_scale: float = 1.0
 
     def __post_init__(self) -> None:
         _require(1 <= self.keyframe_interval <= 1000, "preset: keyframe_interval", self.keyframe_interval, "1..1000")
         _require(0.0 <= self.recursion <= 1.0, "preset: recursion", self.recursion, "0..1")
         _require(self.form in ("released", "paper"), "preset: form", self.form, "released or paper")
+        scales = (0.5, 1.0) if self.lsts is not None else (1.0,)
+        _require(self.light_scale in scales, "preset: light_scale", self.light_scale, " or ".join(map(str, scales)))
         feature = self.backbone.feature_channels
         widest = max(self.head.rpn_channels, self.head.rfcn_channels)
         _require(widest <= feature, "preset: head channels", widest, f"at most {feature}")
@@ -181,6 +185,16 @@ class ModelPreset:
             _require(self.aggregation is not None, "preset: aggregation", None, "given where lsts is")
             last = self.transform[-1].channels if self.transform else None
             _require(last == feature, "preset: transform's last channels", last, str(feature))
+
+    @property
+    def light_transform(self) -> tuple[ConvLayer, ...]:
+        """Transform as it runs: on the half-size image its first stride is dropped, and the grid is the feature's."""
+        strided = next((index for index, layer in enumerate(self.transform) if layer.stride == 2), None)
+        if self.light_scale == 1.0 or strided is None:
+            return self.transform
+        layers = list(self.transform)
+        layers[strided] = dataclasses.replace(layers[strided], stride=1)
+        return tuple(layers)
 
     def resized(self, height_px: int | None, width_px: int | None) -> ModelPreset:
         """The same model at another input size; ``None`` keeps a side."""

@@ -40,5 +40,6 @@ def tiny_variants() -> dict[str, ModelPreset]:
         "released": tiny,
         "recursion": dataclasses.replace(tiny, recursion=0.6),
         "paper": dataclasses.replace(tiny, form="paper", aggregation=concat),
+        "half": dataclasses.replace(tiny.resized(61, 93), light_scale=0.5),
         "per-frame": dataclasses.replace(tiny, lsts=None, transform=(), aggregation=None),
     }

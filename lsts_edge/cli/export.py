@@ -44,6 +44,7 @@ ALL_FORMS = ("taps", "custom", "gridsample")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of random weights.")
 @click.option("--height", type=int, help="Input height in pixels [default: the preset's].")
 @click.option("--width", type=int, help="Input width in pixels [default: the preset's].")
+@click.option("--light-scale", type=float, help="Image side of the light path: 0.5 or 1 [default: the preset's].")
 @click.option("--joined/--no-joined", default=None, help="One graph per kind of frame too [default: small models].")
 @click.option(
     "--lsts-form",
@@ -93,6 +94,7 @@ def command(
     seed: int,
     height: int | None,
     width: int | None,
+    light_scale: float | None,
     joined: bool | None,
     forms: tuple[str, ...],
     formats: tuple[str, ...],
@@ -134,7 +136,9 @@ def command(
     film = FilmPlan.of(record_videos, record_licence) if record_videos else None
     taken = None if precision_from is None else Bundle.open(precision_from)
     progress(f"loading {checkpoint}")
-    network, weights, held_out = load_network(checkpoint, preset=preset, seed=seed, height_px=height, width_px=width)
+    network, weights, held_out = load_network(
+        checkpoint, preset=preset, seed=seed, height_px=height, width_px=width, light_scale=light_scale
+    )
     plan = _plan(held_out, network, precision, lower, calibrate, calibrate_sequences, gate, gate_sequences, max_ap_drop)
     chosen = ALL_FORMS if "all" in forms else forms or ALL_FORMS[:1]
     published = publish(
@@ -210,7 +214,8 @@ def export_lines(published: Published) -> Iterator[str]:
     bundle = published.bundle
     manifest = bundle.manifest
     size = manifest.input
-    yield f"{manifest.name}, {size.width_px}x{size.height_px} px, {manifest.weights.description}"
+    light = f", light path at {manifest.light_scale:g} of it" if manifest.light_scale != 1 else ""
+    yield f"{manifest.name}, {size.width_px}x{size.height_px} px{light}, {manifest.weights.description}"
     yield f"licence of the weights: {manifest.weights.licence}"
     if manifest.lsts is not None:
         lsts = manifest.lsts

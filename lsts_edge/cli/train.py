@@ -29,6 +29,7 @@ __all__ = ["command"]
 @click.option("--root", default=".", show_default=True, metavar="DIR", help="Folder of the recipe's data.")
 @click.option("--output", required=True, metavar="FILE", help="Checkpoint to write (.safetensors).")
 @click.option("--preset", help="Model preset [default: the recipe's, or lsts-lite].")
+@click.option("--light-scale", type=float, help="Image side of the light path: 0.5 or 1 [default: the preset's].")
 @click.option("--steps", type=int, help="Optimiser steps; needed without a recipe.")
 @click.option("--device", default="cpu", show_default=True, help="cpu, cuda or cuda:N.")
 @click.option("--seed", type=int, help="Of everything random [default: the recipe's, or 0].")
@@ -55,6 +56,7 @@ def command(
     root: str,
     output: str,
     preset: str | None,
+    light_scale: float | None,
     device: str,
     threads: int | None,
     init: str | None,
@@ -94,6 +96,7 @@ def command(
         licence=licence or plan.licence,
         must_not_see=must_not_see or plan.must_not_see,
         resume=resume,
+        light_scale=light_scale,
         options=chosen,
     )
     written = run_job(job, echo_progress)

@@ -13,7 +13,7 @@ from lsts_edge.model.lsts import LstsAlignment, initial_offsets
 from lsts_edge.model.network import VideoNetwork
 from lsts_edge.presets import ModelPreset
 
-__all__ = ["bare_network", "build_network", "initial_state", "random_network"]
+__all__ = ["bare_network", "build_network", "initial_state", "random_network", "rebuilt"]
 
 _PIXEL_STD = 60.0  # of natural images, on the 0..255 scale
 _RESIDUAL_GAMMA = 0.2  # last batch norm of a residual block: depth must not blow the sum up
@@ -44,6 +44,13 @@ def bare_network(preset: ModelPreset) -> VideoNetwork:
     """
     with torch.device("meta"):
         return VideoNetwork(preset)
+
+
+def rebuilt(network: VideoNetwork, preset: ModelPreset) -> VideoNetwork:
+    """The same weights, not copied, in a network of another preset that has the same parameters."""
+    other = bare_network(preset)
+    other.load_state_dict(network.state_dict(), assign=True)
+    return other.train(network.training)
 
 
 def initial_state(network: VideoNetwork, seed: int, *, head_gain: float = 1.0) -> dict[str, torch.Tensor]:

@@ -17,7 +17,7 @@ __all__ = ["RULE", "multiply_adds", "parameters", "total_parameters"]
 
 RULE = (
     "Counted: convolutions, the LSTS taps (U x (E + C) and two K x U blends per cell) and position-sensitive pooling "
-    "(integral images and four look-ups per bin); activations, norms folded into convolutions, sorting and NMS are not."
+    "(integral images and four look-ups per bin); activations, folded norms, scaling, sorting and NMS are not."
 )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TypeVar, cast
 
 import torch
@@ -15,6 +16,7 @@ from lsts_edge.model.layers import ConvStack
 from lsts_edge.model.lsts import LstsAlignment
 from lsts_edge.model.resnet import ResNet101
 from lsts_edge.model.rfcn import RfcnHead
+from lsts_edge.model.scaling import doubled, halved
 from lsts_edge.model.tiny import TinyBackbone
 from lsts_edge.presets import BackbonePreset, InputPreset, LstsPreset, ModelPreset
 
@@ -81,7 +83,7 @@ class VideoNetwork(nn.Module):
         self.task_aggregation: Aggregation | None = None
         if preset.lsts is not None and preset.aggregation is not None:
             channels = preset.backbone.feature_channels
-            self.transform = ConvStack(preset.backbone.low_channels, preset.transform, relu=True)
+            self.transform = ConvStack(preset.backbone.low_channels, preset.light_transform, relu=True)
             self.lsts = LstsAlignment(preset.lsts)
             self.srfu = Propagation(channels, preset.lsts, Aggregation(channels, preset.aggregation))
             self.dfa = Propagation(channels, preset.lsts, Aggregation(channels, preset.aggregation))
@@ -97,8 +99,28 @@ class VideoNetwork(nn.Module):
         return cast(Backbone, self.backbone).rest(self.low(image))
 
     def light(self, image: torch.Tensor) -> torch.Tensor:
-        """Normalised image to the propagated frame's feature ``high``: low part and Transform."""
-        return _run(self.transform, self.low(image))
+        """Normalised image to the propagated frame's feature ``high`` ``(N, C, h, w)``: low part and Transform."""
+        return self.light_of(self.shrink(image))
+
+    def shrink(self, image: torch.Tensor) -> torch.Tensor:
+        """Normalised image as the light path sees it: itself, or at half the size (``preset.light_scale``)."""
+        return image if self.preset.light_scale == 1.0 else halved(image)
+
+    def light_of(self, shrunk: torch.Tensor) -> torch.Tensor:
+        """``shrink``'s result to ``high``."""
+        return self.high(self.low(shrunk), shrunk.shape[2:])
+
+    def high(self, low: torch.Tensor, shrunk_px: Sequence[int]) -> torch.Tensor:
+        """Low-level feature of ``shrink``'s result to ``high``: Transform, brought up to the feature's grid.
+
+        Args:
+            low: of ``shrink``'s result.
+            shrunk_px: height and width of that result.
+        """
+        pixels = self.preset.backbone.stride * self.preset.light_scale  # of the shrunk image, per cell of the feature
+        height, width = (-(-side // int(pixels)) for side in shrunk_px)
+        high = _run(self.transform, low)
+        return high if high.shape[2:] == (height, width) else doubled(high, height, width)
 
     def embed_key(self, memory: torch.Tensor, feature: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Key to key: ``f(memory)`` and ``g(feature)``, each ``(N, E, h, w)``."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from lsts_edge.bundle.manifest import WeightsInfo
 from lsts_edge.errors import OptionError
-from lsts_edge.presets import get_preset
+from lsts_edge.presets import ModelPreset, get_preset
 
 if TYPE_CHECKING:
     from lsts_edge.model.network import VideoNetwork
@@ -33,6 +34,7 @@ def load_network(
     seed: int = 0,
     height_px: int | None = None,
     width_px: int | None = None,
+    light_scale: float | None = None,
 ) -> LoadedNetwork:
     """The network of a checkpoint, or a random one, at an input size.
 
@@ -42,9 +44,10 @@ def load_network(
         seed: of random weights.
         height_px: input height; None keeps the preset's.
         width_px: input width.
+        light_scale: of the image that the light path sees; None keeps the preset's, which weights were trained for.
 
     Raises:
-        OptionError: if ``random`` comes without a preset, or a size is out of range.
+        OptionError: if ``random`` comes without a preset, or a size or scale is out of range.
         CheckpointError: if the file does not fit.
     """
     if str(checkpoint) == RANDOM:
@@ -54,13 +57,18 @@ def load_network(
             )
         from lsts_edge.model import random_network
 
-        chosen = get_preset(preset).resized(height_px, width_px)
+        chosen = _scaled(get_preset(preset).resized(height_px, width_px), light_scale)
         weights = WeightsInfo("random", "none: random numbers", "random weights", seed=seed)
         return LoadedNetwork(random_network(chosen, seed), weights)
     from lsts_edge.model import load_checkpoint
+    from lsts_edge.model.build import rebuilt
 
     network, info = load_checkpoint(checkpoint, preset)
     held_out = info.held_out
     weights = WeightsInfo("file", info.licence, info.description or "not described", file=info.file, sha256=info.sha256)
-    network.preset = network.preset.resized(height_px, width_px)
-    return LoadedNetwork(network, weights, held_out)
+    chosen = _scaled(network.preset.resized(height_px, width_px), light_scale)
+    return LoadedNetwork(rebuilt(network, chosen), weights, held_out)
+
+
+def _scaled(preset: ModelPreset, light_scale: float | None) -> ModelPreset:
+    return preset if light_scale is None else dataclasses.replace(preset, light_scale=light_scale)

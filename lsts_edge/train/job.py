@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import shlex
@@ -48,6 +49,7 @@ class TrainJob:
     licence: str = "not stated"
     must_not_see: str | None = None
     resume: bool = False
+    light_scale: float | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -66,6 +68,8 @@ def run_job(job: TrainJob, progress: Progress = silent) -> Path:
         FileUnwritable: if the output cannot be written.
     """
     preset = get_preset(job.preset)
+    if job.light_scale is not None:
+        preset = dataclasses.replace(preset, light_scale=job.light_scale)
     options = TrainOptions(**job.options)
     _check(job, preset, options)
     device = _device(job.device)

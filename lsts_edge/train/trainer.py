@@ -338,8 +338,10 @@ def triplet_losses(
     carried = task
     if network.preset.form == "paper":
         task = network.aggregate_task(carried, new)
-    assert network.transform is not None
-    high = network.transform(low[2 * count :])
+    shrunk = network.shrink(frames[2 * count :])
+    with torch.set_grad_enabled(options.train_low):  # at full scale the low part has seen this image
+        light = low[2 * count :] if network.preset.light_scale == 1.0 else network.low(shrunk)
+    high = network.high(light, shrunk.shape[2:])
     moved = network.lsts_current(carried, network.embed_memory(carried), network.embed_current(high))
     current = network.aggregate_current(high, moved)
 

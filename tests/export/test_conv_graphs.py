@@ -55,6 +55,21 @@ def test_image_graphs(name: str) -> None:
         assert _relative(run_onnxruntime(graphs[part], {"image": image.numpy()})[output], wanted[part]) < 1e-5
 
 
+@pytest.mark.parametrize("size", [(64, 96), (61, 93)])
+def test_a_light_path_at_half_size_halves_the_bytes(tiny: ModelPreset, size: tuple[int, int]) -> None:
+    input_ = dataclasses.replace(tiny.input, mean=(90.0, 110.0, 140.0), std=(20.0, 50.0, 80.0), color_order="rgb")
+    preset = dataclasses.replace(tiny, input=input_, light_scale=0.5).resized(*size)
+    network = _shaken(preset)
+    graph = conv_graphs(network)["light"]
+    image = torch.randint(0, 256, (1, *size, 3), generator=torch.Generator().manual_seed(1), dtype=torch.uint8)
+    with torch.no_grad():
+        wanted = network.light(Normalize(preset.input)(image))
+    assert _relative(run_onnxruntime(graph, {"image": image.numpy()})["high"], wanted) < 1e-5
+    kinds = [node.op_type for node in graph.graph.node]
+    odd = ["Pad"] if size[0] % 2 else []
+    assert kinds[: 4 + len(odd)] == ["Transpose", "Cast", *odd, "AveragePool", "Sub"]
+
+
 class _Brightened(TinyBackbone):
     def low(self, image: torch.Tensor) -> torch.Tensor:
         return super().low(image) + image.mean()

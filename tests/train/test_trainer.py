@@ -74,6 +74,18 @@ def test_every_part_is_trained_and_only_in_its_phase(store: ImageStore):
     assert moved(1.0) == {"backbone", "head", "transform", "lsts", "srfu", "dfa"}
 
 
+@pytest.mark.parametrize("train_low", [True, False])
+def test_a_light_path_at_half_size_is_trained(store: ImageStore, train_low: bool):
+    preset = dataclasses.replace(get_preset("lsts-tiny"), light_scale=0.5)
+    options = dataclasses.replace(SHORT, video_fraction=1.0, train_low=train_low, ema=0.0)
+    start = build_network(preset, seed=0).state_dict()
+    trained = Trainer(build_network(preset, seed=0), store, options, torch.device("cpu")).run()
+    assert trained.preset == preset
+    moved = {name for name, value in trained.state_dict().items() if not torch.equal(value, start[name])}
+    assert any(name.startswith("transform.") for name in moved)
+    assert any(name.startswith("backbone.conv1.") for name in moved) is train_low
+
+
 def test_video_phase_leaves_the_heavy_path_alone(store: ImageStore):
     options = dataclasses.replace(SHORT, train_low=False)
     network = build_network(get_preset("lsts-tiny"), seed=0)

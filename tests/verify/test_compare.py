@@ -64,11 +64,12 @@ def test_the_recording_matches_each_engine(bundle: Bundle, backend: str) -> None
     assert {"feature", "high", "aligned", "task", "task_current", "task_embedding", "high_embedding"} <= set(split)
 
 
-@pytest.mark.parametrize("form", ["recursion", "paper", "per-frame"])
+@pytest.mark.parametrize("form", ["recursion", "paper", "half", "per-frame"])
 def test_every_form_of_the_model_is_published(form: str, tmp_path: Path) -> None:
-    network = random_network(tiny_variants()[form], 1)
+    preset = tiny_variants()[form]
     weights = WeightsInfo("random", "none", "random weights", seed=1)
-    published = publish(network, weights, tmp_path / "bundle", frames=9)
+    published = publish(random_network(preset, 1), weights, tmp_path / "bundle", frames=9)
+    assert published.bundle.manifest.light_scale == preset.light_scale
     assert published.reports[0].passed
     assert len(published.reports[0].programs) == 2  # split and joined
 
