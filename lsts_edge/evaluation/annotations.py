@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ import numpy as np
 
 from lsts_edge.errors import AnnotationError
 
-__all__ = ["COCO_GROUPS", "AnnotationSet", "ImageRecord", "category_names", "read_annotations"]
+__all__ = ["COCO_GROUPS", "AnnotationSet", "ImageRecord", "category_ids", "category_names", "read_annotations"]
 
 # The usual 80 COCO names that have a place among the five groups.
 COCO_GROUPS: Mapping[str, str] = {
@@ -24,6 +24,7 @@ COCO_GROUPS: Mapping[str, str] = {
 }
 _RIDDEN = ("bicycle", "motorcycle", "horse")
 _RIDER_OVERLAP = 0.3
+_Row = tuple[list[float], int, bool, str, int]  # box, label, ignore, category, instance
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,7 @@ class ImageRecord:
         boxes_xyxy_px: ``(M, 4)`` float32, corners as edges: ``x2 = x + w``.
         labels: ``(M,)`` int64, index into the classes.
         ignore: ``(M,)`` bool: neither object nor background.
+        instances: ``(M,)`` int64, the same number for the same object in every frame of the sequence; -1: unknown.
     """
 
     image_id: int
@@ -51,6 +53,11 @@ class ImageRecord:
     boxes_xyxy_px: np.ndarray
     labels: np.ndarray
     ignore: np.ndarray
+    instances: np.ndarray = None  # type: ignore[assignment]  # all -1, which needs M
+
+    def __post_init__(self) -> None:
+        if self.instances is None:
+            object.__setattr__(self, "instances", np.full(len(self.labels), -1, np.int64))
 
 
 @dataclass(frozen=True)
@@ -75,6 +82,11 @@ class AnnotationSet:
     def only(self, videos: set[str]) -> AnnotationSet:
         """The same set with some sequences alone."""
         return AnnotationSet(self.path, self.classes, tuple(r for r in self.images if r.video in videos))
+
+    def as_one_class(self) -> AnnotationSet:
+        """The same boxes, all of one class."""
+        images = tuple(replace(record, labels=np.zeros_like(record.labels)) for record in self.images)
+        return AnnotationSet(self.path, ("object",), images)
 
 
 def read_annotations(path: Path, classes: tuple[str, ...]) -> AnnotationSet:
@@ -105,19 +117,31 @@ def read_annotations(path: Path, classes: tuple[str, ...]) -> AnnotationSet:
         ) from error
 
 
-def category_names(path: Path) -> tuple[str, ...]:
-    """Names of the categories in a COCO-style file, each once.
+def category_ids(path: Path) -> dict[int, str]:
+    """Names of the categories in a COCO-style file by their ids.
 
     Raises:
         AnnotationError: if the file is missing or is not such a file.
     """
     categories = _load(path).get("categories", [])
     try:
-        return tuple(dict.fromkeys(str(category["name"]) for category in categories))
-    except (KeyError, TypeError) as error:
+        return {int(category["id"]): str(category["name"]) for category in categories}
+    except (KeyError, TypeError, ValueError) as error:
         raise AnnotationError(
-            f"{path}: categories", got=f"{type(error).__name__}: {error}", expected="names", fix="Check the file."
+            f"{path}: categories",
+            got=f"{type(error).__name__}: {error}",
+            expected="ids and names",
+            fix="Check the file.",
         ) from error
+
+
+def category_names(path: Path) -> tuple[str, ...]:
+    """Names of the categories in a COCO-style file, each once.
+
+    Raises:
+        AnnotationError: if the file is missing or is not such a file.
+    """
+    return tuple(dict.fromkeys(category_ids(path).values()))
 
 
 def _load(path: Path) -> dict[str, Any]:
@@ -147,7 +171,7 @@ def _build(path: Path, data: dict[str, Any], classes: tuple[str, ...]) -> Annota
         raise AnnotationError(
             f"{path}: categories", got=sorted(set(names.values()))[:8], expected=classes, fix="Use other annotations."
         )
-    rows: dict[int, list[tuple[list[float], int, bool, str]]] = defaultdict(list)
+    rows: dict[int, list[_Row]] = defaultdict(list)
     for entry in data.get("annotations", []):
         hidden = bool(entry.get("iscrowd", 0) or entry.get("ignore", 0))
         _add(rows, entry, names, label_of, hidden, riders)
@@ -176,6 +200,7 @@ def _build(path: Path, data: dict[str, Any], classes: tuple[str, ...]) -> Annota
                 boxes_xyxy_px=boxes[keep],
                 labels=labels[keep],
                 ignore=ignore[keep],
+                instances=np.array([row[4] for row in found], np.int64)[keep],
             )
         )
     records.sort(key=lambda record: (record.video, record.frame))
@@ -183,7 +208,7 @@ def _build(path: Path, data: dict[str, Any], classes: tuple[str, ...]) -> Annota
 
 
 def _add(
-    rows: dict[int, list[tuple[list[float], int, bool, str]]],
+    rows: dict[int, list[_Row]],
     entry: dict[str, Any],
     names: dict[int, str],
     label_of: dict[int, int],
@@ -200,7 +225,9 @@ def _add(
     if not np.isfinite((x, y, width, height)).all():
         raise AnnotationError("annotation bbox", got=entry["bbox"], expected="four finite numbers", fix="Check it.")
     if width > 0 and height > 0:
-        rows[int(entry["image_id"])].append(([x, y, x + width, y + height], label, hidden, names[category]))
+        instance = int(entry.get("instance_id", -1))
+        row = ([x, y, x + width, y + height], label, hidden, names[category], instance)
+        rows[int(entry["image_id"])].append(row)
 
 
 def _rider_candidates(boxes: np.ndarray, names: list[str]) -> np.ndarray:
