@@ -8,11 +8,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from lsts_edge.benchmarks.accuracy.measures import rounded
 from lsts_edge.benchmarks.elsewhere_result import ElsewhereRow, Figure
 from lsts_edge.boxes import Boxes
 from lsts_edge.evaluation.annotations import AnnotationSet, read_annotations
 from lsts_edge.evaluation.bundles import read_image, run_bundle
-from lsts_edge.evaluation.coco import measure, one_class
+from lsts_edge.evaluation.coco import measure
 from lsts_edge.evaluation.grouped import group_boxes
 from lsts_edge.evaluation.metrics import Matches, as_one_class, paired_difference, sequence_matches
 from lsts_edge.progress import Progress, renamed, silent
@@ -72,7 +73,7 @@ def measure_elsewhere(
     rows = []
     for path in annotations:
         truth = read_annotations(path, classes)
-        alone = one_class(truth)
+        alone = truth.as_one_class()
         matches: dict[str, list[list[Matches]]] = {}
         measured = []
         for entrant in [*entrants, *rivals]:
@@ -96,7 +97,7 @@ def measure_elsewhere(
                     objects=sum(int((~record.ignore).sum()) for record in truth.images),
                     ap50_class_agnostic=_figure(agnostic.ap50, agnostic.ap50_interval),
                     ap50=_figure(usual.ap50, usual.ap50_interval),
-                    ap50_per_class=usual.rounded().ap50_per_class,
+                    ap50_per_class=rounded(usual.ap50_per_class),
                     difference={name: _difference(matches[entrant.name], matches[name], resamples) for name in others},
                 )
             )

@@ -234,7 +234,7 @@ def compare_bundle(
     """
     meter = None
     if annotations is not None:
-        from lsts_edge.benchmarks.accuracy import AccuracyMeter
+        from lsts_edge.benchmarks.accuracy.meter import AccuracyMeter
 
         meter = AccuracyMeter(annotations, bundle.manifest.classes, run.keyframe_interval)
     lineup = line_up(bundle, options)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from lsts_edge.benchmarks import plots
-from lsts_edge.benchmarks.accuracy_result import AccuracyResult
+from lsts_edge.benchmarks.accuracy.result import AccuracyResult
 from lsts_edge.benchmarks.compare_result import CompareResult
 from lsts_edge.benchmarks.compare_table import comparison_table
 from lsts_edge.benchmarks.elsewhere_result import ElsewhereResult

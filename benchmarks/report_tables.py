@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from lsts_edge.benchmarks.accuracy_result import AccuracyResult
+from lsts_edge.benchmarks.accuracy.result import AccuracyResult
 from lsts_edge.benchmarks.compare_result import CompareResult
 from lsts_edge.benchmarks.elsewhere_result import ElsewhereResult
 from lsts_edge.benchmarks.envelope import Result

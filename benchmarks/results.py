@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from lsts_edge.benchmarks.accuracy_result import AccuracyResult
+from lsts_edge.benchmarks.accuracy.result import AccuracyResult
 from lsts_edge.benchmarks.compare_result import CompareResult
 from lsts_edge.benchmarks.elsewhere_result import ElsewhereResult
 from lsts_edge.benchmarks.engines_result import EnginesResult
@@ -20,7 +20,7 @@ from lsts_edge.benchmarks.sweep_result import SweepResult
 from lsts_edge.bundle.strict_json import decode, parse_json
 from lsts_edge.errors import BenchmarkDevice, BenchmarkResult, FileUnwritable, ManifestError
 
-__all__ = ["KINDS", "read_result", "require_one_device", "to_json", "write_result"]
+__all__ = ["KINDS", "read_result", "require_one_device", "to_json", "write_result", "write_text"]
 
 KINDS: Mapping[str, type[Result]] = {
     "latency": LatencyResult,
@@ -57,7 +57,15 @@ def write_result(path: Path, result: Result) -> None:
         BenchmarkResult: if a number is not finite.
         FileUnwritable: if the folder does not take the file.
     """
-    text = to_json(result, indent=1) + "\n"
+    write_text(path, to_json(result, indent=1) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file of text in one step: a reader sees the old file or the new one.
+
+    Raises:
+        FileUnwritable: if the folder does not take the file.
+    """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile("w", dir=path.parent, prefix=f".{path.name}.", delete=False) as staged:

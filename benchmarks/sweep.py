@@ -145,7 +145,7 @@ def _accuracies(
     bundle: Bundle, options: SweepOptions, annotations: Path, progress: Progress
 ) -> dict[int, EntryAccuracy]:
     """AP50 at each interval."""
-    from lsts_edge.benchmarks.accuracy import AccuracyMeter
+    from lsts_edge.benchmarks.accuracy.meter import AccuracyMeter
     from lsts_edge.benchmarks.contestants import BundleContestant
     from lsts_edge.runtime.runners.open import open_runner
 

@@ -1,10 +1,11 @@
-"""``lsts-edge evaluate``: accuracy of a bundle or checkpoint on annotated video."""
+"""``lsts-edge evaluate``: accuracy of a bundle, a checkpoint or ready detections on annotated video."""
 
 from __future__ import annotations
 
 import json
 import sys
-from dataclasses import asdict
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,9 +17,10 @@ from lsts_edge.errors import OptionError
 from lsts_edge.progress import Progress, renamed
 
 if TYPE_CHECKING:
-    from lsts_edge.benchmarks.accuracy_result import AccuracyRow
+    from lsts_edge.benchmarks.accuracy.result import AccuracyResult, AccuracyRow
     from lsts_edge.boxes import Boxes
     from lsts_edge.evaluation.annotations import AnnotationSet
+    from lsts_edge.evaluation.streaming import Latencies, Streamed, Worker
     from lsts_edge.runtime.engines.options import EngineOptions
 
 __all__ = ["command"]
@@ -26,16 +28,28 @@ __all__ = ["command"]
 
 @click.command(
     "evaluate",
-    short_help="Measure the accuracy of a bundle or checkpoint.",
+    short_help="Measure the accuracy of a bundle, checkpoint or detections.",
     epilog=examples(
         "lsts-edge evaluate demo/bundle vid/val.json",
         "lsts-edge evaluate examples/weights/lsts-lite.safetensors vid/val.json --per-frame --json",
-        "lsts-edge evaluate demo/bundle vid/val.json --keyframe-interval 5 --class-agnostic",
         "lsts-edge evaluate demo/bundle vid/val.json --per-frame --keyframe-interval 5 --keyframe-interval 10",
+        "lsts-edge evaluate demo/bundle vid/val.json --metric all --output val.html --output val.json",
+        "lsts-edge evaluate demo/bundle vid/val.json --latency live --fps 25",
+        "lsts-edge evaluate demo/bundle vid/val.json --latency-ms 40,12 --fps 30",
+        "lsts-edge evaluate detections.json vid/val.json --metric vid --metric flicker",
+        "lsts-edge evaluate rows.jsonl vid/val.json --sequences cows --metric distance",
     ),
 )
-@click.argument("model", metavar="BUNDLE_OR_CHECKPOINT", type=click.Path())
+@click.argument("model", metavar="MODEL", type=click.Path())
 @click.argument("annotations", metavar="ANNOTATIONS.json", type=click.Path())
+@click.option(
+    "--metric",
+    "metrics",
+    type=click.Choice(["vid", "distance", "delay", "flicker", "all"]),
+    multiple=True,
+    help="Measure more than COCO's AP50 and AP; may be repeated. vid: ImageNet VID's mean AP, and by motion. "
+    "distance: AP50 by frames since the keyframe. delay: frames until an object is found. flicker: of shown boxes.",
+)
 @click.option("--per-frame", is_flag=True, help="The heavy path on every frame, without memory.")
 @click.option(
     "--keyframe-interval",
@@ -46,89 +60,242 @@ __all__ = ["command"]
 )
 @click.option("--class-agnostic", is_flag=True, help="Count all classes as one.")
 @click.option("--sequences", default="", metavar="NAMES", help="Only these sequences, separated by commas.")
+@click.option(
+    "--shown-score", type=float, default=0.3, show_default=True, help="For delay and flicker: of shown boxes."
+)
+@click.option("--latency-ms", metavar="KEY,PROP", help="Streaming AP with these times of both kinds of frame.")
+@click.option("--latency", metavar="RESULT.json", help="The same, drawn from a bench latency result; or 'live'.")
+@click.option("--fps", type=float, default=30.0, show_default=True, help="Streaming: frames per second that come.")
+@click.option("--pipeline", is_flag=True, help="Streaming: process every frame; default: the newest when free.")
 @click.option("--preset", help="Preset of a checkpoint that states none.")
 @click.option("--device", default="cpu", show_default=True, help="For checkpoints: cpu, cuda or cuda:N.")
 @click.option("--backend", default="onnxruntime", show_default=True, help="For bundles: onnxruntime or openvino.")
 @click.option("--provider", default="cpu", show_default=True, help="For bundles: the backend's device.")
 @click.option("--threads", type=int, help="CPU threads; default: all.")
 @click.option("--batch", type=int, default=8, show_default=True, help="For checkpoints: frames or sequences at a time.")
-@click.option("--output", type=click.Path(path_type=Path), help="Write a result file for bench report (JSON).")
+@click.option(
+    "--output",
+    "outputs",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    help="Write a result file for bench report (.json), a table (.md) or a page (.html). May be repeated.",
+)
 @trusted_key_option
 @json_option
 def command(
     model: str,
     annotations: str,
+    metrics: tuple[str, ...],
     per_frame: bool,
     keyframe_intervals: tuple[int, ...],
     class_agnostic: bool,
     sequences: str,
+    shown_score: float,
+    latency_ms: str | None,
+    latency: str | None,
+    fps: float,
+    pipeline: bool,
     preset: str | None,
     device: str,
     backend: str,
     provider: str,
     threads: int | None,
     batch: int,
-    output: Path | None,
+    outputs: tuple[Path, ...],
     as_json: bool,
 ) -> None:
-    """Run BUNDLE_OR_CHECKPOINT over the sequences of ANNOTATIONS.json and print AP50 and AP.
+    """Run MODEL over the sequences of ANNOTATIONS.json and print how accurate it is.
 
-    The file is COCO-VID style; boxes under its key ``ignore`` count neither as found nor as false. --per-frame and
-    --keyframe-interval may be given together, and the latter repeatedly: each schedule is measured.
+    MODEL is a bundle, a checkpoint, or ready detections: COCO's result file (.json), what lsts-edge run
+    --output-json wrote of one sequence (.jsonl), or a folder with a .jsonl file for each, named after it.
+
+    The annotations are COCO-VID style; boxes under the key ``ignore`` count neither as found nor as false. --per-frame
+    and --keyframe-interval may be given together, and the latter repeatedly: each schedule is measured.
+
+    --latency-ms and --latency add streaming AP: each frame is judged by the newest boxes that are there when it comes.
     """
-    if any(interval < 1 for interval in keyframe_intervals):
-        got, fix = min(keyframe_intervals), "Give a positive number."
-        raise OptionError("--keyframe-interval", got=got, expected=">= 1", fix=fix)
-    from lsts_edge.benchmarks.accuracy_result import AccuracyRow
+    _check(keyframe_intervals, shown_score, outputs)
+    from lsts_edge.benchmarks.accuracy.measures import METRICS, measure_video, rounded
+    from lsts_edge.benchmarks.accuracy.result import AccuracyRow
+    from lsts_edge.benchmarks.accuracy.tables import accuracy_text
     from lsts_edge.evaluation.coco import measure
+    from lsts_edge.evaluation.streaming import measure_streaming
     from lsts_edge.runtime.engines.options import EngineOptions
 
     path = Path(model)
     names = {name for name in sequences.split(",") if name}
+    stream = _stream(latency_ms, latency, fps, pipeline)
+    engine = EngineOptions(backend, provider, threads)
+    wanted = METRICS if "all" in metrics else metrics
     rows: list[AccuracyRow] = []
     schedules: list[int | str] = [*(["per-frame"] if per_frame else []), *keyframe_intervals] or ["the model's own"]
     for schedule in schedules:
         frame_by_frame, interval = schedule == "per-frame", schedule if isinstance(schedule, int) else None
         with rewritten_line(sys.stderr) as shown:
             progress = renamed(shown, f"frames, {schedule}")
-            if path.is_dir():
-                engine = EngineOptions(backend, provider, threads)
-                row, found, truth = _bundle(path, annotations, names, frame_by_frame, interval, engine, progress)
+            if _is_detections(path):
+                run = _detections(path, annotations, names, interval, stream)
+            elif path.is_dir():
+                run = _bundle(path, annotations, names, frame_by_frame, interval, engine, stream, progress)
             else:
-                row, found, truth = _checkpoint(
-                    path, preset, annotations, names, frame_by_frame, interval, device, batch, threads, progress
+                run = _checkpoint(
+                    path, preset, annotations, names, frame_by_frame, interval, device, batch, threads, stream, progress
                 )
-        accuracy = measure(truth, found, class_agnostic=class_agnostic)
-        rows.append(AccuracyRow(**asdict(accuracy.rounded()), annotations=Path(annotations).name, **row))
+        accuracy = measure(run.truth, run.boxes, class_agnostic=class_agnostic)
+        streaming = None
+        if stream is not None and run.streamed is not None:
+            streaming = measure_streaming(
+                run.truth,
+                run.streamed,
+                frames_per_s=stream.frames_per_s,
+                worker=stream.worker,
+                latency=stream.told,
+                class_agnostic=class_agnostic,
+            )
+        video = measure_video(
+            run.truth,
+            run.boxes,
+            run.distances,
+            wanted,
+            shown_score=shown_score,
+            class_agnostic=class_agnostic,
+            streaming=streaming,
+        )
+        facts = asdict(rounded(accuracy)) | run.facts
+        rows.append(AccuracyRow(**facts, annotations=Path(annotations).name, video=video))
         if not as_json:
-            _show(rows[-1])
-    if output is not None:
-        from lsts_edge.benchmarks.accuracy_result import AccuracyData, AccuracyResult, AccuracySettings
-        from lsts_edge.benchmarks.envelope import Origin
-        from lsts_edge.benchmarks.results import write_result
-
-        settings, data = AccuracySettings(tuple(sorted(names))), AccuracyData(tuple(rows))
-        write_result(output, AccuracyResult(origin=Origin.here(), settings=settings, data=data))
-        click.echo(f"written: {output}", err=as_json)
+            click.echo(accuracy_text(rows[-1]))
+    if outputs:
+        _write(outputs, names, rows, as_json)
     if as_json:
         told = [asdict(row) for row in rows]
         click.echo(json.dumps(told[0] if len(told) == 1 else told, indent=2))
 
 
-def _show(row: AccuracyRow) -> None:
-    low, high = row.ap50_interval
-    click.echo(f"{'class':12} {'AP50':>6} {'AP':>6}")
-    for name, value in row.ap50_per_class.items():
-        click.echo(f"{name:12} {_figure(value)} {_figure(row.ap_per_class[name])}")
-    click.echo(f"{'all':12} {_figure(row.ap50)} {_figure(row.ap)}")
-    schedule = "per frame" if row.keyframe_interval is None else f"keyframe interval {row.keyframe_interval}"
-    click.echo(
-        f"AP50 {row.ap50:.3f} (95 % {low:.3f}..{high:.3f} over {row.sequences} sequences), {schedule}, "
-        f"{row.images} images"
+@dataclass(frozen=True)
+class _Stream:
+    """``latencies`` None: those that the frames take, live."""
+
+    latencies: Latencies | None
+    frames_per_s: float
+    worker: Worker
+    told: str
+
+
+@dataclass(frozen=True)
+class _Run:
+    facts: dict[str, Any]
+    boxes: Mapping[int, Boxes]
+    distances: Mapping[int, int]
+    truth: AnnotationSet
+    streamed: Streamed | None
+
+
+def _check(keyframe_intervals: tuple[int, ...], shown_score: float, outputs: tuple[Path, ...]) -> None:
+    if any(interval < 1 for interval in keyframe_intervals):
+        got, fix = min(keyframe_intervals), "Give a positive number."
+        raise OptionError("--keyframe-interval", got=got, expected=">= 1", fix=fix)
+    if not 0 <= shown_score <= 1:
+        raise OptionError("--shown-score", got=shown_score, expected="0..1", fix="Give what your program shows.")
+    for output in outputs:
+        if output.suffix not in (".json", ".md", ".html"):
+            fix = "Name the file so that its ending says what it is."
+            raise OptionError("--output", got=output.name, expected="a name ending in .json, .md or .html", fix=fix)
+
+
+def _write(outputs: tuple[Path, ...], names: set[str], rows: list[AccuracyRow], quiet: bool) -> None:
+    from lsts_edge.benchmarks.accuracy.result import AccuracyData, AccuracyResult, AccuracySettings
+    from lsts_edge.benchmarks.accuracy.tables import accuracy_markdown, accuracy_page
+    from lsts_edge.benchmarks.envelope import Origin
+    from lsts_edge.benchmarks.results import write_result, write_text
+
+    settings, data = AccuracySettings(tuple(sorted(names))), AccuracyData(tuple(rows))
+    result: AccuracyResult = AccuracyResult(origin=Origin.here(), settings=settings, data=data)
+    for output in outputs:
+        if output.suffix == ".json":
+            write_result(output, result)
+        else:
+            write_text(output, accuracy_markdown(result) if output.suffix == ".md" else accuracy_page(result))
+        click.echo(f"written: {output}", err=quiet)
+
+
+def _stream(latency_ms: str | None, latency: str | None, fps: float, pipeline: bool) -> _Stream | None:
+    from lsts_edge.evaluation.streaming import Latencies
+
+    if latency_ms is not None and latency is not None:
+        raise OptionError("--latency-ms and --latency", got="both", expected="one of them", fix="Leave one out.")
+    if not 0 < fps < float("inf"):
+        raise OptionError("--fps", got=fps, expected="above 0", fix="Give the camera's rate.")
+    worker: Worker = "pipeline" if pipeline else "one"
+    if latency_ms is not None:
+        try:
+            key, propagated = (float(word) for word in latency_ms.split(","))
+        except ValueError:
+            expected = "two times in ms, such as 40,12"
+            raise OptionError("--latency-ms", got=repr(latency_ms), expected=expected, fix="Give KEY,PROP.") from None
+        told = f"{key:g} ms a keyframe, {propagated:g} ms a propagated frame"
+        return _Stream(Latencies((key,), (propagated,)), fps, worker, told)
+    if latency is None:
+        return None
+    if latency == "live":
+        return _Stream(None, fps, worker, "measured live")
+    from lsts_edge.benchmarks.latency_result import LatencyResult
+    from lsts_edge.benchmarks.results import read_result
+
+    result = read_result(Path(latency))
+    if not isinstance(result, LatencyResult):
+        expected = "a result of bench latency"
+        raise OptionError("--latency", got=f"a result of {result.kind}", expected=expected, fix="Give another file.")
+    line = result.data.timeline
+    times = list(zip(line.kind, line.end_to_end_ms, strict=True))
+    keys = tuple(time for kind, time in times if kind != "propagated")
+    others = tuple(time for kind, time in times if kind == "propagated")
+    return _Stream(Latencies(keys, others), fps, worker, f"drawn from {Path(latency).name}")
+
+
+def _is_detections(path: Path) -> bool:
+    if path.is_dir():
+        return not (path / "manifest.json").exists() and any(path.glob("*.jsonl"))
+    return path.suffix in (".json", ".jsonl")
+
+
+def _drawn(
+    stream: _Stream | None, truth: AnnotationSet, boxes: Mapping[int, Boxes], distances: Mapping[int, int]
+) -> Streamed | None:
+    """Streamed boxes of a run over all frames."""
+    from lsts_edge.evaluation.streaming import drawn_stream
+
+    if stream is None:
+        return None
+    if stream.latencies is None:
+        fix = "Give --latency-ms or a result of bench latency."
+        raise OptionError("--latency", got="live", expected="a bundle, which is run here", fix=fix)
+    if len(distances) < len(truth.images):
+        fix = "Give --keyframe-interval as well."
+        raise OptionError("streaming AP", got="no kinds of frames in the file", expected="a schedule", fix=fix)
+    return drawn_stream(
+        truth, boxes, distances, stream.latencies, frames_per_s=stream.frames_per_s, worker=stream.worker
     )
 
 
-Measured = tuple[dict[str, Any], "dict[int, Boxes]", "AnnotationSet"]
+def _detections(path: Path, annotations: str, names: set[str], interval: int | None, stream: _Stream | None) -> _Run:
+    from lsts_edge.benchmarks.envelope import Precision
+    from lsts_edge.evaluation.annotations import category_names
+    from lsts_edge.evaluation.detection_files import read_detections
+    from lsts_edge.evaluation.keyframe_distance import schedule_distances
+
+    truth = _truth(annotations, category_names(Path(annotations)), names)
+    read = read_detections(path, truth)
+    distances = read.distances if interval is None else schedule_distances(truth, interval)
+    facts = {
+        "model": path.stem,
+        "detections": path.name,
+        "engine": "file",
+        "provider": "cpu",
+        "precision": Precision(),
+        "keyframe_interval": interval,
+    }
+    return _Run(facts, read.boxes, distances, truth, _drawn(stream, truth, read.boxes, distances))
 
 
 def _bundle(
@@ -138,17 +305,32 @@ def _bundle(
     per_frame: bool,
     interval: int | None,
     engine: EngineOptions,
+    stream: _Stream | None,
     progress: Progress,
-) -> Measured:
+) -> _Run:
     from lsts_edge.benchmarks.envelope import bundle_facts
     from lsts_edge.bundle import Bundle
+    from lsts_edge.evaluation.bundle_stream import stream_bundle
     from lsts_edge.evaluation.bundles import run_bundle
+    from lsts_edge.evaluation.keyframe_distance import schedule_distances
 
     bundle = Bundle.open(path)
     truth = _truth(annotations, tuple(bundle.manifest.classes), names)
     chosen = None if per_frame else interval or bundle.manifest.keyframe_interval
     found = run_bundle(bundle, truth, keyframe_interval=chosen, engine=engine, progress=progress)
-    row = {
+    streamed = None
+    if stream is not None:
+        streamed = stream_bundle(
+            bundle,
+            truth,
+            keyframe_interval=chosen,
+            frames_per_s=stream.frames_per_s,
+            worker=stream.worker,
+            latencies=stream.latencies,
+            engine=engine,
+            progress=progress,
+        )
+    facts = {
         "model": bundle.manifest.name,
         "bundle_digest": f"sha256:{bundle.digest}",
         "engine": engine.name,
@@ -156,7 +338,7 @@ def _bundle(
         "precision": bundle_facts(bundle).precision(engine.precision),
         "keyframe_interval": chosen,
     }
-    return row, found, truth
+    return _Run(facts, found, schedule_distances(truth, chosen), truth, streamed)
 
 
 def _checkpoint(
@@ -169,9 +351,11 @@ def _checkpoint(
     device: str,
     batch: int,
     threads: int | None,
+    stream: _Stream | None,
     progress: Progress,
-) -> Measured:
+) -> _Run:
     from lsts_edge.benchmarks.envelope import Precision
+    from lsts_edge.evaluation.keyframe_distance import schedule_distances
     from lsts_edge.model.checkpoint import load_checkpoint
     from lsts_edge.train.inference import run_checkpoint
 
@@ -181,7 +365,8 @@ def _checkpoint(
     found = run_checkpoint(
         network, truth, keyframe_interval=chosen, device=device, batch=batch, threads=threads, progress=progress
     )
-    row = {
+    distances = schedule_distances(truth, chosen)
+    facts = {
         "model": info.preset.name,
         "checkpoint": info.file,
         "checkpoint_sha256": info.sha256,
@@ -190,7 +375,7 @@ def _checkpoint(
         "precision": Precision(),
         "keyframe_interval": chosen,
     }
-    return row, found, truth
+    return _Run(facts, found, distances, truth, _drawn(stream, truth, found, distances))
 
 
 def _truth(annotations: str, classes: tuple[str, ...], names: set[str]) -> AnnotationSet:
@@ -201,7 +386,3 @@ def _truth(annotations: str, classes: tuple[str, ...], names: set[str]) -> Annot
     if unknown:
         raise OptionError("--sequences", got=unknown, expected="names in the annotations", fix="Correct them.")
     return truth.only(names) if names else truth
-
-
-def _figure(value: float | None) -> str:
-    return "     -" if value is None else f"{value:6.3f}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ import numpy as np
 
 from lsts_edge.errors import AnnotationError
 
-__all__ = ["COCO_GROUPS", "AnnotationSet", "ImageRecord", "category_names", "read_annotations"]
+__all__ = ["COCO_GROUPS", "AnnotationSet", "ImageRecord", "category_ids", "category_names", "read_annotations"]
 
 # The usual 80 COCO names that have a place among the five groups.
 COCO_GROUPS: Mapping[str, str] = {
@@ -25,7 +25,7 @@ COCO_GROUPS: Mapping[str, str] = {
 _RIDDEN = ("bicycle", "motorcycle", "horse")
 _RIDER_OVERLAP = 0.3
 
-_Row = tuple[list[float], int, bool, str, float]  # corners, label, hidden, category, trust
+_Row = tuple[list[float], int, bool, str, float, int]  # corners, label, hidden, category, trust, instance
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,7 @@ class ImageRecord:
         labels: ``(M,)`` int64, index into the classes.
         ignore: ``(M,)`` bool: neither object nor background.
         trust: ``(M,)`` float32, 0..1: how sure the labeller was; None where it did not say.
+        instances: ``(M,)`` int64, the same number for the same object in every frame of the sequence; -1: unknown.
     """
 
     image_id: int
@@ -55,6 +56,11 @@ class ImageRecord:
     labels: np.ndarray
     ignore: np.ndarray
     trust: np.ndarray | None = None
+    instances: np.ndarray = None  # type: ignore[assignment]  # all -1, which needs M
+
+    def __post_init__(self) -> None:
+        if self.instances is None:
+            object.__setattr__(self, "instances", np.full(len(self.labels), -1, np.int64))
 
 
 @dataclass(frozen=True)
@@ -79,6 +85,11 @@ class AnnotationSet:
     def only(self, videos: set[str]) -> AnnotationSet:
         """The same set with some sequences alone."""
         return AnnotationSet(self.path, self.classes, tuple(r for r in self.images if r.video in videos))
+
+    def as_one_class(self) -> AnnotationSet:
+        """The same boxes, all of one class."""
+        images = tuple(replace(record, labels=np.zeros_like(record.labels)) for record in self.images)
+        return AnnotationSet(self.path, ("object",), images)
 
 
 def read_annotations(path: Path, classes: tuple[str, ...], groups: Mapping[str, str] | None = None) -> AnnotationSet:
@@ -112,19 +123,31 @@ def read_annotations(path: Path, classes: tuple[str, ...], groups: Mapping[str, 
         ) from error
 
 
-def category_names(path: Path) -> tuple[str, ...]:
-    """Names of the categories in a COCO-style file, each once.
+def category_ids(path: Path) -> dict[int, str]:
+    """Names of the categories in a COCO-style file by their ids.
 
     Raises:
         AnnotationError: if the file is missing or is not such a file.
     """
     categories = _load(path).get("categories", [])
     try:
-        return tuple(dict.fromkeys(str(category["name"]) for category in categories))
-    except (KeyError, TypeError) as error:
+        return {int(category["id"]): str(category["name"]) for category in categories}
+    except (KeyError, TypeError, ValueError) as error:
         raise AnnotationError(
-            f"{path}: categories", got=f"{type(error).__name__}: {error}", expected="names", fix="Check the file."
+            f"{path}: categories",
+            got=f"{type(error).__name__}: {error}",
+            expected="ids and names",
+            fix="Check the file.",
         ) from error
+
+
+def category_names(path: Path) -> tuple[str, ...]:
+    """Names of the categories in a COCO-style file, each once.
+
+    Raises:
+        AnnotationError: if the file is missing or is not such a file.
+    """
+    return tuple(dict.fromkeys(category_ids(path).values()))
 
 
 def _load(path: Path) -> dict[str, Any]:
@@ -189,6 +212,7 @@ def _build(path: Path, data: dict[str, Any], classes: tuple[str, ...], more: Map
                 labels=labels[keep],
                 ignore=ignore[keep],
                 trust=trust[keep],
+                instances=np.array([row[5] for row in found], np.int64)[keep],
             )
         )
     records.sort(key=lambda record: (record.video, record.frame))
@@ -213,8 +237,9 @@ def _add(
     if not np.isfinite((x, y, width, height)).all():
         raise AnnotationError("annotation bbox", got=entry["bbox"], expected="four finite numbers", fix="Check it.")
     if width > 0 and height > 0:
-        trust = float(entry.get("score", 1.0))
-        rows[int(entry["image_id"])].append(([x, y, x + width, y + height], label, hidden, names[category], trust))
+        trust, instance = float(entry.get("score", 1.0)), int(entry.get("instance_id", -1))
+        row = ([x, y, x + width, y + height], label, hidden, names[category], trust, instance)
+        rows[int(entry["image_id"])].append(row)
 
 
 def _rider_candidates(boxes: np.ndarray, names: list[str]) -> np.ndarray:

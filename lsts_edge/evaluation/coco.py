@@ -5,16 +5,16 @@ from __future__ import annotations
 import contextlib
 import io
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from lsts_edge.boxes import Boxes
-from lsts_edge.evaluation.annotations import AnnotationSet, ImageRecord
+from lsts_edge.evaluation.annotations import AnnotationSet
 from lsts_edge.evaluation.metrics import as_one_class, bootstrap_interval, sequence_matches
 
-__all__ = ["Accuracy", "measure", "one_class"]
+__all__ = ["Accuracy", "measure"]
 
 
 @dataclass(frozen=True)
@@ -41,18 +41,6 @@ class Accuracy:
     sequences: int
     class_agnostic: bool
 
-    def rounded(self) -> Accuracy:
-        """The same with figures of four places, to store."""
-        low, high = self.ap50_interval
-        return replace(
-            self,
-            ap50=round(self.ap50, 4),
-            ap=round(self.ap, 4),
-            ap50_interval=(round(low, 4), round(high, 4)),
-            ap50_per_class=_rounded(self.ap50_per_class),
-            ap_per_class=_rounded(self.ap_per_class),
-        )
-
 
 def measure(
     annotations: AnnotationSet,
@@ -73,7 +61,7 @@ def measure(
         resamples: of the bootstrap.
     """
     if class_agnostic:
-        annotations = one_class(annotations)
+        annotations = annotations.as_one_class()
         detections = {key: as_one_class(found) for key, found in detections.items()}
     precision = _coco_precision(annotations, detections)
     per_class50 = _by_class(annotations, precision[:1])
@@ -89,25 +77,6 @@ def measure(
         sequences=len(matches),
         class_agnostic=class_agnostic,
     )
-
-
-def one_class(annotations: AnnotationSet) -> AnnotationSet:
-    """The same truth with all classes as one."""
-    images = tuple(
-        ImageRecord(
-            record.image_id,
-            record.path,
-            record.video,
-            record.frame,
-            record.height_px,
-            record.width_px,
-            record.boxes_xyxy_px,
-            np.zeros_like(record.labels),
-            record.ignore,
-        )
-        for record in annotations.images
-    )
-    return AnnotationSet(annotations.path, ("object",), images)
 
 
 def _coco_precision(annotations: AnnotationSet, detections: Mapping[int, Boxes]) -> np.ndarray:
@@ -164,7 +133,3 @@ def _by_class(annotations: AnnotationSet, precision: np.ndarray) -> dict[str, fl
 def _mean(per_class: Mapping[str, float | None]) -> float:
     known = [value for value in per_class.values() if value is not None]
     return float(np.mean(known)) if known else float("nan")
-
-
-def _rounded(per_class: Mapping[str, float | None]) -> dict[str, float | None]:
-    return {name: None if value is None else round(value, 4) for name, value in per_class.items()}

@@ -17,6 +17,7 @@ __all__ = [
     "as_one_class",
     "average_precision",
     "bootstrap_interval",
+    "image_matches",
     "match_image",
     "mean_ap",
     "paired_difference",
@@ -122,35 +123,41 @@ def as_one_class(detections: Boxes, iou: float = 0.5) -> Boxes:
     return replace(best, labels=np.zeros(len(best), np.int64))
 
 
-def sequence_matches(
-    annotations: AnnotationSet, detections: Mapping[int, Boxes], iou: float
-) -> dict[str, list[Matches]]:
-    """Matches of each sequence, one per class.
+def image_matches(annotations: AnnotationSet, detections: Mapping[int, Boxes], iou: float) -> dict[int, list[Matches]]:
+    """Matches of each image by its id, one per class.
 
     Args:
         annotations: the truth; its classes are what labels index.
         detections: by image id; a missing image has none.
         iou: overlap wanted.
     """
-    result: dict[str, list[Matches]] = {}
-    for video, records in annotations.sequences().items():
-        parts: list[list[Matches]] = [[] for _ in annotations.classes]
-        for record in records:
-            found = detections.get(record.image_id, Boxes.empty()).as_edges()
-            for label, part in enumerate(parts):
-                of_class, true = found.labels == label, record.labels == label
-                if of_class.any() or true.any():
-                    part.append(
-                        match_image(
-                            found.xyxy_px[of_class],
-                            found.scores[of_class],
-                            record.boxes_xyxy_px[true],
-                            record.ignore[true],
-                            iou,
-                        )
-                    )
-        result[video] = [Matches.join(part) for part in parts]
+    nothing = Matches.join([])
+    result: dict[int, list[Matches]] = {}
+    for record in annotations.images:
+        found = detections.get(record.image_id, Boxes.empty()).as_edges()
+        parts = [nothing] * len(annotations.classes)
+        for label in {*found.labels.tolist(), *record.labels.tolist()}:
+            of_class, true = found.labels == label, record.labels == label
+            parts[label] = match_image(
+                found.xyxy_px[of_class],
+                found.scores[of_class],
+                record.boxes_xyxy_px[true],
+                record.ignore[true],
+                iou,
+            )
+        result[record.image_id] = parts
     return result
+
+
+def sequence_matches(
+    annotations: AnnotationSet, detections: Mapping[int, Boxes], iou: float
+) -> dict[str, list[Matches]]:
+    """Matches of each sequence, one per class: those of its images, joined."""
+    per_image = image_matches(annotations, detections, iou)
+    return {
+        video: [Matches.join(parts) for parts in zip(*(per_image[record.image_id] for record in records), strict=True)]
+        for video, records in annotations.sequences().items()
+    }
 
 
 def mean_ap(sequences: Sequence[Sequence[Matches]]) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -66,7 +66,8 @@ def read_recipe(path: Path) -> Recipe:
         content = json.loads(path.read_text(encoding="utf-8"))
         sources = [_source(entry) for entry in content.pop("sources")]
         options = content.setdefault("options", {})
-        for name, kind in (("augmentation", Augmentation), ("loss", LossOptions)):
+        parts: tuple[tuple[str, Callable[..., object]], ...] = (("augmentation", Augmentation), ("loss", LossOptions))
+        for name, kind in parts:
             if name in options:
                 given = options[name].items()
                 options[name] = kind(**{key: tuple(v) if isinstance(v, list) else v for key, v in given})

@@ -123,8 +123,8 @@ def teach_clips(
                 left_out.append({"clip": clip.path.name, "reason": f"{error.problem}: {error.got}"})
         progress("clips", len(clips), len(clips))
         if not made:
-            got = left_out[0]["reason"] if left_out else "no clip"
-            raise StreamUnreadable("clips to label", got=got, expected="videos", fix="Check the paths.")
+            why = left_out[0]["reason"] if left_out else "no clip"
+            raise StreamUnreadable("clips to label", got=why, expected="videos", fix="Check the paths.")
         content = _joined(made, left_out, teachers, options)
         part = output.with_name(output.name + ".part")
         part.write_text(json.dumps(content, indent=1), encoding="utf-8")

@@ -12,7 +12,7 @@ import pytest
 pytest.importorskip("pycocotools")
 pytest.importorskip("onnx")
 
-from lsts_edge.benchmarks.accuracy import AccuracyMeter
+from lsts_edge.benchmarks.accuracy.meter import AccuracyMeter
 from lsts_edge.benchmarks.contestants import Outcome
 from lsts_edge.boxes import Boxes
 from lsts_edge.coco import COCO_CLASSES

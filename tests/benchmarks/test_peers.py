@@ -9,12 +9,11 @@ import pytest
 
 pytest.importorskip("onnx")
 
-from lsts_edge.benchmarks.accuracy import paired_difference
 from lsts_edge.benchmarks.peers import NanoDetPlus, YoloxNano, to_groups
 from lsts_edge.coco import COCO_CLASSES
 from lsts_edge.errors import OptionError, PackageMissing
 from lsts_edge.evaluation.annotations import COCO_GROUPS
-from lsts_edge.evaluation.metrics import Matches
+from lsts_edge.evaluation.metrics import Matches, paired_difference
 from lsts_edge.runtime.engines.open import open_backend
 from lsts_edge.runtime.engines.options import EngineOptions
 

@@ -27,7 +27,7 @@ from made_results import (
 pytest.importorskip("matplotlib")
 
 from committed_results import BENCHMARKS
-from lsts_edge.benchmarks.accuracy_result import AccuracyData, AccuracyResult, AccuracyRow, AccuracySettings
+from lsts_edge.benchmarks.accuracy.result import AccuracyData, AccuracyResult, AccuracyRow, AccuracySettings
 from lsts_edge.benchmarks.compare import Entry, RunSettings, SegmentTimes, summarize_entry
 from lsts_edge.benchmarks.compare_result import CompareResult, Difference
 from lsts_edge.benchmarks.envelope import Precision

@@ -12,7 +12,7 @@ import pytest
 import torch
 from toy_data import write_toy_data
 
-from lsts_edge.benchmarks.accuracy_result import AccuracyResult
+from lsts_edge.benchmarks.accuracy.result import AccuracyResult
 from lsts_edge.benchmarks.results import read_result
 from lsts_edge.evaluation.annotations import read_annotations
 from lsts_edge.evaluation.bundles import read_image

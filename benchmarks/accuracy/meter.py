@@ -6,14 +6,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import cv2
-import numpy as np
 
 from lsts_edge.benchmarks.compare_result import Difference, EntryAccuracy
 from lsts_edge.benchmarks.contestants import Contestant
 from lsts_edge.benchmarks.peers import to_groups
 from lsts_edge.boxes import Boxes
 from lsts_edge.errors import AnnotationError
-from lsts_edge.evaluation.annotations import COCO_GROUPS, AnnotationSet, category_names, read_annotations
+from lsts_edge.evaluation.annotations import COCO_GROUPS, category_names, read_annotations
 from lsts_edge.evaluation.coco import measure
 from lsts_edge.evaluation.metrics import Matches, as_one_class, paired_difference, sequence_matches
 from lsts_edge.progress import Progress, silent
@@ -64,7 +63,7 @@ class AccuracyMeter:
         agnostic = measure(self._truth, found, class_agnostic=True, resamples=self._resamples)
         classes = measure(self._truth, found, resamples=self._resamples)
         one_class = {image: as_one_class(detections) for image, detections in found.items()}
-        self.matches[name] = list(sequence_matches(_one_class(self._truth), one_class, 0.5).values())
+        self.matches[name] = list(sequence_matches(self._truth.as_one_class(), one_class, 0.5).values())
         low, high = agnostic.ap50_interval
         return EntryAccuracy(
             images=agnostic.images,
@@ -103,11 +102,6 @@ class AccuracyMeter:
                 found[record.image_id] = boxes.select(boxes.labels >= 0)
                 progress("images", len(found), len(self._truth.images))
         return found
-
-
-def _one_class(annotations: AnnotationSet) -> AnnotationSet:
-    images = tuple(replace(record, labels=np.zeros_like(record.labels)) for record in annotations.images)
-    return AnnotationSet(annotations.path, ("object",), images)
 
 
 def _rounded(value: float | None) -> float | None:
