@@ -73,7 +73,7 @@ class BundleContestant:
         self.classes = classes
         self.propagates = runner.carries_memory
         self._told = _AsTold()
-        self._executor = Executor(runner, self._told, time.monotonic)
+        self._executor = Executor(runner, self._told, time.monotonic, scene_cuts=False)
         self._floor = score_floor
 
     def start(self) -> None:

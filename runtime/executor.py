@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from lsts_edge.bundle.programs import FrameKind
 from lsts_edge.runtime.preprocess import check_frame
 from lsts_edge.runtime.runners.interface import Found, FrameRunner
+from lsts_edge.runtime.scene_cuts import SceneWatch
 from lsts_edge.runtime.schedulers.interface import FrameInfo, Scheduler
 from lsts_edge.runtime.sources.interface import Frame
 from lsts_edge.runtime.stream import Stream
@@ -36,13 +38,16 @@ class Executor:
         scheduler: the policy of this stream.
     """
 
-    def __init__(self, runner: FrameRunner, scheduler: Scheduler, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, runner: FrameRunner, scheduler: Scheduler, clock: Callable[[], float], *, scene_cuts: bool = True
+    ) -> None:
         """Wait for the first frame.
 
         Args:
             runner: of this stream alone.
             scheduler: whose ``for_stream`` gives this stream's own.
             clock: monotonic seconds.
+            scene_cuts: drop the memory where another shot begins.
         """
         self.stream = Stream()
         self.runner = runner
@@ -50,13 +55,21 @@ class Executor:
         self._clock = clock
         self._cost_ms: dict[bool, float] = {}  # of the last keyframe (True), and of the last propagated frame
         self._signals: Mapping[str, float] = {}
+        # Where every frame is run alike, nothing is carried across a cut.
+        self._scenes = SceneWatch() if scene_cuts and runner.carries_memory else None
 
     def share(self, scheduler: Scheduler | None = None) -> Executor:
         """Another stream on the same loaded graphs."""
-        return Executor(self.runner.share(), scheduler or self.scheduler, self._clock)
+        policy = scheduler or self.scheduler
+        return Executor(self.runner.share(), policy, self._clock, scene_cuts=self._scenes is not None)
 
     def reset(self, reason: str) -> None:
         """Drop the memory; the next result states ``reason``. Nothing happens where no frame has been run yet."""
+        if self._scenes is not None:
+            self._scenes.reset()
+        self._drop(reason)
+
+    def _drop(self, reason: str) -> None:
         if self.stream.drop(reason):
             self.scheduler.on_reset(reason)
         self.runner.reset()
@@ -80,13 +93,21 @@ class Executor:
         reason = stream.arrive(frame)
         if reason is not None:
             self.reset(reason)
+        begin_ns = time.perf_counter_ns()
+        # A damaged picture is neither a shot nor a part of one.
+        cut = self._scenes is not None and not frame.damaged and self._scenes.arrive(frame.image)
+        scenes_ms = (time.perf_counter_ns() - begin_ns) / 1e6
+        if cut and stream.has_memory:
+            self._drop("scene-cut")
         kind, why = self._decide(frame)
         found = runner.step(frame.image, kind, remember=not frame.damaged)
         if not found.finite and kind != "first":
-            self.reset("non-finite")
+            self._drop("non-finite")
             kind, why = "first", "non-finite memory"
             again = runner.step(frame.image, kind, remember=not frame.damaged)
             found = replace(again, timings=found.timings + again.timings)
+        if self._scenes is not None:
+            found = replace(found, timings=found.timings.spent("scenes", scenes_ms))
         number, had_memory = stream.frame, stream.has_memory
         stated = stream.settle(frame, kind, finite=found.finite)
         if not found.finite:

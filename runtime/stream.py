@@ -11,7 +11,9 @@ from lsts_edge.runtime.sources.interface import Frame
 
 __all__ = ["ResetReason", "Stream"]
 
-ResetReason = Literal["new-video", "size-change", "time-gap", "decode-error", "reconnect", "non-finite", "requested"]
+ResetReason = Literal[
+    "new-video", "size-change", "time-gap", "decode-error", "reconnect", "scene-cut", "non-finite", "requested"
+]
 
 _GAP_S = 2.0
 _GAP_INTERVALS = 5

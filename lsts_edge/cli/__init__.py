@@ -53,7 +53,7 @@ command_line = LazyGroup(
     commands=_COMMANDS,
     help="Video object detection on edge devices: learned spatio-temporal sampling between keyframes.",
     epilog="Exit status: 0 done, 1 check failed, 2 usage, 3 bundle, 4 op library, 5 stream, 6 provider, 7 checkpoint, "
-    "8 live source lost.",
+    "8 live source lost, 9 what was asked of wrap is not kept.",
 )
 command_line = click.version_option(__version__, prog_name="lsts-edge")(command_line)
 

@@ -85,9 +85,12 @@ def command(
     exported from its checkpoint and verified first, into bundle/, and shown on the first clip that has its classes.
     """
     from lsts_edge.bundle import Bundle
+    from lsts_edge.cli.demo_network import checkpoint_file, lsts_bundle
     from lsts_edge.default_bundle import default_bundle
     from lsts_edge.runtime.engines.options import EngineOptions
 
+    if "lsts-lite" in models and checkpoint != "random":
+        checkpoint_file(checkpoint)  # told now, not after minutes
     shown = _Shown(output, EngineOptions(backend, threads=threads), as_json, options)
     _make_folder(output)
     found = _available(clips)
@@ -97,8 +100,6 @@ def command(
         for clip in found:
             shown.clip(bundle, clip, clip.stem)
     if "lsts-lite" in models:
-        from lsts_edge.cli.demo_network import lsts_bundle
-
         bundle = lsts_bundle(output / "bundle", checkpoint, preset)
         shown.head(bundle, _HONEST if bundle.manifest.weights.source == "file" else "random weights")
         shown.clip(bundle, _clip_for(bundle, found), "lsts-lite")

@@ -49,6 +49,13 @@ __all__ = ["command", "run_with_progress", "summary_to_dict"]
     metavar="WAY",
     help="Between keyframes: a way of the bundle's, hold, flow-boxes or every-frame [default: the bundle's own].",
 )
+@click.option(
+    "--scene-cuts",
+    type=click.Choice(["on", "off"]),
+    default="on",
+    show_default=True,
+    help="on: nothing is carried from one shot into the next.",
+)
 @click.option("--policy", type=click.Choice(["every", "latest"]), help="Every frame, or the newest [default: live].")
 @click.option("--every", type=int, help="Take every n-th frame.")
 @click.option(
@@ -70,6 +77,7 @@ def command(
     provider: str,
     threads: int | None,
     lsts_form: str | None,
+    scene_cuts: str,
     policy: str | None,
     every: int | None,
     reconnect: str | None,
@@ -111,6 +119,7 @@ def command(
     engine = EngineOptions(backend, provider, threads, lsts_form=lsts_form)
     checked = Bundle.open(default_bundle() if bundle is None else bundle, expect_digest)
     try_within(checked, engine, limits_of(limit_memory, limit_time, default=False))
+    options["scene_cuts"] = scene_cuts == "on"
     with Detector(checked, engine, **options) as detector, open_source(source, how) as opened:
         if bundle is None:
             _tell_default(detector)

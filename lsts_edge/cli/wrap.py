@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,7 +19,10 @@ from lsts_edge.errors import OptionError
 if TYPE_CHECKING:
     from lsts_edge.publish.wrap.study import MachineUsed, Study, StudyRow
 
-__all__ = ["command", "study_lines"]
+__all__ = ["NOT_KEPT", "command", "study_lines"]
+
+NOT_KEPT = 9
+"""Exit status where nothing that was measured keeps what was asked for; the bundle is there all the same."""
 
 _EVERY_S = 5.0
 
@@ -101,6 +105,8 @@ def command(
     The detector on every frame is the truth: no labels are needed. Ways to fill the frames between keyframes are run on
     your clips beside smaller inputs; half of the clips choose one, the other half state what it keeps and costs. An
     interrupted run goes on where it was when it is started again; nothing is written before all is done.
+
+    Where nothing keeps --min-agreement or --budget-ms, the bundle runs the nearest to it and the exit status is 9.
     """
     from lsts_edge.export.detectors.spec import FAMILIES, read_spec_file
     from lsts_edge.publish.wrap.options import WrapOptions
@@ -147,12 +153,15 @@ def command(
     if as_json:
         result = {"bundle": str(output), "study": str(written), "report": str(page), **done.study.to_dict()}
         click.echo(json.dumps({**result, "bundle_digest": f"sha256:{done.bundle.digest}"}, indent=2))
-        return
-    for line in study_lines(done.study):
-        click.echo(line)
-    total = sum(info.bytes for info in done.bundle.manifest.files.values())
-    click.echo(f"study: {written}, to look at: {page}")
-    click.echo(f"wrote {output}: {len(done.bundle.manifest.files)} files, {total / 2**20:.1f} MB")
+    else:
+        for line in study_lines(done.study):
+            click.echo(line)
+        total = sum(info.bytes for info in done.bundle.manifest.files.values())
+        click.echo(f"study: {written}, to look at: {page}")
+        click.echo(f"wrote {output}: {len(done.bundle.manifest.files)} files, {total / 2**20:.1f} MB")
+    if not done.study.met:
+        click.echo(f"NOT KEPT: {_asked(done.study)} (exit status {NOT_KEPT}).", err=True)
+        sys.exit(NOT_KEPT)
 
 
 def study_lines(study: Study) -> Iterator[str]:
@@ -179,6 +188,16 @@ def study_lines(study: Study) -> Iterator[str]:
     yield f"why: {study.chosen.reason}"
     yield f"run: {study.command}"
     yield study.verdict
+
+
+def _asked(study: Study) -> str:
+    """What was asked for in vain, and what runs instead."""
+    row = study.chosen
+    runs = f"the bundle runs {row.label}, {row.time_ms.mean:.2f} ms a frame"
+    if row.choosing_agreement is None:
+        return f"agreement is undefined, for the detector finds nothing in these clips; {runs}"
+    asked = f"an agreement of {study.min_agreement:g}" if study.budget_ms is None else f"{study.budget_ms:g} ms a frame"
+    return f"nothing that was measured keeps {asked}; {runs}, agreement {row.choosing_agreement:.3f}"
 
 
 def _line(row: StudyRow, width: int) -> str:

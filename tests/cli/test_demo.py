@@ -94,6 +94,13 @@ def test_the_papers_network_is_shown_where_its_classes_are(
     assert Bundle.open(tmp_path / "demo" / "bundle").manifest.parity is not None
 
 
+def test_a_missing_checkpoint_is_told_before_anything_runs(lsts_edge_command: Run, tmp_path: Path) -> None:
+    done = lsts_edge_command("demo", "--clip", "bottle", "--output", tmp_path / "demo", "--checkpoint", tmp_path / "no")
+    assert done.returncode == 7
+    assert done.stderr.startswith("error[checkpoint]") and "--model default" in done.stderr
+    assert not (tmp_path / "demo").exists()
+
+
 def test_both_see_every_frame_and_sinks_what_is_shown(hand_made_bundle: Path) -> None:
     kept = Kept()
     with Detector(hand_made_bundle) as way, Detector(hand_made_bundle, propagator="every-frame") as whole:

@@ -5,23 +5,11 @@ from __future__ import annotations
 import cv2
 import numpy as np
 import pytest
+from shots import flash, pan
 
 from lsts_edge.errors import OptionError
-from lsts_edge.evaluation.scenes import SceneOptions, find_shots
-
-
-def place(seed: int, width_px: int = 640) -> np.ndarray:
-    """A coloured picture of its own palette, ``(120, width, 3)``."""
-    random = np.random.RandomState(seed)
-    noise = cv2.GaussianBlur(random.rand(120, width_px, 3).astype(np.float32), (0, 0), 6)
-    noise = (noise - noise.min()) / (noise.max() - noise.min())
-    palette = random.rand(3) * 160
-    return np.clip(noise * 120 + palette, 0, 255).astype(np.uint8)
-
-
-def pan(seed: int, count: int, step_px: int = 2) -> list[np.ndarray]:
-    whole = place(seed, 200 + step_px * count)
-    return [whole[:, step_px * index : step_px * index + 200] for index in range(count)]
+from lsts_edge.evaluation.scenes import find_shots
+from lsts_edge.runtime.scene_cuts import SceneOptions
 
 
 def starts(frames: list[np.ndarray], **options: float) -> list[int]:
@@ -40,7 +28,7 @@ def test_cuts_are_found_where_they_are(lengths):
 def test_flash_is_no_cut(length):
     frames = pan(0, 30)
     for index in range(12, 12 + length):
-        frames[index] = cv2.add(frames[index] // 2, np.full_like(frames[index], 130))
+        frames[index] = flash(frames[index])
     assert starts(frames) == [0]
 
 
@@ -83,7 +71,10 @@ def test_change_of_size_is_a_cut_and_no_frames_are_no_shots():
 
 @pytest.mark.parametrize(
     "options",
-    [{"histogram_change": 0.0}, {"picture_change": float("nan")}, {"stands_out": 0.5}, {"shortest_frames": 1}],
+    [
+        *({"histogram_change": 0.0}, {"picture_change": float("nan")}, {"likeness": 0.0}),
+        *({"stands_out": 0.5}, {"shortest_frames": 1}),
+    ],
 )
 def test_options_out_of_range_are_refused(options):
     with pytest.raises(OptionError):

@@ -27,7 +27,7 @@ def test_the_summary_adds_up(hand_made_bundle: Path, tmp_path: Path) -> None:
     assert summary.kinds == {"first": 1, "keyframe": 2, "propagated": 22}
     assert summary.labels == {"person": 25}
     assert {kind: len(values) for kind, values in summary.latency_ms.items()} == dict(summary.kinds)
-    assert set(summary.stage_ms) == {*("decode", "preprocess", "postprocess", "json", "draw", "encode")}
+    assert set(summary.stage_ms) == {*("decode", "scenes", "preprocess", "postprocess", "json", "draw", "encode")}
     assert set(summary.graph_ms) == {"heavy", "blend", "head"}
     assert summary.video_s == pytest.approx(1.0)
     assert (sum(summary.stage_ms.values()) + sum(summary.graph_ms.values())) / 1e3 <= summary.wall_s

@@ -23,7 +23,7 @@ def test_a_result_has_all_its_times(hand_made_bundle: Path) -> None:
     detector = Detector(hand_made_bundle)
     for graphs in ({"heavy", "head"}, {"heavy", "blend", "head"}):
         timings = detector.push(np.zeros((64, 96, 3), np.uint8)).timings
-        assert set(timings.stages_ms) == {"preprocess", "postprocess"}
+        assert set(timings.stages_ms) == {"preprocess", "postprocess", "scenes"}
         assert set(timings.graphs_ms) == graphs
         assert all(value > 0 for value in (*timings.stages_ms.values(), *timings.graphs_ms.values()))
 
