@@ -57,7 +57,13 @@ class SleepingBackend:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> PlantedTime:
     """Only what is planted takes time."""
-    modules = ("runtime.pipeline", "runtime.runners.network", "runtime.detector", "benchmarks.timed_clip")
+    modules = (
+        "runtime.pipeline",
+        "runtime.runners.network",
+        "runtime.executor",
+        "runtime.detector",
+        "benchmarks.timed_clip",
+    )
     return plant_time(monkeypatch, *(f"lsts_edge.{module}" for module in modules))
 
 
