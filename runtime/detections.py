@@ -32,6 +32,7 @@ class Detections:
         reconnects: how often the source has been lost and found again so far.
         why: what made the frame a keyframe or not.
         timings: milliseconds of the graphs and of the stages around them.
+        file: name of the frame's own file, None where a file holds many frames.
     """
 
     frame: int
@@ -46,6 +47,7 @@ class Detections:
     timings: Timings = field(default_factory=Timings)
     reconnects: int = 0
     moved: np.ndarray = None  # type: ignore[assignment]  # all False, which needs D
+    file: str | None = None
 
     def __post_init__(self) -> None:
         if self.moved is None:
@@ -83,8 +85,9 @@ class Detections:
         return self.timings.total_ms
 
     def to_row(self) -> dict[str, Any]:
-        """JSON-ready row: ``frame``, ``time_s``, ``kind``, ``feature_age``, ``detections``; ``reset``, ``reconnects``.
+        """JSON-ready row: ``frame``, ``time_s``, ``kind``, ``feature_age``, ``detections``.
 
+        Where there is something to say: ``file``, ``reset``, ``reconnects``.
         A detection has ``label``, ``score``, ``box_xyxy_px`` and, where it was not detected in this frame, ``moved``.
         """
         row: dict[str, Any] = {
@@ -104,6 +107,8 @@ class Detections:
                 )
             ],
         }
+        if self.file is not None:
+            row["file"] = self.file
         if self.reset_reason is not None:
             row["reset"] = self.reset_reason
         if self.reconnects:

@@ -213,6 +213,7 @@ class Detector:
             timings=timings,
             reconnects=frame.reconnects,
             moved=moved,
+            file=frame.file,
         )
 
     @contextmanager

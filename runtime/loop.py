@@ -31,6 +31,7 @@ class RunSummary:
         resets: memory resets by reason.
         damaged: frames that the decoder flagged.
         lost: packets or pictures that gave nothing.
+        skipped: files of a folder that are no pictures.
         dropped: frames left out because a live source was faster.
         reconnects: times that a live source was lost and found again.
         latency_ms: frame to boxes, one number a frame, by kind.
@@ -48,6 +49,7 @@ class RunSummary:
     resets: Counter[str] = field(default_factory=Counter)
     damaged: int = 0
     lost: int = 0
+    skipped: int = 0
     dropped: int = 0
     reconnects: int = 0
     latency_ms: dict[str, array[float]] = field(default_factory=dict)
@@ -138,6 +140,7 @@ def run_stream(
         raise
     finally:
         summary.wall_s = time.perf_counter() - begin
+        summary.skipped = source.skipped
         summary.lost, summary.dropped, summary.reconnects = source.lost, source.dropped, source.reconnects
     for sink in outputs:
         sink.settle()

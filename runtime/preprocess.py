@@ -11,10 +11,9 @@ import numpy as np
 from lsts_edge.boxes import Boxes, Corners
 from lsts_edge.bundle.manifest import InputInfo
 from lsts_edge.errors import ShapeError
+from lsts_edge.runtime.sources.interface import MAX_SIDE_PX
 
 __all__ = ["Geometry", "Preprocessor", "check_frame"]
-
-MAX_SIDE_PX = 16384
 
 
 @dataclass(frozen=True)

@@ -238,6 +238,7 @@ def summary_to_dict(summary: RunSummary) -> dict[str, Any]:
         "resets": dict(summary.resets),
         "damaged": summary.damaged,
         "lost": summary.lost,
+        "skipped": summary.skipped,
         "dropped": summary.dropped,
         "reconnects": summary.reconnects,
         "latency": latency,
@@ -265,6 +266,8 @@ def _lines(summary: RunSummary, outputs: list[str]) -> Iterator[str]:
         yield f"reset       {reason}: {count}"
     if summary.damaged or summary.lost or summary.dropped:
         yield f"stream      {summary.damaged} damaged frames, {summary.lost} packets lost, {summary.dropped} dropped"
+    if summary.skipped:
+        yield f"skipped     {summary.skipped} files that are no pictures"
     if summary.reconnects:
         yield f"reconnects  {summary.reconnects}"
     ended = "stopped: " if summary.stopped else ""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import cv2
 import numpy as np
 
 from lsts_edge.boxes import Boxes
@@ -12,6 +11,7 @@ from lsts_edge.bundle import Bundle
 from lsts_edge.errors import AnnotationError
 from lsts_edge.evaluation.annotations import AnnotationSet, ImageRecord
 from lsts_edge.progress import Progress, silent
+from lsts_edge.runtime.sources.picture import read_picture
 
 if TYPE_CHECKING:
     from lsts_edge.runtime.engines.options import EngineOptions
@@ -57,7 +57,7 @@ def read_image(record: ImageRecord) -> np.ndarray:
     Raises:
         AnnotationError: if it cannot be read.
     """
-    image = cv2.imread(str(record.path), cv2.IMREAD_COLOR)
+    image, why = read_picture(record.path)
     if image is None:
-        raise AnnotationError(f"image {record.path}", got="no image", expected="a readable one", fix="Check the path.")
+        raise AnnotationError(f"image {record.path}", got=why, expected="a readable one", fix="Check the path.")
     return image

@@ -13,6 +13,7 @@ import torch
 
 from lsts_edge.errors import AnnotationError
 from lsts_edge.evaluation.annotations import AnnotationSet
+from lsts_edge.runtime.sources.picture import read_picture
 
 __all__ = ["ImageStore"]
 
@@ -176,11 +177,9 @@ class ImageStore:
 
 
 def _read(path: Path, size: tuple[int, int]) -> np.ndarray:
-    image = cv2.imread(str(path), cv2.IMREAD_COLOR)
+    image, why = read_picture(path)
     if image is None:
-        raise AnnotationError(
-            f"training image {path}", got="no image", expected="a readable one", fix="Check the path."
-        )
+        raise AnnotationError(f"training image {path}", got=why, expected="a readable one", fix="Check the path.")
     if image.shape[:2] != size:
         raise AnnotationError(
             f"training image {path}", got=image.shape[:2], expected=size, fix="Make file and annotations agree."

@@ -13,11 +13,13 @@ from typing import Literal
 
 from lsts_edge.errors import OptionError, StreamUnreadable
 from lsts_edge.redact import redact
+from lsts_edge.runtime.sources.animation import animation_kind
 from lsts_edge.runtime.sources.options import SourceOptions
+from lsts_edge.runtime.sources.picture import PICTURES
 
 __all__ = ["Address", "find_address"]
 
-Kind = Literal["file", "folder", "pipe", "v4l2", "csi", "network", "http"]
+Kind = Literal["file", "folder", "picture", "webp", "pipe", "v4l2", "csi", "network", "http"]
 
 _V4L2_MAJOR = 81  # Linux Documentation/admin-guide/devices.txt: video4linux
 _STREAMS = ("rtsp", "rtsps", "rtmp", "rtmps", "rtmpt", "udp", "rtp", "srt", "tcp", "tls", "mmsh", "mmst")
@@ -30,6 +32,8 @@ _DECODED = {"stream", "decoder_threads"}
 _FOR: dict[Kind, set[str]] = {
     "file": _DECODED,
     "folder": set(),
+    "picture": set(),
+    "webp": set(),
     "pipe": _DECODED,
     "v4l2": _LIVE_ONLY | _CAMERA | _DECODED | {"camera_format"},
     "csi": _LIVE_ONLY | _CAMERA,
@@ -152,6 +156,11 @@ def _local(source: str, options: SourceOptions) -> Address:
                 f"{name} is no camera", got=numbers, expected="81:N, video4linux", fix="Give a /dev/video device."
             )
         return Address("v4l2", name, str(path), True, "v4l2", _camera_options(options))
+    animation = animation_kind(path)
+    if animation == "webp":
+        return Address("webp", name, str(path))
+    if animation is None and path.suffix.lower() in PICTURES:
+        return Address("picture", name, str(path))
     # "file:" keeps a strange file name from being taken for a protocol, and the whitelist keeps a playlist from
     # opening anything but files.
     return Address("file", name, f"file:{path.absolute()}", reader_options={"protocol_whitelist": "file"})

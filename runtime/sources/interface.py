@@ -9,7 +9,9 @@ from types import TracebackType
 
 import numpy as np
 
-__all__ = ["Frame", "Source"]
+__all__ = ["MAX_SIDE_PX", "Frame", "Source"]
+
+MAX_SIDE_PX = 16384  # of a frame that a detector takes
 
 
 @dataclass(frozen=True)
@@ -17,7 +19,7 @@ class Frame:
     """One picture of a source.
 
     Attributes:
-        image: ``(H, W, 3)`` uint8 BGR, upright.
+        image: ``(H, W, 3)`` uint8 BGR, as it is shown: upright, pixels square.
         index: counts delivered frames from 0.
         time_s: the source's time stamp in seconds, None where there is none.
         damaged: the decoder or demuxer says that the picture may be wrong.
@@ -26,6 +28,7 @@ class Frame:
         decode_ms: time spent reading, decoding and converting.
         reconnects: how often the source has lost its camera and found it again so far.
         arrived_s: monotonic seconds when the source had the frame; None where it does not say.
+        file: name of its own file, valid text; None where a file holds many frames.
     """
 
     image: np.ndarray
@@ -37,6 +40,7 @@ class Frame:
     decode_ms: float = 0.0
     reconnects: int = 0
     arrived_s: float | None = None
+    file: str | None = None
 
 
 class Source(ABC):
@@ -47,6 +51,7 @@ class Source(ABC):
         rate_fps: nominal frame rate, None where the source does not say.
         frame_count: expected number of frames, None where unknown.
         lost: packets or pictures that gave nothing so far, those after the last frame included.
+        skipped: files that were left out because they are no pictures.
         dropped: frames left out so far because the consumer was slow.
         reconnects: how often a live source was lost and found again so far.
         live: it happens now: its end is a fault.
@@ -58,6 +63,7 @@ class Source(ABC):
     rate_fps: float | None = None
     frame_count: int | None = None
     lost: int = 0
+    skipped: int = 0
     dropped: int = 0
     reconnects: int = 0
     live: bool = False

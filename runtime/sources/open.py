@@ -9,6 +9,7 @@ from pathlib import Path
 
 from lsts_edge.errors import StreamLost, StreamUnreadable
 from lsts_edge.runtime.sources.address import Address, find_address
+from lsts_edge.runtime.sources.animation import AnimatedWebP
 from lsts_edge.runtime.sources.drop_oldest import DropOldest
 from lsts_edge.runtime.sources.images import ImageFolder
 from lsts_edge.runtime.sources.interface import Source
@@ -34,8 +35,8 @@ def open_source(source: str | os.PathLike[str], options: SourceOptions | None = 
     """Open a source by its path, number or URL.
 
     Args:
-        source: a video file, a folder of pictures, a FIFO, ``-`` for standard input, a camera (a V4L2 device or its
-            number, ``csi://0``), or a URL (``rtsp://``, ``http://``, ``udp://``, ``file://``, ...).
+        source: a video file, a picture or a folder of them, a FIFO, ``-`` for standard input, a camera (a V4L2 device
+            or its number, ``csi://0``), or a URL (``rtsp://``, ``http://``, ``udp://``, ``file://``, ...).
         options: None takes the defaults: every frame of a file, the newest of a live source, which is found again
             after it was lost.
     Raises:
@@ -65,8 +66,10 @@ def _live(address: Address, options: SourceOptions) -> Source:
 
 
 def _open(address: Address, options: SourceOptions, tries: int) -> Source:
-    if address.kind == "folder":
+    if address.kind in ("folder", "picture"):
         return ImageFolder(Path(address.target))
+    if address.kind == "webp":
+        return AnimatedWebP(Path(address.target))
     if address.kind == "pipe":
         from lsts_edge.runtime.sources.pipe import PipeSource
 

@@ -20,7 +20,7 @@ class EveryNth(Source):
             source: any.
             n: at least 1.
         """
-        self.name, self.live = source.name, source.live
+        self.name, self.live, self.skipped = source.name, source.live, source.skipped
         self.rate_fps = None if source.rate_fps is None else source.rate_fps / n
         self.frame_count = None if source.frame_count is None else -(-source.frame_count // n)
         self._source, self._n = source, n

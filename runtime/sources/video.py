@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterator
 from typing import Any, BinaryIO
 
 import av
 import av.error
-import cv2
 import numpy as np
 from av.packet import Packet
 from av.video.frame import VideoFrame
@@ -17,20 +17,22 @@ from av.video.stream import VideoStream
 
 from lsts_edge.errors import OptionError, StreamEmpty, StreamUnreadable
 from lsts_edge.runtime.sources.causes import broke_off, cannot_open, silent
+from lsts_edge.runtime.sources.geometry import Orientation, display_size
 from lsts_edge.runtime.sources.interface import Frame, Source
 
 __all__ = ["VideoSource"]
 
+logger = logging.getLogger(__name__)
+
 _MAX_READ_ERRORS = 100  # in a row: what is left of the file is unreadable
 _NO_TIMESTAMPS = 0x80  # AVFMT_NOTIMESTAMPS: times are counted from a nominal rate
-_ROTATIONS = {90: cv2.ROTATE_90_COUNTERCLOCKWISE, 180: cv2.ROTATE_180, 270: cv2.ROTATE_90_CLOCKWISE}
 
 
 class VideoSource(Source):
     """One video stream of a file, URL or device.
 
-    Frames come in their real size, turned upright by the rotation tag. Errors of single packets are survived:
-    what they cost is told by ``damaged`` and ``lost_before`` of the next frame.
+    Frames come as a player shows them: turned and mirrored by the display matrix, pixels square. Errors of single
+    packets are survived: what they cost is told by ``damaged`` and ``lost_before`` of the next frame.
     """
 
     def __init__(
@@ -64,7 +66,12 @@ class VideoSource(Source):
         self._timeouts_s = timeouts_s or (None, None)
         try:
             self._container = av.open(
-                target, "r", format=container_format, options=reader_options, timeout=self._timeouts_s
+                target,
+                "r",
+                format=container_format,
+                options=reader_options,
+                timeout=self._timeouts_s,
+                metadata_errors="replace",  # titles are in any encoding
             )
         except (av.error.FFmpegError, OSError, ValueError) as error:
             raise cannot_open(name, error, self._timeouts_s[0]) from error
@@ -82,6 +89,7 @@ class VideoSource(Source):
         told = self._container.format
         self._timed = not live or not (told.flags & _NO_TIMESTAMPS or told.name in ("mpjpeg", "image2pipe"))
         self._reformatter = VideoReformatter()
+        self._sizes: dict[tuple[int, int], tuple[int, int]] = {}
 
     def _chosen(self, number: int | None) -> VideoStream:
         streams = self._container.streams.video
@@ -178,9 +186,32 @@ class VideoSource(Source):
             return None
 
     def _to_bgr(self, picture: VideoFrame) -> np.ndarray:
-        image: np.ndarray = self._reformatter.reformat(picture, format="bgr24").to_ndarray()
-        turn = _ROTATIONS.get(picture.rotation % 360)
-        return image if turn is None else cv2.rotate(image, turn)
+        height_px, width_px = self._display_size(picture.height, picture.width)
+        image: np.ndarray = self._reformatter.reformat(
+            picture, width=width_px, height=height_px, format="bgr24"
+        ).to_ndarray()
+        return _orientation(picture).apply(image)
+
+    def _display_size(self, height_px: int, width_px: int) -> tuple[int, int]:
+        """In square pixels; looked up once for each size that the stream has."""
+        found = self._sizes.get((height_px, width_px))
+        if found is None:
+            aspect = self._stream.sample_aspect_ratio
+            found = display_size(height_px, width_px, aspect)
+            if found is None:
+                told = f"{width_px} x {height_px} samples of aspect {aspect}"
+                logger.warning("%s: %s: shown as coded, the tag cannot be meant", self.name, told)
+                found = height_px, width_px
+            self._sizes[height_px, width_px] = found
+        return found
+
+
+def _orientation(picture: VideoFrame) -> Orientation:
+    try:
+        matrix: Any = picture.side_data.get("DISPLAYMATRIX")
+    except ValueError:  # PyAV lists none where it does not know the kind of one (EXIF): the turn is all there is
+        return Orientation.of_turn(picture.rotation)
+    return Orientation() if matrix is None else Orientation.of_matrix(bytes(matrix))
 
 
 def _time_s(picture: VideoFrame) -> float | None:
