@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from lsts_edge.telemetry import silence_engines
+
 __all__ = ["__version__"]
 
 __version__ = "0.1.0"
+
+silence_engines()
