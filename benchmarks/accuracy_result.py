@@ -34,7 +34,7 @@ class AccuracyRow(Accuracy):
     engine: str
     provider: str
     precision: Precision
-    keyframe_interval: int | None
+    keyframe_interval: int | float | None
     annotations: str
 
     @property
