@@ -8,6 +8,7 @@ import random
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from fractions import Fraction
 
 import numpy as np
 
@@ -24,6 +25,7 @@ from lsts_edge.benchmarks.conditions import Conditions, ConditionsRecorder
 from lsts_edge.benchmarks.contestants import Contestant
 from lsts_edge.benchmarks.harness import paired_ratio, summarize, summarize_rate
 from lsts_edge.benchmarks.timed_clip import Clip
+from lsts_edge.bundle.programs import is_keyframe
 from lsts_edge.errors import OptionError
 from lsts_edge.progress import Progress, silent
 from lsts_edge.statistics import nearest_rank
@@ -57,7 +59,7 @@ class RunSettings:
 
     segments: int = 12
     warmup_segments: int = 1
-    keyframe_interval: int = 10
+    keyframe_interval: float = 10
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -73,14 +75,15 @@ class RunSettings:
     @property
     def frames_per_segment(self) -> int:
         """Whole keyframe intervals, as many as make ``MIN_SEGMENT_FRAMES``."""
-        return self.keyframe_interval * math.ceil(MIN_SEGMENT_FRAMES / self.keyframe_interval)
+        whole = Fraction(self.keyframe_interval).limit_denominator(64).numerator
+        return whole * math.ceil(MIN_SEGMENT_FRAMES / whole)
 
 
 @dataclass
 class SegmentTimes:
     """Times of one entry, in milliseconds: ``model[s][i]`` is frame ``i`` of segment ``s``; frame 0 is a keyframe."""
 
-    keyframe_interval: int
+    keyframe_interval: float
     model: list[list[float]] = field(default_factory=list)
     frame_to_boxes: list[list[float]] = field(default_factory=list)
     graphs: dict[str, dict[str, list[float]]] = field(default_factory=lambda: {"keyframe": {}, "propagated": {}})
@@ -88,7 +91,7 @@ class SegmentTimes:
 
     def is_keyframe(self, index: int) -> bool:
         """Whether frame ``index`` of a segment is one."""
-        return index % self.keyframe_interval == 0
+        return is_keyframe(index, self.keyframe_interval)
 
     def of_kind(self, part: str, *, keyframes: bool) -> list[float]:
         """Times of all keyframes, or of all frames between them."""
@@ -205,7 +208,7 @@ def _part_times(part: str, entry: Entry, times: Mapping[str, SegmentTimes], fast
     )
 
 
-def _bound(model: PartTimes, graphs: Mapping[str, Mapping[str, float]], interval: int) -> Bound | None:
+def _bound(model: PartTimes, graphs: Mapping[str, Mapping[str, float]], interval: float) -> Bound | None:
     heavy = graphs.get("keyframe", {}).get("heavy")
     light = graphs.get("propagated", {}).get("light")
     if not heavy or not light or model.propagated is None:

@@ -106,7 +106,7 @@ class EntryAccuracy:
 
     images: int
     sequences: int
-    keyframe_interval: int
+    keyframe_interval: int | float
     ap50_class_agnostic: float
     ap50_class_agnostic_interval: tuple[float, float]
     ap50_shared: Mapping[str, float | None]
@@ -142,7 +142,7 @@ class CompareSettings:
     segments: int
     warmup_segments: int
     frames_per_segment: int
-    keyframe_interval: int
+    keyframe_interval: int | float
     seed: int
     threads: int
     score_floor: float

@@ -61,7 +61,7 @@ class LatencyOptions:
     write_video: bool = False
     clip_size: str | None = None
     engine: EngineOptions = field(default_factory=EngineOptions)
-    keyframe_interval: int | None = None
+    keyframe_interval: float | None = None
     score_threshold: float = 0.3
 
     def __post_init__(self) -> None:

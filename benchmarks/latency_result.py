@@ -38,7 +38,7 @@ class LatencySettings:
     write_video: bool
     clip_size: str | None
     score_threshold: float
-    keyframe_interval: int
+    keyframe_interval: int | float
     engine: EngineFacts
     clip: ClipFacts
 

@@ -42,7 +42,7 @@ class Detector:
         bundle: Bundle | str | os.PathLike[str] | None = None,
         engine: EngineOptions | None = None,
         *,
-        keyframe_interval: int | None = None,
+        keyframe_interval: float | None = None,
         score_threshold: float = 0.3,
         scheduler: Scheduler | None = None,
         propagator: str | PropagationWay | None = None,
@@ -56,7 +56,7 @@ class Detector:
             bundle: an open bundle or the path of one; None takes ``default_bundle()``, COCO's 80 classes.
             engine: what runs it and how, ``EngineOptions("openvino", threads=2)`` say; None takes ONNX Runtime on the
                 CPU.
-            keyframe_interval: frames from one keyframe to the next; None takes the bundle's.
+            keyframe_interval: frames from one keyframe to the next, 2.5 say; None takes the bundle's.
             score_threshold: boxes scoring less are left out, 0 to 1.
             scheduler: decides which frames are keyframes, in place of the fixed interval; each stream gets its own.
             propagator: what fills the frames between keyframes: a way that the bundle names, ``hold``,

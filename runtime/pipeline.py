@@ -10,7 +10,7 @@ import numpy as np
 
 from lsts_edge.bundle import Bundle
 from lsts_edge.bundle.manifest import Manifest, Step
-from lsts_edge.bundle.programs import FrameKind, Programs
+from lsts_edge.bundle.programs import FrameKind, Programs, is_keyframe
 from lsts_edge.errors import ShapeError, StateError
 from lsts_edge.runtime.engines.interface import Backend, Session
 from lsts_edge.runtime.engines.options import EngineOptions
@@ -175,11 +175,11 @@ class Pipeline:
         """The carried slots by name; empty after a reset."""
         return Slots(self._state, self._loaded.graphs.backend.tensors)
 
-    def kind_at(self, index: int, keyframe_interval: int) -> FrameKind:
+    def kind_at(self, index: int, keyframe_interval: float) -> FrameKind:
         """Kind of frame ``index`` of a stream that is run at a fixed interval; ``first`` always without memory."""
         if index == 0 or not self.carries_memory:
             return "first"
-        return "propagated" if index % keyframe_interval else "keyframe"
+        return "keyframe" if is_keyframe(index, keyframe_interval) else "propagated"
 
     def reset(self) -> None:
         """Forget everything carried: the next frame must be of kind ``first``."""

@@ -11,6 +11,7 @@ from lsts_edge.benchmarks.compare_result import Difference, EntryAccuracy
 from lsts_edge.benchmarks.contestants import Contestant
 from lsts_edge.benchmarks.peers import to_groups
 from lsts_edge.boxes import Boxes
+from lsts_edge.bundle.programs import is_keyframe
 from lsts_edge.errors import AnnotationError
 from lsts_edge.evaluation.annotations import COCO_GROUPS, category_names, read_annotations
 from lsts_edge.evaluation.coco import measure
@@ -40,7 +41,7 @@ class AccuracyMeter:
     """
 
     def __init__(
-        self, annotations: Path, groups: tuple[str, ...], keyframe_interval: int, resamples: int = 1000
+        self, annotations: Path, groups: tuple[str, ...], keyframe_interval: float, resamples: int = 1000
     ) -> None:
         named = category_names(annotations)
         if not set(named) <= set(groups):  # a detector of COCO's classes on labels in groups: judged as the peers are
@@ -95,7 +96,7 @@ class AccuracyMeter:
                     raise AnnotationError(
                         f"image {record.path}", got="nothing readable", expected="a picture", fix="Check the folder."
                     )
-                boxes = contestant.detect(frame, index % self._interval == 0).boxes
+                boxes = contestant.detect(frame, is_keyframe(index, self._interval)).boxes
                 classes = contestant.classes
                 if classes != self._groups:
                     boxes = replace(boxes, labels=to_groups(boxes.labels, classes, self._groups, COCO_GROUPS))

@@ -70,7 +70,7 @@ class AccuracyRow(Accuracy):
     engine: str
     provider: str
     precision: Precision
-    keyframe_interval: int | None
+    keyframe_interval: int | float | None
     annotations: str
     detections: str | None = None
     video: VideoMeasures | None = None

@@ -162,7 +162,7 @@ class Manifest:
         return dataclasses.asdict(self)
 
     @property
-    def keyframe_interval(self) -> int:
+    def keyframe_interval(self) -> float:
         """Frames from one keyframe to the next in the default way, unless the caller says otherwise."""
         return self.propagation.chosen.keyframe_interval
 

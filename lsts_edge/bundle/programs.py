@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, get_args
@@ -18,6 +19,7 @@ __all__ = [
     "Step",
     "check_extra_programs",
     "check_programs",
+    "is_keyframe",
 ]
 
 DETECTION_SLOTS = ("boxes", "scores", "labels")
@@ -25,6 +27,11 @@ FrameKind = Literal["first", "keyframe", "propagated"]
 """A frame run with an empty memory, run in full, or built on the memory."""
 PROGRAM_KINDS: tuple[FrameKind, ...] = get_args(FrameKind)
 MAX_EXTRA_PROGRAMS = 16
+
+
+def is_keyframe(index: int, interval: float) -> bool:
+    """Whether frame ``index`` of a stream with a keyframe every ``interval`` frames is one; 2.5 is 2 and 3 in turn."""
+    return math.floor(math.ceil(index / interval) * interval) == index
 
 
 @dataclass(frozen=True)

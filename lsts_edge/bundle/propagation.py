@@ -33,13 +33,13 @@ class PropagationWay:
         kind: which propagator: ``features`` runs the program ``propagated``, ``hold`` repeats the keyframe's boxes,
             ``flow-boxes`` moves them, ``fused`` joins moved boxes with those of ``program``, ``smaller-input`` runs
             ``program``, ``every-frame`` makes each frame a keyframe.
-        keyframe_interval: frames from one keyframe to the next, unless the caller says otherwise.
+        keyframe_interval: frames from one keyframe to the next, unless the caller says otherwise; 2.5: 2, 3, 2, ...
         parameters: of the propagator, by name.
         program: one of ``extra_programs``; needed by ``fused`` and ``smaller-input``, and only there.
     """
 
     kind: WayKind
-    keyframe_interval: int
+    keyframe_interval: int | float
     parameters: Mapping[str, Parameter] = field(default_factory=dict)
     program: str | None = None
 
@@ -80,7 +80,7 @@ class PropagationInfo:
         return self.ways[self.default]
 
     @classmethod
-    def only(cls, kind: WayKind, keyframe_interval: int) -> PropagationInfo:
+    def only(cls, kind: WayKind, keyframe_interval: float) -> PropagationInfo:
         """One way, called as its kind."""
         return cls(kind, {kind: PropagationWay(kind, keyframe_interval)})
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from lsts_edge.cli.group import examples, json_option
+from lsts_edge.cli.group import examples, interval_option, json_option
 from lsts_edge.cli.show_progress import echo_progress
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ _HONEST = (
 )
 @click.option("--checkpoint", help="Weights for lsts-lite, or 'random' [default: those in examples/weights].")
 @click.option("--preset", help="Model of a random checkpoint [default: lsts-lite].")
-@click.option("--keyframe-interval", type=int, help="Frames from one keyframe to the next [default: the bundle's].")
+@interval_option
 @click.option("--score-threshold", type=float, default=0.4, show_default=True, help="Leave out boxes scoring less.")
 @click.option("--backend", default="onnxruntime", show_default=True, help="onnxruntime or openvino.")
 @click.option("--threads", type=int, help="Threads inside an operator [default: the engine's choice].")
@@ -185,7 +186,7 @@ class _Shown:
         self._output = output
         self._engine = engine
         self._as_json = as_json
-        self._interval: int | None = options["keyframe_interval"]
+        self._interval: float | None = options["keyframe_interval"]
         self._score: float = options["score_threshold"]
         self._max_frames: int | None = options["max_frames"]
         self._lines: list[str] = []
@@ -223,7 +224,7 @@ class _Shown:
             sinks = [
                 JsonLinesSink(files["jsonl"]),
                 VideoSink(files["mp4"], rate_fps=source.rate_fps),
-                ContactSheetSink(files["png"], title=title, frame_count=count, interval=interval),
+                ContactSheetSink(files["png"], title=title, frame_count=count, interval=math.ceil(interval)),
             ]
             expected = [label for label in manifest.classes if label in clip.shows]
             beside = BesidePerFrame(per_frame, sinks, shown_score=self._score, expected=expected)
@@ -275,7 +276,7 @@ class _Shown:
 
 
 def _lines(
-    clip: _Clip, way: str, interval: int, expected: Sequence[str], summary: RunSummary, watched: Watched
+    clip: _Clip, way: str, interval: float, expected: Sequence[str], summary: RunSummary, watched: Watched
 ) -> Iterator[str]:
     stopped = ", stopped" if summary.stopped else ""
     yield f"clip        {clip.title}: {watched.frames} frames{stopped}; {way} at keyframe interval {interval}"

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-__all__ = ["LazyGroup", "examples", "json_option", "trusted_key_option"]
+__all__ = ["LazyGroup", "examples", "interval_option", "json_option", "trusted_key_option"]
 
 
 def _trust(context: click.Context, parameter: click.Parameter, files: tuple[str, ...]) -> None:
@@ -26,6 +26,18 @@ trusted_key_option = click.option(
     help="Refuse bundles that this Ed25519 public key has not signed; repeat for several keys.",
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+
+
+def _whole(context: click.Context, parameter: click.Parameter, value: float | None) -> float | None:
+    return int(value) if value is not None and value.is_integer() else value
+
+
+interval_option = click.option(
+    "--keyframe-interval",
+    type=float,
+    callback=_whole,
+    help="Frames from one keyframe to the next; 2.5 is 2 and 3 in turn [default: the bundle's].",
+)
 
 
 def examples(*lines: str) -> str:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from lsts_edge.cli.group import examples, json_option, trusted_key_option
+from lsts_edge.cli.group import examples, interval_option, json_option, trusted_key_option
 from lsts_edge.cli.limits import limit_options
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ __all__ = ["command", "run_with_progress", "summary_to_dict"]
 @click.option(
     "--output-json", type=click.Path(path_type=Path), help="JSON lines, one row a frame; - is standard output."
 )
-@click.option("--keyframe-interval", type=int, help="Frames from one keyframe to the next [default: the bundle's].")
+@interval_option
 @click.option("--score-threshold", type=float, default=0.3, show_default=True, help="Leave out boxes scoring less.")
 @click.option("--backend", default="onnxruntime", show_default=True, help="onnxruntime or openvino.")
 @click.option("--provider", default="cpu", show_default=True, help="cpu, cuda, tensorrt; OpenVINO: cpu, gpu, auto.")

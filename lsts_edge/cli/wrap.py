@@ -49,7 +49,7 @@ _EVERY_S = 5.0
 @click.option("--stills", type=click.Path(path_type=Path), help="Labelled stills to find that score on (best F1).")
 @click.option("--annotations", type=click.Path(path_type=Path), help="Labelled sequences: AP50 besides agreement.")
 @click.option("--min-agreement", type=float, default=0.85, show_default=True, help="The cheapest that keeps it is run.")
-@click.option("--intervals", default="2,3,4,5,10", show_default=True, help="From keyframe to keyframe.")
+@click.option("--intervals", default="2,2.5,3,4,5,10", show_default=True, help="From keyframe to keyframe.")
 @click.option("--budget-ms", type=float, help="Run what agrees best within this time a frame instead.")
 @click.option(
     "--precision",
@@ -238,12 +238,11 @@ def _size(text: str) -> tuple[int, int]:
     return int(match[2]), int(match[1])
 
 
-def _intervals(text: str) -> tuple[int, ...]:
-    parts = text.split(",")
-    if not all(part.strip().isdecimal() for part in parts):
-        fix = "Correct it."
-        raise OptionError("--intervals", got=repr(text), expected="whole numbers, such as 2,3,5", fix=fix)
-    return tuple(int(part) for part in parts)
+def _intervals(text: str) -> tuple[float, ...]:
+    parts = [part.strip() for part in text.split(",")]
+    if not all(re.fullmatch(r"\d{1,4}(\.\d{1,3})?", part) for part in parts):
+        raise OptionError("--intervals", got=repr(text), expected="numbers, such as 2,2.5,5", fix="Correct it.")
+    return tuple(float(part) if "." in part else int(part) for part in parts)
 
 
 def _machine() -> MachineUsed:

@@ -23,7 +23,7 @@ def run_bundle(
     bundle: Bundle,
     annotations: AnnotationSet,
     *,
-    keyframe_interval: int | None,
+    keyframe_interval: float | None,
     engine: EngineOptions | None = None,
     progress: Progress = silent,
 ) -> dict[int, Boxes]:

@@ -29,7 +29,7 @@ class MeasuredWay:
     """
 
     way: str
-    interval: int
+    interval: float
     size_px: tuple[int, int]
     engine: str
     precision: str

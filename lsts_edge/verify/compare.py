@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -207,4 +208,4 @@ def check_parity(report: ParityReport) -> None:
 
 def parity_interval(manifest: Manifest, frames: int) -> int:
     """Keyframe interval of a check: the model's, but short enough for three keyframes with others between."""
-    return min(manifest.keyframe_interval, max(2, -(-frames // 3)))
+    return min(math.ceil(manifest.keyframe_interval), max(2, -(-frames // 3)))

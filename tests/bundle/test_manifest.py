@@ -170,3 +170,11 @@ def test_contradictions_are_refused_when_a_manifest_is_made() -> None:
     ):
         with pytest.raises(ManifestError, match=problem):
             _broken(**changes)
+
+
+@pytest.mark.parametrize("interval", [3, 2.5])
+def test_an_interval_is_read_as_it_was_written(interval: float) -> None:
+    way = PropagationWay("features", interval)
+    manifest = dataclasses.replace(hand_made_manifest(), propagation=PropagationInfo("features", {"features": way}))
+    again = _back(manifest).keyframe_interval
+    assert (again, type(again)) == (interval, type(interval))

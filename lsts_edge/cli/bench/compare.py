@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from lsts_edge.cli.group import examples, json_option, trusted_key_option
+from lsts_edge.cli.group import examples, interval_option, json_option, trusted_key_option
 
 if TYPE_CHECKING:
     from lsts_edge.benchmarks.compare_result import CompareResult
@@ -44,7 +44,7 @@ _FILE = click.Path(path_type=Path)
     "--segments", default=12, show_default=True, help="Timed segments: whole keyframe intervals, 10 frames at least."
 )
 @click.option("--warmup-segments", default=1, show_default=True, help="Segments before, not timed.")
-@click.option("--keyframe-interval", type=int, help="Frames from one keyframe to the next [default: the bundle's].")
+@interval_option
 @click.option("--threads", type=int, help="Threads of every engine; the cores of this machine unless given.")
 @click.option("--score-floor", default=0.01, show_default=True, help="Boxes scoring less are left out, everybody's.")
 @click.option("--seed", default=0, show_default=True, help="Of the order of the entries.")
@@ -55,7 +55,7 @@ def command(
     bundle: Path,
     source: Path | None,
     annotations: Path | None,
-    keyframe_interval: int | None,
+    keyframe_interval: float | None,
     output: Path | None,
     as_json: bool,
     **chosen: Any,

@@ -14,7 +14,7 @@ from lsts_edge.runtime.propagators.make import propagator_parameters
 
 __all__ = ["INTERVALS", "Candidate", "candidates"]
 
-INTERVALS = (2, 3, 4, 5, 10)
+INTERVALS = (2, 2.5, 3, 4, 5, 10)
 
 _CARRIED: tuple[WayKind, ...] = ("hold", "flow-boxes")
 
@@ -32,7 +32,7 @@ class Candidate:
     """
 
     kind: WayKind
-    interval: int
+    interval: int | float
     size: Size
     small: Size | None = None
     parameters: dict[str, Parameter] = field(default_factory=dict, hash=False)
@@ -69,7 +69,7 @@ class Candidate:
         return f"{self.kind} {self.interval}, {self.size[1]}x{self.size[0]}{small}"
 
 
-def candidates(size: Size, smaller: Sequence[Size], intervals: Sequence[int] = INTERVALS) -> tuple[Candidate, ...]:
+def candidates(size: Size, smaller: Sequence[Size], intervals: Sequence[float] = INTERVALS) -> tuple[Candidate, ...]:
     """All of them; the first runs the detector on every frame.
 
     Args:
@@ -80,7 +80,7 @@ def candidates(size: Size, smaller: Sequence[Size], intervals: Sequence[int] = I
     return tuple(_listed(size, smaller, intervals))
 
 
-def _listed(size: Size, smaller: Sequence[Size], intervals: Sequence[int]) -> Iterator[Candidate]:
+def _listed(size: Size, smaller: Sequence[Size], intervals: Sequence[float]) -> Iterator[Candidate]:
     yield Candidate("every-frame", 1, size)
     for small in smaller:
         yield Candidate("smaller-input", 1, small)

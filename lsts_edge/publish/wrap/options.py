@@ -55,7 +55,7 @@ class WrapOptions:
     annotations: Path | None = None
     min_agreement: float = 0.85
     budget_ms: float | None = None
-    intervals: tuple[int, ...] = INTERVALS
+    intervals: tuple[float, ...] = INTERVALS
     precision: Literal["fp32", "auto"] = "fp32"
     engines: tuple[str, ...] = ()
     threads: int | None = None
@@ -77,10 +77,10 @@ class WrapOptions:
             raise OptionError("--budget-ms", got=self.budget_ms, expected="above 0", fix="Give milliseconds a frame.")
         if not 0 < self.minutes <= 1e5:
             raise OptionError("--minutes", got=self.minutes, expected="above 0", fix="30 suffices for most.")
-        wrong = [one for one in self.intervals if not 2 <= one <= 1000]
+        wrong = [one for one in self.intervals if not 1 < one <= 1000]
         if wrong or not self.intervals or len(set(self.intervals)) < len(self.intervals):
-            got, fix = list(self.intervals), "Leave it out for 2, 3, 4, 5 and 10."
-            raise OptionError("--intervals", got=got, expected="different numbers, 2..1000", fix=fix)
+            got, fix = list(self.intervals), "Leave it out for 2, 2.5, 3, 4, 5 and 10."
+            raise OptionError("--intervals", got=got, expected="different numbers, above 1, at most 1000", fix=fix)
         if self.truth_score is not None and self.stills is not None:
             fix = "Give the score, or stills to find it on."
             raise OptionError("options", got="--truth-score and --stills", expected="one of them", fix=fix)

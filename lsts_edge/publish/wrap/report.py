@@ -153,7 +153,7 @@ def _by_distance(study: Study) -> Iterator[str]:
     chosen = study.chosen
     kinds = dict.fromkeys(row.way for row in study.rows if len(row.by_distance) > 1)
 
-    def alike(row: StudyRow) -> tuple[bool, bool, int]:
+    def alike(row: StudyRow) -> tuple[bool, bool, float]:
         same_graph = (row.engine, row.precision) == (chosen.engine, chosen.precision)
         return same_graph, (row.width_px, row.height_px) == (chosen.width_px, chosen.height_px), row.keyframe_interval
 

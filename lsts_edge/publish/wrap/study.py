@@ -124,7 +124,7 @@ class StudyRow:
     """
 
     way: WayKind
-    keyframe_interval: int
+    keyframe_interval: int | float
     width_px: int
     height_px: int
     small_width_px: int | None

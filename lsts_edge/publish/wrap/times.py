@@ -35,7 +35,7 @@ class BlockTimes:
         """What ``to_dict`` gave."""
         return cls(*(tuple(tuple(map(float, block)) for block in data[name]) for name in _FIELDS))
 
-    def means_ms(self, interval: int) -> np.ndarray:
+    def means_ms(self, interval: float) -> np.ndarray:
         """Mean time of a frame in each block, ``(B,)``, were there ``interval`` frames from keyframe to keyframe."""
         keyframes = np.array([np.mean(block) for block in self.keyframes_ms])
         if interval == 1 or not any(self.propagated_ms):
@@ -61,7 +61,7 @@ class WayTimes:
     cost: float
 
     @classmethod
-    def of(cls, times: BlockTimes, interval: int, whole: BlockTimes) -> WayTimes:
+    def of(cls, times: BlockTimes, interval: float, whole: BlockTimes) -> WayTimes:
         """At an interval, beside the detector on every frame."""
         cost = float(np.median(times.means_ms(interval) / whole.means_ms(1)))
         keyframes = np.concatenate([np.array(block) for block in times.keyframes_ms])
