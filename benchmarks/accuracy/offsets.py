@@ -43,7 +43,8 @@ def offset_spread(runs: Sequence[RowRun], annotations: AnnotationSet, preset: Mo
 def _motion_cells(annotations: AnnotationSet, preset: ModelPreset) -> np.ndarray:
     """``(S, 2)``: from where an object is to where it was 1 to 10 frames before, which is where to sample."""
     parts = [np.zeros((0, 2))]
-    for track in true_tracks(annotations):
+    named = any((record.instances >= 0).any() for record in annotations.images)
+    for track in true_tracks(annotations) if named else []:
         record = annotations.images[int(track.images[0])]
         scale = min(preset.input.height_px / record.height_px, preset.input.width_px / record.width_px)
         centre = (track.boxes_xyxy_px[:, :2] + track.boxes_xyxy_px[:, 2:]).astype(np.float64) / 2

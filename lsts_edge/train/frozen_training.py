@@ -45,10 +45,10 @@ class FrozenOptions:
         loss: the detection losses.
     """
 
-    steps: int = 300
+    steps: int = 400
     batch: int = 4
     segment: int = 10
-    learning_rate: float = 1e-3
+    learning_rate: float = 2e-3
     head_rate: float = 2e-4
     offset_rate: float = 5e-3
     weight_decay: float = 0.02

@@ -45,7 +45,7 @@ __all__ = ["command"]
 @click.option("--tables", default="", metavar="NAMES", help="Only these tables, separated by commas.")
 @click.option("--rows", default="", metavar="NAMES", help="Only these rows, separated by commas.")
 @click.option("--seeds", type=click.IntRange(1, 100), default=3, show_default=True, help="Trainings of each row.")
-@click.option("--steps", type=click.IntRange(1), default=300, show_default=True, help="Optimiser steps of a training.")
+@click.option("--steps", type=click.IntRange(1), default=400, show_default=True, help="Optimiser steps of a training.")
 @click.option("--batch", type=click.IntRange(1), default=4, show_default=True, help="Triplets a step.")
 @click.option("--threads", type=click.IntRange(1), help="CPU threads; default: all.")
 @click.option("--mirror", is_flag=True, help="Train on mirrored frames too: twice the cache.")
