@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from lsts_edge.benchmarks.accuracy.result import AccuracyResult
+from lsts_edge.benchmarks.accuracy.study_result import StudyResult
 from lsts_edge.benchmarks.compare_result import CompareResult
 from lsts_edge.benchmarks.elsewhere_result import ElsewhereResult
 from lsts_edge.benchmarks.engines_result import EnginesResult
@@ -28,6 +29,7 @@ KINDS: Mapping[str, type[Result]] = {
     "sweep": SweepResult,
     "accuracy": AccuracyResult,
     "elsewhere": ElsewhereResult,
+    "study": StudyResult,
     "op": OpResult,
     "op-cuda": CudaOpResult,
     "engines": EnginesResult,

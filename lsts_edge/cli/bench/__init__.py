@@ -15,6 +15,7 @@ command = LazyGroup(
         "compare": ("lsts_edge.cli.bench.compare", "Methods, LSTS forms, engines and peers side by side."),
         "sweep": ("lsts_edge.cli.bench.sweep", "Keyframe intervals side by side."),
         "elsewhere": ("lsts_edge.cli.bench.elsewhere", "Accuracy on pictures from elsewhere, beside other detectors."),
+        "study": ("lsts_edge.cli.bench.study", "The paper's comparisons, repeated on annotated video."),
         "suite": ("lsts_edge.cli.bench.suite", "Every measurement on this machine, and the report."),
         "report": ("lsts_edge.cli.bench.report", "One page, and the README's table, from stored results."),
     },

@@ -1,0 +1,142 @@
+"""The study as Markdown: what of the paper holds here, then every table, rows that were not run among them."""
+
+from __future__ import annotations
+
+from lsts_edge.benchmarks.accuracy.recipes import TABLES
+from lsts_edge.benchmarks.accuracy.study_result import StudyClaim, StudyResult, StudyRow
+from lsts_edge.tables import markdown_table
+
+__all__ = ["study_markdown", "study_text"]
+
+
+_FIGURE_5 = (
+    "Share of the sampling locations within a cell, and within three, of the position itself, before and after "
+    "training; and of the objects' own motion over 1 to 10 frames in the training sequences."
+)
+
+
+def study_markdown(result: StudyResult) -> str:
+    """The whole page."""
+    settings, rows = result.settings, result.data.rows
+    parts = [
+        "# The study: the paper's comparisons on another data set",
+        _what(result),
+        _how(result),
+        "## What of the paper holds here",
+        markdown_table(
+            ["claim", "here, points of AP50", "95 %", "seeds", "verdict", "paper, points of mAP on ImageNet VID"],
+            [_claim_cells(claim) for claim in result.data.claims],
+        ),
+        "*Holds* and *does not*: the interval leaves out zero. *Within noise*: it does not; this study cannot tell.",
+    ]
+    for table, title in TABLES.items():
+        of_table = [row for row in rows if row.table == table]
+        if of_table:
+            header = ["row", "AP50", "95 %", "AP50 of each seed", "slow / medium / fast", "parameters, M"]
+            header.append("paper, mAP on ImageNet VID")
+            parts += [f"## {title}", markdown_table(header, [_row_cells(row) for row in of_table])]
+            parts.append(f"```sh\n{settings.command} --tables {table}\n```")
+    spread = _offsets(rows)
+    if spread:
+        parts += [
+            "## Figure 5: where learned locations went",
+            _FIGURE_5,
+            spread,
+        ]
+    missing = [[row.row, row.label, row.why_not] for row in rows if not row.runs]
+    if missing:
+        parts += ["## Not run", markdown_table(["row", "what", "why"], missing)]
+    return "\n\n".join(parts) + "\n"
+
+
+def study_text(result: StudyResult) -> str:
+    """A line for each row, and for each claim that can be judged."""
+    lines = []
+    for row in result.data.rows:
+        runs = ", ".join(f"{run.ap50:.3f}" for run in row.runs)
+        lines.append(f"{row.row:32} {_figure(row.ap50)}  {runs or row.why_not}")
+    for claim in result.data.claims:
+        if claim.points is not None and claim.interval is not None:
+            low, high = claim.interval
+            lines.append(f"{claim.verdict:13} {claim.points:+6.1f} [{low:+.1f}, {high:+.1f}]  {claim.claim}")
+    ran = sum(bool(row.runs) for row in result.data.rows)
+    return "\n".join([*lines, f"{ran} of {len(result.data.rows)} rows run"])
+
+
+def _file(result: StudyResult) -> str:
+    return f"benchmarks/results/study-{result.settings.preset}.json"
+
+
+def _what(result: StudyResult) -> str:
+    settings = result.settings
+    return (
+        f"Written by `lsts-edge bench study` from `{_file(result)}`; nothing is filled in by hand. "
+        f"Measured on {settings.validation} ({settings.validation_sequences} sequences), trained on "
+        f"{settings.train} ({settings.train_sequences}). The backbone of `{settings.checkpoint}` ({settings.preset}) "
+        "is frozen and its features are cached; a row trains Transform, alignment, SRFU, DFA and head for "
+        f"{settings.steps} steps of {settings.batch} triplets. Its figures say nothing about ImageNet VID, where the "
+        "paper's are from: those stand in columns of their own, for their order."
+    )
+
+
+def _how(result: StudyResult) -> str:
+    settings, rows = result.settings, result.data.rows
+    ran = sum(bool(row.runs) for row in rows)
+    return (
+        f"{ran} of {len(rows)} rows were run. AP50 is the mean over the seeds; intervals are 95 % over sequences "
+        f"and seeds drawn anew ({settings.resamples:,} draws), and two rows are compared on the same draws. With "
+        f"{settings.validation_sequences} sequences a difference of two or three points is seldom more than noise."
+    )
+
+
+def _claim_cells(claim: StudyClaim) -> list[str]:
+    if claim.points is None or claim.interval is None:
+        here = ["-", "-", "-"]
+    else:
+        low, high = claim.interval
+        here = [f"{claim.points:+.1f}", f"{low:+.1f} .. {high:+.1f}", str(claim.seeds)]
+    paper = "-" if claim.paper_points is None else f"{claim.paper_points:+.1f}"
+    return [claim.claim, *here, claim.verdict, paper]
+
+
+def _row_cells(row: StudyRow) -> list[str]:
+    paper = "-" if row.paper_map is None else f"{row.paper_map:.1f}"
+    if not row.runs or row.ap50_interval is None:
+        return [row.label, "not run", "-", "-", "-", "-", paper]
+    low, high = row.ap50_interval
+    kinds = row.runs[0].vid_map_by_motion
+    motion = " / ".join(_mean([run.vid_map_by_motion[kind] for run in row.runs]) for kind in kinds)
+    parameters = "-" if row.parameters is None else f"{row.parameters / 1e6:.2f}"
+    seeds = ", ".join(f"{run.ap50:.3f}" for run in row.runs)
+    return [row.label, _figure(row.ap50), f"{low:.3f} .. {high:.3f}", seeds, motion or "-", parameters, paper]
+
+
+def _offsets(rows: tuple[StudyRow, ...]) -> str:
+    cells = []
+    for row in rows:
+        spread = row.offsets
+        if spread is None or row.table not in ("table-2-ours", "table-4"):
+            continue
+        for axis in ("x", "y"):
+            shares = [getattr(spread, f"{kind}_{axis}") for kind in ("start", "learned", "motion")]
+            near = [
+                f"{_within(spread.bins, share, 1.5):.0%} / {_within(spread.bins, share, 3.5):.0%}" for share in shares
+            ]
+            cells.append([f"{row.label}, {axis}", *near, f"{spread.mean_shift:.2f}"])
+    header = ["row, axis", "start", "learned", "motion of objects", "mean shift, cells"]
+    return markdown_table(header, cells) if cells else ""
+
+
+def _within(bins: tuple[float, ...], shares: tuple[float, ...], reach: float) -> float:
+    return sum(
+        share for low, high, share in zip(bins, bins[1:], shares, strict=False) if -reach <= low and high <= reach
+    )
+
+
+def _mean(values: list[float | None]) -> str:
+    known = [value for value in values if value is not None]
+    return f"{sum(known) / len(known):.2f}" if known else "-"
+
+
+def _figure(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
