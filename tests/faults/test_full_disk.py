@@ -54,7 +54,19 @@ def test_a_disk_that_fills_in_the_middle(
     assert done.stderr.startswith(f"error[file-unwritable]: cannot write {folder}")
     assert "File too large" in done.stderr
     assert {path.name: path.read_text() for path in folder.iterdir()} == dict.fromkeys(names, "older result")
+
+
+def test_a_video_that_does_not_fit_takes_the_rows_with_it(root: Path, hand_made_bundle: Path, tmp_path: Path) -> None:
+    """The rows fit, and are finished by the time that the video's last bytes are refused."""
+    clip = write_video(tmp_path / "clip.ts", small_clip(60))
+    rows, video = tmp_path / "out.jsonl", tmp_path / "out.mp4"
+    rows.write_text("older result")
+    words = ["--output-json", rows, "--output-video", video]
+    done = _run(root, hand_made_bundle, clip, *words, limit_bytes=_LIMIT_BYTES)
+    assert done.returncode == 1 and f"cannot write {video}: got File too large" in done.stderr
+    assert rows.read_text() == "older result" and not video.exists()
     assert _run(root, hand_made_bundle, clip, *words).returncode == 0, "without the limit it must run"
+    assert rows.stat().st_size < _LIMIT_BYTES < video.stat().st_size
 
 
 def test_a_full_device(root: Path, hand_made_bundle: Path, clip: Path) -> None:

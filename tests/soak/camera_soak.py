@@ -33,6 +33,7 @@ _SAMPLES = 120  # in the file, however long it lasts
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--minutes", type=float, default=10.0)
+    parser.add_argument("--frames", type=int, help="end after so many instead")
     parser.add_argument("--bundle", type=Path, help="the package's by default")
     parser.add_argument("--output", type=Path, help="the results; none by default")
     parser.add_argument("--restart-every-s", type=float, default=60.0)
@@ -63,7 +64,6 @@ def _restarted(camera: Camera, every_s: float) -> Iterator[None]:
 
 def soak(options: argparse.Namespace) -> dict[str, object]:
     """Run it; counts, samples and what grew."""
-    end_s = 60.0 * options.minutes
     samples: list[dict[str, float]] = []
     kept: list[bytes] = []
     summary = RunSummary()
@@ -73,9 +73,10 @@ def soak(options: argparse.Namespace) -> dict[str, object]:
         kept.extend([frame.image.tobytes()[:1] * options.leak_bytes] if options.leak_bytes else [])
         time.sleep(options.consumer_ms / 1000)
         passed_s = time.monotonic() - begin_s
-        if passed_s * _SAMPLES > end_s * len(samples):
+        done = summary.frames / options.frames if options.frames else passed_s / (60.0 * options.minutes)
+        if done * _SAMPLES > len(samples):
             samples.append({"passed_s": round(passed_s, 2), "frames": summary.frames, **used()})
-        if passed_s > end_s:
+        if done >= 1.0:
             source.stop()
 
     detector = Detector(options.bundle)
@@ -84,7 +85,7 @@ def soak(options: argparse.Namespace) -> dict[str, object]:
         sinks = [JsonLinesSink(Path("/dev/null")), VideoSink(Path(folder) / "out.mkv")]
         with _restarted(camera, options.restart_every_s):
             run_stream(detector, source, sinks, on_result=on_result, summary=summary)
-    chosen = ("minutes", "restart_every_s", "consumer_ms", "leak_bytes")
+    chosen = ("minutes", "frames", "restart_every_s", "consumer_ms", "leak_bytes")
     return {
         "what": "a detector on a local HTTP camera of 25 frames a second that is killed and started again",
         "origin": dataclasses.asdict(Origin.here()),
