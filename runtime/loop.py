@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-from array import array
-from collections import Counter, defaultdict
+from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
@@ -17,6 +16,7 @@ from lsts_edge.runtime.sources.interface import Frame, Source
 __all__ = ["RunSummary", "run_stream"]
 
 _LONGEST_STEP_S = 10.0
+_LATENCIES = 10_000  # of each kind: their percentiles are those of the last minutes
 
 
 @dataclass
@@ -34,7 +34,7 @@ class RunSummary:
         skipped: files of a folder that are no pictures.
         dropped: frames left out because a live source was faster.
         reconnects: times that a live source was lost and found again.
-        latency_ms: frame to boxes, one number a frame, by kind.
+        latency_ms: frame to boxes, one number a frame, by kind; of the newest frames, for a run may last a year.
         stage_ms: total time by stage: ``decode``, ``preprocess``, ``postprocess``, and the sinks' own.
         graph_ms: total time by graph.
         wall_s: from the first read to the last write.
@@ -52,7 +52,7 @@ class RunSummary:
     skipped: int = 0
     dropped: int = 0
     reconnects: int = 0
-    latency_ms: dict[str, array[float]] = field(default_factory=dict)
+    latency_ms: dict[str, deque[float]] = field(default_factory=dict)
     stage_ms: dict[str, float] = field(default_factory=lambda: defaultdict(float))
     graph_ms: dict[str, float] = field(default_factory=lambda: defaultdict(float))
     wall_s: float = 0.0
@@ -78,7 +78,7 @@ class RunSummary:
         if detections.reset_reason is not None:
             self.resets[detections.reset_reason] += 1
         self.damaged += frame.damaged
-        self.latency_ms.setdefault(detections.kind, array("f")).append(detections.total_ms)
+        self.latency_ms.setdefault(detections.kind, deque(maxlen=_LATENCIES)).append(detections.total_ms)
         timings = detections.timings
         for stage, value in (("decode", frame.decode_ms), *timings.stages_ms.items(), *sink_ms):
             self.stage_ms[stage] += value

@@ -224,7 +224,7 @@ def summary_to_dict(summary: RunSummary) -> dict[str, Any]:
 
     latency = {
         kind: {
-            "n": len(values),
+            "n": summary.kinds[kind],
             "p50_ms": round(nearest_rank(values, 50), 3),
             "p95_ms": round(nearest_rank(values, 95), 3),
         }

@@ -10,7 +10,7 @@ import socket
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -160,3 +160,26 @@ def test_an_rtsp_camera_by_either_transport_and_with_a_wrong_password() -> None:
         with pytest.raises(StreamUnauthorized, match="401") as caught:
             open_source(server.url.replace("opensesame", "hunter2"))
         assert "hunter2" not in str(caught.value)
+
+
+@needs_server
+def test_an_rtsp_server_that_ends_is_no_success(
+    lsts_edge_command: Callable[..., subprocess.CompletedProcess[str]], hand_made_bundle: Path, tmp_path: Path
+) -> None:
+    rows = tmp_path / "out.jsonl"
+
+    def kill_when_it_runs(server: _Server) -> None:
+        end_s = time.monotonic() + _HANG_S
+        while not any(tmp_path.glob(".out.jsonl.partial-*")) and time.monotonic() < end_s:
+            time.sleep(0.05)
+        time.sleep(0.5)
+        server.kill()
+
+    with _rtsp("tcp") as server:
+        worker = threading.Thread(target=kill_when_it_runs, args=(server,))
+        worker.start()
+        done = lsts_edge_command("run", hand_made_bundle, server.url, "--reconnect", "never", "--output-json", rows)
+        worker.join()
+    assert done.returncode == 8 and "error[stream-lost]" in done.stderr
+    assert "opensesame" not in done.stderr
+    assert 0 < len(rows.read_text().splitlines()) == int(done.stdout.splitlines()[-1].split()[0])

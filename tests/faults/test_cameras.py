@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -220,3 +222,27 @@ def test_the_command_tells_a_wrong_password_from_a_refused_connection(
     assert ("refused" in err.lower()) == (not password), err
     assert "hunter2" not in err
     assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize("language", ["python", "command"])
+def test_what_the_documentation_shows_runs(root: Path, language: str) -> None:
+    """The ten lines and the command of docs/runtime.md, another address put in."""
+    text = (root / "docs" / "runtime.md").read_text()
+    section = text.split("### A camera that runs for a year\n")[1].split("\n### ")[0]
+    code = re.findall(r"^```python\n(.*?)^```", section, re.MULTILINE | re.DOTALL)[0]
+    assert len(code.splitlines()) <= 10
+    words = shlex.split(re.findall(r"^    (lsts-edge run .*)$", section, re.MULTILINE)[0])
+    example = "rtsp://USER:PASSWORD@camera/stream"
+    assert example in code and example in words
+    with Camera("mjpeg").start() as camera:
+        if language == "python":
+            command = [sys.executable, "-u", "-c", code.replace(example, camera.url)]
+        else:
+            command = [sys.executable, "-m", "lsts_edge", *[w.replace(example, camera.url) for w in words[1:]]]
+        environment = {**os.environ, "PYTHONPATH": str(root)}
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
+            assert process.stdout is not None
+            lines = [process.stdout.readline() for _ in range(3)]
+            process.kill()
+    times_s = [json.loads(line)["time_s"] if language == "command" else float(line.split()[0]) for line in lines]
+    assert times_s[0] == 0.0 and times_s == sorted(times_s)

@@ -66,6 +66,29 @@ def test_a_signal_leaves_complete_outputs(
     assert "Traceback" not in err
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(50))
+def test_a_signal_at_any_time_leaves_complete_outputs_or_none(
+    root: Path, hand_made_bundle: Path, long_clip: Path, tmp_path: Path, seed: int
+) -> None:
+    """From the first import to the last frames; both outputs or neither, and never a third file."""
+    source = random.Random(seed)
+    number = source.choice([signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+    folder = tmp_path / "out"
+    folder.mkdir()
+    process = start(root, hand_made_bundle, long_clip, folder)
+    time.sleep(source.uniform(0.0, 3.0))
+    process.send_signal(number)
+    _, err = process.communicate(timeout=120)
+    # Before Python has put its handlers in place, the signal ends the process as it ends any.
+    assert process.returncode in (128 + number, -number), err
+    left = sorted(os.listdir(folder))
+    assert left in ([], ["out.jsonl", "out.mp4"])
+    if left:
+        rows = [json.loads(line) for line in (folder / "out.jsonl").read_text().splitlines()]
+        assert len(read_pictures(folder / "out.mp4")) == len(rows) > 0
+
+
 def test_what_a_killed_run_left_is_removed_by_the_next_and_a_living_ones_is_not(
     root: Path, hand_made_bundle: Path, long_clip: Path, tmp_path: Path
 ) -> None:

@@ -17,7 +17,7 @@ from lsts_edge.runtime import Detections, Detector, Frame, open_source
 from lsts_edge.runtime.loop import run_stream
 from lsts_edge.runtime.sinks.json_lines import JsonLinesSink
 from lsts_edge.runtime.sinks.video import VideoSink
-from videos import damage, small_clip, write_changing_sizes, write_video
+from videos import damage, read_pictures, small_clip, write_changing_sizes, write_video
 
 
 def cut(path: Path, share: float) -> Path:
@@ -150,6 +150,21 @@ def test_a_sound_stream_is_not_flagged(hand_made_bundle: Path, tmp_path: Path) -
     run = results(Detector(hand_made_bundle), write_video(tmp_path / "clip.ts", small_clip(48)))
     assert len(run) == 48
     assert not any(frame.damaged or found.reset_reason for frame, found, _ in run)
+
+
+def test_a_change_of_the_pixel_format_gives_the_pictures_of_each_part(hand_made_bundle: Path, tmp_path: Path) -> None:
+    """4:2:2, 4:2:0 and 4:4:4 of one size: the pictures stay what they were, so the memory fits and stays too."""
+    parts, path = [], tmp_path / "clip.h264"
+    for number, pix_fmt in enumerate(("yuv422p", "yuv420p", "yuv444p", "yuv422p")):
+        part = write_video(tmp_path / f"{number}.h264", small_clip(12, seed=number), pix_fmt=pix_fmt)
+        parts.append((part, read_pictures(part)))
+    path.write_bytes(b"".join(part.read_bytes() for part, _ in parts))
+    run = results(Detector(hand_made_bundle), path)
+    expected = [picture for _, pictures in parts for picture in pictures]
+    assert len(run) == len(expected) == 48
+    for (frame, found, _), picture in zip(run, expected, strict=True):
+        assert np.abs(frame.image.astype(int) - picture.astype(int)).mean() < 1.0
+        assert found.reset_reason is None and not frame.damaged
 
 
 def test_size_changes_are_one_event_each_and_equal_a_fresh_run(hand_made_bundle: Path, tmp_path: Path) -> None:

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from lsts_edge.errors import OptionError
-from lsts_edge.runtime import Detector
-from lsts_edge.runtime.loop import run_stream
+from lsts_edge.runtime import Detector, Frame
+from lsts_edge.runtime.loop import RunSummary, run_stream
 from lsts_edge.runtime.sinks.json_lines import JsonLinesSink
 from lsts_edge.runtime.sinks.video import VideoSink
 from lsts_edge.runtime.sources.arrays import ArraySource
@@ -35,6 +35,15 @@ def test_the_summary_adds_up(hand_made_bundle: Path, tmp_path: Path) -> None:
     rows = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
     assert [row["kind"] for row in rows].count("keyframe") == 2
     assert len(read_pictures(tmp_path / "out.mp4")) == 25
+
+
+def test_a_summary_of_a_long_run_keeps_the_newest_latencies(hand_made_bundle: Path) -> None:
+    picture, summary = small_clip(1)[0], RunSummary()
+    detections = Detector(hand_made_bundle).push(picture)
+    for index in range(10_050):
+        summary.add(Frame(picture, index), detections, ())
+    assert len(summary.latency_ms["first"]) == 10_000
+    assert summary.frames == summary.kinds["first"] == 10_050
 
 
 @pytest.mark.parametrize("count", [1, 7])
