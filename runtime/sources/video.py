@@ -64,7 +64,12 @@ class VideoSource(Source):
         self._timeouts_s = timeouts_s or (None, None)
         try:
             self._container = av.open(
-                target, "r", format=container_format, options=reader_options, timeout=self._timeouts_s
+                target,
+                "r",
+                format=container_format,
+                options=reader_options,
+                timeout=self._timeouts_s,
+                metadata_errors="replace",
             )
         except (av.error.FFmpegError, OSError, ValueError) as error:
             raise cannot_open(name, error, self._timeouts_s[0]) from error
