@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import av
 import cv2
 import numpy as np
 import pytest
@@ -42,6 +43,21 @@ def test_times_are_the_sources(tmp_path: Path) -> None:
     times_s = [0.0, 0.04, 0.2, 0.24, 1.0, 3.5]
     path = write_video(tmp_path / "vfr.mp4", small_clip(6), times_s=times_s)
     assert [f.time_s for f in read(path)] == pytest.approx(times_s, abs=1e-3)
+
+
+def test_a_title_in_another_encoding_is_no_reason_to_refuse(tmp_path: Path) -> None:
+    path = tmp_path / "title.mkv"
+    with av.open(str(path), "w") as container:
+        container.metadata["title"] = "TITLE-IN-LATIN-1"
+        stream = container.add_stream("libx264", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 96, 64, "yuv420p"
+        for picture in small_clip(3, 64, 96):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="bgr24")))
+        container.mux(stream.encode(None))
+    content = path.read_bytes()
+    assert content.count(b"TITLE-IN-LATIN-1") == 1
+    path.write_bytes(content.replace(b"TITLE-IN-LATIN-1", b"TITLE-IN-L\xc4TIN-1"))
+    assert len(read(path)) == 3
 
 
 def test_a_telephones_video_comes_upright(tmp_path: Path) -> None:
