@@ -6,6 +6,7 @@ import click
 
 from lsts_edge.cli.group import examples
 from lsts_edge.cli.show_progress import echo_progress
+from lsts_edge.cli.variant_options import choices_of, variant_options
 from lsts_edge.errors import OptionError
 
 __all__ = ["command"]
@@ -23,7 +24,7 @@ __all__ = ["command"]
 @click.option("--data", multiple=True, required=True, metavar="JSON", help="COCO or COCO-VID style file; repeatable.")
 @click.option("--output", required=True, metavar="FILE", help="Checkpoint to write (.safetensors).")
 @click.option("--preset", default="lsts-lite", show_default=True, help="Model preset.")
-@click.option("--light-scale", type=float, help="Image side of the light path: 0.5 or 1 [default: the preset's].")
+@variant_options
 @click.option("--steps", type=int, required=True, help="Optimiser steps.")
 @click.option("--device", default="cpu", show_default=True, help="cpu, cuda or cuda:N.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of everything random.")
@@ -48,6 +49,8 @@ def command(
     output: str,
     preset: str,
     light_scale: float | None,
+    alignment: str | None,
+    variants: tuple[str, ...],
     steps: int,
     device: str,
     seed: int,
@@ -73,7 +76,7 @@ def command(
         hold_out=tuple(name for name in hold_out.split(",") if name),
         licence=licence,
         resume=resume,
-        light_scale=light_scale,
+        choices=choices_of(variants, alignment, light_scale),
         options={"steps": steps, "seed": seed, "class_weights": dict(map(_class_weight, class_weights)), **chosen},
     )
     written = run_job(job, echo_progress)
