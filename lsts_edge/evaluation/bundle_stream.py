@@ -24,7 +24,7 @@ def stream_bundle(
     bundle: Bundle,
     annotations: AnnotationSet,
     *,
-    keyframe_interval: int | None,
+    keyframe_interval: float | None,
     frames_per_s: float,
     worker: Worker,
     latencies: Latencies | None = None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import numpy as np
@@ -14,16 +15,20 @@ from lsts_edge.evaluation.metrics import image_matches, mean_ap
 __all__ = ["ap50_by_distance", "schedule_distances"]
 
 
-def schedule_distances(annotations: AnnotationSet, keyframe_interval: int | None) -> dict[int, int]:
+def schedule_distances(annotations: AnnotationSet, keyframe_interval: float | None) -> dict[int, int]:
     """Frames since the last keyframe, by image id, of a schedule that starts anew with each sequence.
 
     Args:
         annotations: the sequences.
-        keyframe_interval: None: every frame is a keyframe.
+        keyframe_interval: 2.5 is 2, 3, 2, 3 frames; None: every frame is a keyframe.
     """
     interval = keyframe_interval or 1
-    sequences = annotations.sequences().values()
-    return {record.image_id: index % interval for records in sequences for index, record in enumerate(records)}
+    found = {}
+    for records in annotations.sequences().values():
+        for index, record in enumerate(records):
+            keyframes_before = math.ceil((index + 1) / interval) - 1
+            found[record.image_id] = index - math.floor(keyframes_before * interval)
+    return found
 
 
 def ap50_by_distance(

@@ -7,6 +7,7 @@ import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -111,7 +112,8 @@ def cache_features(
         raise FileUnwritable(
             f"cached features {place}", got=error.strerror or str(error), expected="space for them", fix=fix
         ) from error
-    return FrozenFeatures(**arrays, **_truth(jobs, prepare), records=annotations.images)
+    facts: dict[str, Any] = {**arrays, **_truth(jobs, prepare)}
+    return FrozenFeatures(**facts, records=annotations.images)
 
 
 def _key(network: VideoNetwork, annotations: AnnotationSet, weights_sha256: str, mirrored: bool) -> str:

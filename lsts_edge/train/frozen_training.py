@@ -6,6 +6,7 @@ import copy
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import cast
 
 import numpy as np
 import torch
@@ -13,6 +14,7 @@ from torch import nn
 
 from lsts_edge.errors import OptionError, TrainingError
 from lsts_edge.model.network import Normalize, VideoNetwork
+from lsts_edge.model.rfcn import RfcnHead
 from lsts_edge.progress import Progress, silent
 from lsts_edge.train.frozen_features import FrozenFeatures
 from lsts_edge.train.losses import DetectionLoss, LossOptions, Truth
@@ -93,7 +95,7 @@ def train_on_features(
         warm = torch.multinomial(weights, _WARM_FRAMES, replacement=True, generator=random)
         warm_start_embeddings(network, _tensor(features.heavy, warm))
     network.requires_grad_(False)
-    criterion = DetectionLoss(network.head, options.loss)
+    criterion = DetectionLoss(cast(RfcnHead, network.head), options.loss)
     optimizer = _optimizer(network, options)
     trained = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     average = [copy.deepcopy(parameter.detach()) for parameter in trained]
