@@ -80,8 +80,8 @@ def test_a_signal_at_any_time_leaves_complete_outputs_or_none(
     time.sleep(source.uniform(0.0, 3.0))
     process.send_signal(number)
     _, err = process.communicate(timeout=120)
-    # Before Python has put its handlers in place, the signal ends the process as it ends any.
-    assert process.returncode in (128 + number, -number), err
+    # Before Python has put its handlers in place, the signal ends the process as it ends any, or Python in its own way.
+    assert process.returncode in (128 + number, -number) or "Fatal Python error: init" in err, err
     left = sorted(os.listdir(folder))
     assert left in ([], ["out.jsonl", "out.mp4"])
     if left:
