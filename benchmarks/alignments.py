@@ -1,4 +1,4 @@
-"""Other ways to bring the memory to the current frame, as small graphs in place of LSTS: for latency side by side."""
+"""Warping by optical flow in place of LSTS, of any bundle: for latency side by side."""
 
 from __future__ import annotations
 
@@ -6,59 +6,8 @@ import cv2
 import numpy as np
 
 from lsts_edge.export.graph import Builder
-from lsts_edge.export.lsts_graph import lsts_graph
 
-__all__ = ["DenseFlow", "match_trans_graph", "non_local_graph", "warp_graph"]
-
-_RADIUS_CELLS = 4  # LSTS paper, 4.4: "just like MatchTrans module with the neighbourhoods are set to 4"
-
-
-def match_trans_graph(current: str, embedding_shape: tuple[int, ...], memory_shape: tuple[int, ...]) -> bytes:
-    """MatchTrans (Xiao and Lee, STMN, ECCV 2018): compare with all 81 cells of the 9 x 9 window around, and blend.
-
-    It is LSTS with the integer grid as its fixed sampling locations, here with the same embeddings and softmax.
-
-    Args:
-        current: name of the input with the newer frame's embedding.
-        embedding_shape: ``(1, E, H, W)``.
-        memory_shape: ``(1, C, H, W)``.
-
-    Returns:
-        A serialised model: memory, memory_embedding, ``current`` -> aligned.
-    """
-    side = np.arange(-_RADIUS_CELLS, _RADIUS_CELLS + 1, dtype=np.float32)
-    offsets = np.stack(np.meshgrid(side, side), axis=-1).reshape(-1, 2)
-    model = lsts_graph(
-        "taps", offsets, current=current, embedding_shape=embedding_shape, memory_shape=memory_shape, name="match_trans"
-    )
-    return bytes(model.SerializeToString())
-
-
-def non_local_graph(current: str, embedding_shape: tuple[int, ...], memory_shape: tuple[int, ...]) -> bytes:
-    """Non-Local (Wang et al., CVPR 2018, embedded Gaussian): every cell looks at every cell of the memory.
-
-    ``aligned = memory softmax(memory_embedding^T current_embedding)`` over all H W positions.
-
-    Args:
-        current: name of the input with the newer frame's embedding.
-        embedding_shape: ``(1, E, H, W)``.
-        memory_shape: ``(1, C, H, W)``.
-
-    Returns:
-        A serialised model: memory, memory_embedding, ``current`` -> aligned.
-    """
-    graph = Builder("non_local")
-    memory = graph.input("memory", memory_shape)
-    memory_embedding = graph.input("memory_embedding", embedding_shape)
-    current_embedding = graph.input(current, embedding_shape)
-    cells = memory_shape[2] * memory_shape[3]
-    keys = graph.reshape(memory_embedding, embedding_shape[1], cells)
-    queries = graph.op("Transpose", graph.reshape(current_embedding, embedding_shape[1], cells), perm=[1, 0])
-    weights = graph.op("Softmax", graph.op("MatMul", queries, keys), axis=-1)
-    values = graph.op("Transpose", graph.reshape(memory, memory_shape[1], cells), perm=[1, 0])
-    blended = graph.op("Transpose", graph.op("MatMul", weights, values), perm=[1, 0])
-    model = graph.build({"aligned": (graph.reshape(blended, *memory_shape), memory_shape, "float32")})
-    return bytes(model.SerializeToString())
+__all__ = ["DenseFlow", "warp_graph"]
 
 
 def warp_graph(memory_shape: tuple[int, ...]) -> bytes:

@@ -29,8 +29,17 @@ REMARK = (
 _RELEASED = {"rfcn-r101": "R-FCN per frame", "lsts-r101": "LSTS, full", "lsts-r101-uniform": "LSTS, full"}
 _PATHS = {
     "first": ("heavy", "embed_memory", "head"),
-    "keyframe": ("heavy", "embed_key", "lsts_key", "aggregate_key", "aggregate_task", "embed_memory", "head"),
-    "propagated": ("light", "embed_current", "lsts_current", "aggregate_current", "head"),
+    "keyframe": (
+        "heavy",
+        "embed_key",
+        "lsts_key",
+        "align_key",
+        "aggregate_key",
+        "aggregate_task",
+        "embed_memory",
+        "head",
+    ),
+    "propagated": ("light", "embed_current", "lsts_current", "align_current", "aggregate_current", "head"),
 }
 
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
-from lsts_edge.benchmarks.alignments import DenseFlow, match_trans_graph, non_local_graph, warp_graph
+from lsts_edge.benchmarks.alignments import DenseFlow, warp_graph
 from lsts_edge.bundle import Bundle
 from lsts_edge.bundle.manifest import DETECTION_SLOTS, Manifest, Step, TensorInfo
 from lsts_edge.bundle.propagation import PropagationWay
 from lsts_edge.errors import OptionError
+from lsts_edge.export.rival_graphs import match_trans_graph, non_local_graph
 from lsts_edge.runtime.engines.interface import Backend, Session
 from lsts_edge.runtime.engines.options import EngineOptions
 from lsts_edge.runtime.engines.tensors import Tensor
@@ -169,7 +171,7 @@ def _flow_warp_aggregate(graphs: Graphs) -> Pipeline:
     return Pipeline.of_steps(graphs, kept, state, _flow_sessions(graphs, "lsts_key", "lsts_current"))
 
 
-def _aligned_by(build: Callable[..., bytes], name: str, graphs: Graphs) -> Pipeline:
+def _aligned_by(build: Callable[..., Any], name: str, graphs: Graphs) -> Pipeline:
     """Our programs with another graph in place of each LSTS graph."""
     manifest = graphs.manifest
     sessions: dict[str, Session] = {}
@@ -177,7 +179,7 @@ def _aligned_by(build: Callable[..., bytes], name: str, graphs: Graphs) -> Pipel
         tensors = {tensor.name: tensor for tensor in manifest.graphs[graph].inputs}
         current = next(name for name in tensors if name not in ("memory", "memory_embedding"))
         model = build(current, _shape(tensors["memory_embedding"]), _shape(tensors["memory"]))
-        sessions[graph] = graphs.backend.load(model, f"{graph} ({name})")
+        sessions[graph] = graphs.backend.load(model.SerializeToString(), f"{graph} ({name})")
     kept, state = prune(manifest.programs, [slot.name for slot in manifest.state])
     return Pipeline.of_steps(graphs, kept, state, sessions)
 

@@ -9,7 +9,8 @@ from torch import nn
 
 from lsts_edge.errors import ExportError
 from lsts_edge.export.graph import Builder
-from lsts_edge.model.aggregation import Aggregation
+from lsts_edge.export.programs import two_features
+from lsts_edge.model.aggregation import Aggregation, Mean
 from lsts_edge.model.network import VideoNetwork
 
 __all__ = ["blend_graphs"]
@@ -21,7 +22,7 @@ def blend_graphs(network: VideoNetwork, shape: Shape) -> dict[str, onnx.ModelPro
     """``embed_*``, ``aggregate_*`` and, where memory and task feature start as one but part later, ``start``.
 
     Args:
-        network: with LSTS.
+        network: any; one without a memory has none of these.
         shape: ``(1, C, H, W)`` of the features.
 
     Raises:
@@ -29,21 +30,25 @@ def blend_graphs(network: VideoNetwork, shape: Shape) -> dict[str, onnx.ModelPro
     """
     preset = network.preset
     srfu, dfa = network.srfu, network.dfa
-    assert preset.lsts is not None and srfu is not None and dfa is not None
-    key = {"memory": ("memory_embedding", srfu.embed_old), "feature": ("feature_embedding", srfu.embed_new)}
-    graphs = {
-        "embed_key": _embed("embed_key", key, shape),
-        "embed_memory": _embed("embed_memory", {"task": ("task_embedding", dfa.embed_old)}, shape),
-        "embed_current": _embed("embed_current", {"high": ("high_embedding", dfa.embed_new)}, shape),
-    }
-    two_memories = preset.form == "released" and preset.recursion != 1.0
-    recursion = preset.recursion if two_memories else None
-    graphs["aggregate_key"] = _aggregate("aggregate_key", ("feature", "aligned"), srfu.aggregation, shape, recursion)
+    graphs: dict[str, onnx.ModelProto] = {}
+    if dfa is None:
+        return graphs
+    if srfu is not None and srfu.embed_old is not None and srfu.embed_new is not None:
+        key = {"memory": ("memory_embedding", srfu.embed_old), "feature": ("feature_embedding", srfu.embed_new)}
+        graphs["embed_key"] = _embed("embed_key", key, shape)
+    if dfa.embed_old is not None and dfa.embed_new is not None:
+        graphs["embed_memory"] = _embed("embed_memory", {"task": ("task_embedding", dfa.embed_old)}, shape)
+        graphs["embed_current"] = _embed("embed_current", {"high": ("high_embedding", dfa.embed_new)}, shape)
+    recursion = preset.recursion if two_features(preset) else None
+    if srfu is not None and srfu.aggregation is not None:
+        inputs = ("feature", "aligned")
+        graphs["aggregate_key"] = _aggregate("aggregate_key", inputs, srfu.aggregation, shape, recursion)
     if network.task_aggregation is not None:
         inputs = ("memory", "feature")
         graphs["aggregate_task"] = _aggregate("aggregate_task", inputs, network.task_aggregation, shape)
-    graphs["aggregate_current"] = _aggregate("aggregate_current", ("high", "aligned"), dfa.aggregation, shape)
-    if two_memories:
+    if dfa.aggregation is not None:
+        graphs["aggregate_current"] = _aggregate("aggregate_current", ("high", "aligned"), dfa.aggregation, shape)
+    if recursion is not None:
         start = Builder("start")
         feature = start.input("feature", shape)
         graphs["start"] = start.build(
@@ -65,7 +70,7 @@ def _aggregate(
     name: str, inputs: tuple[str, str], aggregation: nn.Module, shape: Shape, recursion: float | None = None
 ) -> onnx.ModelProto:
     """Blend of two features; with ``recursion`` r also ``memory = r * task + (1 - r) * first``."""
-    if not isinstance(aggregation, Aggregation):
+    if not isinstance(aggregation, Aggregation | Mean):
         raise ExportError(
             f"{name}: {type(aggregation).__name__}",
             got="no way to write it in ONNX",
@@ -74,22 +79,32 @@ def _aggregate(
         )
     graph = Builder(name)
     first, second = (graph.input(source, shape) for source in inputs)
-    layers = [layer for layer in aggregation.stack.layers if isinstance(layer, nn.Conv2d)]
-    difference = graph.op("Sub", first, second)
-    if aggregation.form == "shared" and not aggregation.stack.relu:
-        score = _score_of_difference(graph, difference, layers)
+    if isinstance(aggregation, Mean):
+        task = graph.op("Mul", graph.op("Add", first, second), 0.5)
     else:
-        score = graph.op("Concat", first, second, axis=1)
-        for layer in layers:
-            score = _conv(graph, score, *_weights(layer), layer)
-    weight = graph.op("Sigmoid", score)
-    # One pass over the features less than weight * first + (1 - weight) * second.
-    task = graph.op("Add", second, graph.op("Mul", weight, difference))
+        difference = graph.op("Sub", first, second)
+        weight = graph.op("Sigmoid", _score(graph, aggregation, first, second, difference))
+        # One pass over the features less than weight * first + (1 - weight) * second.
+        task = graph.op("Add", second, graph.op("Mul", weight, difference))
     outputs = {"task": (task, shape, "float32")}
-    if recursion is not None:
+    if recursion == 1.0:
+        outputs["memory"] = (graph.op("Identity", task), shape, "float32")
+    elif recursion is not None:
         kept = graph.op("Mul", first, 1.0 - recursion)
         outputs["memory"] = (graph.op("Add", graph.op("Mul", task, recursion), kept), shape, "float32")
     return graph.build(outputs)
+
+
+def _score(
+    graph: Builder, aggregation: Aggregation, first: ir.Value, second: ir.Value, difference: ir.Value
+) -> ir.Value:
+    layers = [layer for layer in aggregation.stack.layers if isinstance(layer, nn.Conv2d)]
+    if aggregation.form == "shared" and not aggregation.stack.relu:
+        return _score_of_difference(graph, difference, layers)
+    score = graph.op("Concat", first, second, axis=1)
+    for layer in layers:
+        score = _conv(graph, score, *_weights(layer), layer)
+    return score
 
 
 def _score_of_difference(graph: Builder, difference: ir.Value, layers: list[nn.Conv2d]) -> ir.Value:

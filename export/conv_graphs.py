@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
-import gc
-import re
-from collections.abc import Iterator
-
 import numpy as np
 import onnx
 import onnx_ir as ir
 import torch
 from torch import nn
 
-from lsts_edge.errors import ExportError
-from lsts_edge.export.finished import IR_VERSION, OPSET, finished
+from lsts_edge.export.finished import IR_VERSION, finished
 from lsts_edge.export.fold import fold_batch_norms
-from lsts_edge.export.quiet import quiet
+from lsts_edge.export.trace import traced
 from lsts_edge.model.network import VideoNetwork
 from lsts_edge.presets import InputPreset, ModelPreset
 
@@ -30,7 +24,7 @@ def feature_shape(preset: ModelPreset) -> tuple[int, int, int, int]:
 
 
 def conv_graphs(network: VideoNetwork) -> dict[str, onnx.ModelProto]:
-    """``heavy`` (``image -> feature``) and, with LSTS, ``light`` (``image -> high``, at its own scale inside).
+    """``heavy`` (``image -> feature``) and, where frames between keyframes see, ``light`` (``image -> high``).
 
     They take ``image`` ``(1, H, W, 3)`` uint8 BGR and hold the normalisation; batch norms are folded. torch's exporter
     has a fixed cost of about a second a call, so both are traced in one call, each on an image of its own.
@@ -39,7 +33,7 @@ def conv_graphs(network: VideoNetwork) -> dict[str, onnx.ModelProto]:
         ExportError: if torch cannot express a layer in ONNX.
     """
     preset = network.preset
-    parts = {"heavy": "feature"} if preset.lsts is None else {"heavy": "feature", "light": "high"}
+    parts = {"heavy": "feature", "light": "high"} if preset.sees else {"heavy": "feature"}
     halves = {"heavy": False, "light": preset.light_scale == 0.5}
     traced = _trace(fold_batch_norms(network), parts)
     return {part: _cut(traced, part, output, preset.input, halves[part]) for part, output in parts.items()}
@@ -61,28 +55,12 @@ def _trace(network: VideoNetwork, parts: dict[str, str]) -> ir.Model:
     size = network.preset.input
     image = torch.zeros(1, 3, size.height_px, size.width_px)
     images = {"heavy": image, "light": network.shrink(image)}
-    try:
-        with quiet(), _uncollected(), torch.no_grad():
-            program = torch.onnx.export(
-                _Parts(network, parts).eval(),
-                tuple(images[part].clone() for part in parts),
-                dynamo=True,
-                opset_version=OPSET,
-                input_names=[f"{part}/image" for part in parts],
-                output_names=[f"{part}/{output}" for part, output in parts.items()],
-                external_data=False,
-                verbose=False,
-                optimize=True,
-            )
-    except torch.onnx.errors.OnnxExporterError as error:
-        raise ExportError(
-            "torch cannot write the network as ONNX",
-            got=re.sub(r"\s+", " ", str(error.__cause__ or error))[:300],
-            expected=f"layers that opset {OPSET} has",
-            fix="Write the layer in plain convolutions and activations.",
-        ) from error
-    assert program is not None
-    return program.model
+    return traced(
+        _Parts(network, parts).eval(),
+        tuple(images[part].clone() for part in parts),
+        [f"{part}/image" for part in parts],
+        [f"{part}/{output}" for part, output in parts.items()],
+    )
 
 
 def _cut(traced: ir.Model, part: str, output: str, size: InputPreset, halve: bool) -> onnx.ModelProto:
@@ -140,18 +118,3 @@ def _is_weighted(convolution: ir.Node) -> bool:
     """Whether it has a constant weight over all three channels."""
     weight = convolution.inputs[1]
     return weight is not None and weight.const_value is not None and weight.const_value.shape[1] == 3
-
-
-@contextlib.contextmanager
-def _uncollected() -> Iterator[None]:
-    """Keep the garbage collector from the exporter.
-
-    It makes half a million small objects at once; looking through them for cycles takes a sixth of the time.
-    """
-    collecting = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if collecting:
-            gc.enable()

@@ -27,6 +27,7 @@ from lsts_edge.bundle.manifest import (
 )
 from lsts_edge.bundle.precision_info import LowPrecision
 from lsts_edge.errors import ExportError
+from lsts_edge.export.alignment_graphs import alignment_graphs
 from lsts_edge.export.blend_graphs import blend_graphs
 from lsts_edge.export.conv_graphs import conv_graphs, feature_shape
 from lsts_edge.export.head_graph import head_graph
@@ -86,20 +87,23 @@ def export_model(
             expected="letterbox or stretch: a bundle's size is fixed",
             fix="Choose a preset with another rule.",
         )
-    forms = checked_forms(forms) if preset.lsts is not None else ()
+    programs = programs_of(preset)
+    forms = checked_forms(forms) if preset.samples else ()
     progress("tracing the convolutions")
     graphs: Graphs = {name: {"default": model} for name, model in conv_graphs(network).items()}
     lsts = None
-    if preset.lsts is not None:
-        progress(f"writing embeddings, aggregation and LSTS ({', '.join(forms)})")
+    if not preset.per_frame:
+        progress(f"writing embeddings, aggregation and alignment ({', '.join(forms) or preset.alignment})")
+        shape = feature_shape(preset)
+        written = blend_graphs(network, shape) | alignment_graphs(network, shape)
+        graphs |= {name: {"default": model} for name, model in written.items()}
+    if preset.samples:
         offsets = _constant_offsets(network)
-        graphs |= {name: {"default": model} for name, model in blend_graphs(network, feature_shape(preset)).items()}
-        for name in _LSTS_CURRENT_INPUT:
+        for name in _LSTS_CURRENT_INPUT if preset.srfu != "off" else ("lsts_current",):
             graphs[name] = {form: _lsts(name, form, offsets, preset) for form in forms}
         lsts = _lsts_info(offsets, preset, forms)
     progress("writing the head")
     graphs["head"] = {"default": head_graph(network, feature_shape(preset))}
-    programs = programs_of(preset)
     counts, costs = parameters(network), multiply_adds(network)
     joined_steps: dict[str, tuple[Step, ...]] = {}
     if joined or (joined is None and total_parameters(network) <= JOINED_MAX_PARAMETERS):
@@ -118,7 +122,7 @@ def export_model(
         files |= {names[form]: model.SerializeToString(deterministic=True) for form, model in models.items()}
         infos[name] = _graph_info(next(iter(models.values())), names, counts.get(name, 0), costs.get(name, 0))
     size, head = preset.input, preset.head
-    written = {
+    slots = {
         step.outputs[tensor.name]: tensor
         for step in programs.programs["first"]
         for tensor in infos[step.graph].outputs
@@ -132,7 +136,7 @@ def export_model(
         input=InputInfo(size.height_px, size.width_px, size.resize, size.pad_value),
         classes=tuple(head.classes),
         graphs=infos,
-        state=tuple(StateInfo(slot, written[slot].dtype, written[slot].shape) for slot in programs.state),
+        state=tuple(StateInfo(slot, slots[slot].dtype, slots[slot].shape) for slot in programs.state),
         features=programs.features,
         light_scale=preset.light_scale,
         programs=programs.programs,

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from lsts_edge.errors import OptionError
 
 __all__ = [
+    "ALIGNMENTS",
     "AggregationPreset",
+    "AlignmentName",
     "BackbonePreset",
+    "Blend",
     "ConvLayer",
     "HeadPreset",
     "InputPreset",
@@ -27,6 +30,14 @@ IMAGENET_VID_CLASSES = (
     "red_panda", "sheep", "snake", "squirrel", "tiger", "train", "turtle", "watercraft", "whale", "zebra",
 )  # fmt: skip
 FIVE_GROUPS = ("person", "rider", "vehicle", "bird", "quadruped")
+
+AlignmentName = Literal["lsts", "non-local", "match-trans", "flow-warp", "flow-warp-net", "copy", "none"]
+"""What brings the memory to where the current frame shows it. ``flow-warp`` takes DIS flow, ``flow-warp-net`` a
+FlowNet-S (for counts and latency); ``copy`` leaves the memory where it is, ``none`` does without a memory."""
+ALIGNMENTS: tuple[AlignmentName, ...] = get_args(AlignmentName)
+Blend = Literal["quality", "mean", "off"]
+"""How a frame's own feature and the aligned memory become one: learned weights, a half each, or not at all."""
+_EMBEDDED = ("lsts", "non-local", "match-trans")
 
 
 def _require(holds: bool, problem: str, got: object, expected: str) -> None:
@@ -77,7 +88,7 @@ class InputPreset:
 @dataclass(frozen=True)
 class BackbonePreset:
     """Which feature network; ``low_channels`` at ``low_stride`` leave the low part, ``feature_channels`` at
-    ``stride`` leave the heavy one.
+    ``stride`` leave the heavy one. ``deformable``: the 3x3 convolutions of ResNet-101's last stage are.
     """
 
     name: Literal["resnet101", "efficientnet-lite0", "efficientnet-lite1", "efficientnet-lite2", "tiny"]
@@ -85,21 +96,32 @@ class BackbonePreset:
     low_stride: int
     feature_channels: int
     stride: int = 16
+    deformable: bool = False
+
+    def __post_init__(self) -> None:
+        fits = not self.deformable or self.name == "resnet101"
+        _require(fits, "preset: deformable", self.name, "resnet101")
 
 
 @dataclass(frozen=True)
 class LstsPreset:
-    """Learned sampling: ``locations`` offsets (K), embedding width and the weights' normalisation."""
+    """Learned sampling: ``locations`` offsets (K), embedding width and the weights' normalisation.
+
+    ``spread_cells`` is the standard deviation of Gaussian offsets, or the step of uniform ones. Other alignments use
+    the embedding and the normalisation alone.
+    """
 
     locations: int = 40
     init: Literal["gaussian", "uniform"] = "gaussian"
     learn_offsets: bool = True
     embedding_channels: int = 256
     normalization: Literal["softmax", "linear"] = "softmax"
+    spread_cells: float = 1.0
 
     def __post_init__(self) -> None:
         _require(1 <= self.locations <= 1024, "preset: locations", self.locations, "1..1024")
         _require(self.init in ("gaussian", "uniform"), "preset: init", self.init, "gaussian or uniform")
+        _require(0.0 < self.spread_cells <= 16.0, "preset: spread_cells", self.spread_cells, "above 0, at most 16")
         if self.init == "uniform":
             side = round(self.locations**0.5)
             _require(
@@ -158,6 +180,11 @@ class ModelPreset:
     ``form`` picks what the paper's text says (``paper``) or what the released code does (``released``) for
     SRFU and DFA; ``recursion`` is r of memory = r * task + (1 - r) * feature (released: 1). ``light_scale`` is the
     side of the image that propagated frames' low part and Transform see, relative to the input.
+
+    The rest is for comparisons, see ``lsts_edge.variants``: ``alignment``; ``srfu`` blends at keyframes (off: no
+    memory goes from keyframe to keyframe) and ``dfa`` at the frames between (off: the aligned feature alone); no
+    ``transform`` means the low-level feature as it is; ``recurrent`` aligns the previous frame's result in place of
+    the keyframe's.
     """
 
     name: str
@@ -171,6 +198,10 @@ class ModelPreset:
     recursion: float = 1.0
     keyframe_interval: int = 10
     light_scale: float = 1.0
+    alignment: AlignmentName = "lsts"
+    srfu: Blend = "quality"
+    dfa: Blend = "quality"
+    recurrent: bool = False
 
     def __post_init__(self) -> None:
         _require(1 <= self.keyframe_interval <= 1000, "preset: keyframe_interval", self.keyframe_interval, "1..1000")
@@ -182,17 +213,55 @@ class ModelPreset:
         widest = max(self.head.rpn_channels, self.head.rfcn_channels)
         _require(widest <= feature, "preset: head channels", widest, f"at most {feature}")
         if self.lsts is not None:
-            _require(self.aggregation is not None, "preset: aggregation", None, "given where lsts is")
-            last = self.transform[-1].channels if self.transform else None
-            _require(last == feature, "preset: transform's last channels", last, str(feature))
+            self._check_video()
+
+    def _check_video(self) -> None:
+        _require(self.aggregation is not None, "preset: aggregation", None, "given where lsts is")
+        _require(self.alignment in ALIGNMENTS, "preset: alignment", self.alignment, ", ".join(ALIGNMENTS))
+        for name in ("srfu", "dfa"):
+            value = getattr(self, name)
+            _require(value in get_args(Blend), f"preset: {name}", value, "quality, mean or off")
+        feature = self.backbone.feature_channels
+        last = self.transform[-1].channels if self.transform else feature
+        _require(last == feature, "preset: transform's last channels", last, str(feature))
+        alone = self.alignment != "none" or (self.srfu, self.dfa, self.recurrent) == ("off", "off", False)
+        _require(alone, "preset: alignment none", f"srfu {self.srfu}, dfa {self.dfa}", "both off, not recurrent")
+        ways = self.form == "released" or (self.srfu == "quality" and not self.recurrent)
+        _require(ways, "preset: form", self.form, "released, where srfu is not quality or frames are recurrent")
+
+    @property
+    def per_frame(self) -> bool:
+        """Whether every frame runs the heavy path."""
+        return self.lsts is None
+
+    @property
+    def samples(self) -> bool:
+        """Whether LSTS aligns, which has forms of its own in a bundle."""
+        return self.lsts is not None and self.alignment == "lsts"
+
+    @property
+    def embeds(self) -> bool:
+        """Whether the alignment compares embeddings."""
+        return self.lsts is not None and self.alignment in _EMBEDDED
+
+    @property
+    def sees(self) -> bool:
+        """Whether frames between keyframes look at their own image, through the light path."""
+        return self.embeds or (self.lsts is not None and (self.dfa != "off" or self.alignment == "none"))
 
     @property
     def light_transform(self) -> tuple[ConvLayer, ...]:
-        """Transform as it runs: on the half-size image its first stride is dropped, and the grid is the feature's."""
-        strided = next((index for index, layer in enumerate(self.transform) if layer.stride == 2), None)
+        """Transform as it runs: on the half-size image its first stride is dropped, and the grid is the feature's.
+
+        Without Transform the low-level feature serves; where its shape is not the feature's, one 1x1 convolution
+        makes it so.
+        """
+        layers, low = list(self.transform), self.backbone
+        if not layers and (low.low_channels, low.low_stride) != (low.feature_channels, low.stride):
+            layers = [ConvLayer(1, low.feature_channels, low.stride // low.low_stride)]
+        strided = next((index for index, layer in enumerate(layers) if layer.stride == 2), None)
         if self.light_scale == 1.0 or strided is None:
-            return self.transform
-        layers = list(self.transform)
+            return tuple(layers)
         layers[strided] = dataclasses.replace(layers[strided], stride=1)
         return tuple(layers)
 

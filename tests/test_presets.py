@@ -27,7 +27,13 @@ def test_unknown_name_lists_the_known_ones() -> None:
 
 @pytest.mark.parametrize(
     "changes",
-    [{"keyframe_interval": 0}, {"recursion": 1.5}, {"form": "other"}, {"transform": ()}, {"aggregation": None}],
+    [
+        {"keyframe_interval": 0},
+        {"recursion": 1.5},
+        {"form": "other"},
+        {"transform": (ConvLayer(1, 5),)},
+        {"aggregation": None},
+    ],
     ids=lambda changes: next(iter(changes)),
 )
 def test_out_of_range(changes: dict[str, object]) -> None:

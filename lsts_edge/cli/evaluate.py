@@ -361,7 +361,7 @@ def _checkpoint(
 
     network, info = load_checkpoint(path, preset)
     truth = _truth(annotations, info.preset.head.classes, names)
-    chosen = None if per_frame or network.lsts is None else interval or info.preset.keyframe_interval
+    chosen = None if per_frame or network.preset.per_frame else interval or info.preset.keyframe_interval
     found = run_checkpoint(
         network, truth, keyframe_interval=chosen, device=device, batch=batch, threads=threads, progress=progress
     )

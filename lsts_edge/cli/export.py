@@ -14,6 +14,7 @@ from lsts_edge.bundle.manifest import GraphInfo, Manifest
 from lsts_edge.cli.group import examples, json_option, trusted_key_option
 from lsts_edge.cli.precision_table import precision_lines
 from lsts_edge.cli.show_progress import echo_progress
+from lsts_edge.cli.variant_options import choices_of, variant_options
 from lsts_edge.errors import OptionError
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ ALL_FORMS = ("taps", "custom", "gridsample")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of random weights.")
 @click.option("--height", type=int, help="Input height in pixels [default: the preset's].")
 @click.option("--width", type=int, help="Input width in pixels [default: the preset's].")
-@click.option("--light-scale", type=float, help="Image side of the light path: 0.5 or 1 [default: the preset's].")
+@variant_options
 @click.option("--joined/--no-joined", default=None, help="One graph per kind of frame too [default: small models].")
 @click.option(
     "--lsts-form",
@@ -95,6 +96,8 @@ def command(
     height: int | None,
     width: int | None,
     light_scale: float | None,
+    alignment: str | None,
+    variants: tuple[str, ...],
     joined: bool | None,
     forms: tuple[str, ...],
     formats: tuple[str, ...],
@@ -136,8 +139,9 @@ def command(
     film = FilmPlan.of(record_videos, record_licence) if record_videos else None
     taken = None if precision_from is None else Bundle.open(precision_from)
     progress(f"loading {checkpoint}")
+    choices = choices_of(variants, alignment, light_scale)
     network, weights, held_out = load_network(
-        checkpoint, preset=preset, seed=seed, height_px=height, width_px=width, light_scale=light_scale
+        checkpoint, preset=preset, seed=seed, height_px=height, width_px=width, choices=choices
     )
     plan = _plan(held_out, network, precision, lower, calibrate, calibrate_sequences, gate, gate_sequences, max_ap_drop)
     chosen = ALL_FORMS if "all" in forms else forms or ALL_FORMS[:1]

@@ -9,6 +9,7 @@ import click
 
 from lsts_edge.cli.group import examples
 from lsts_edge.cli.show_progress import echo_progress
+from lsts_edge.cli.variant_options import choices_of, variant_options
 from lsts_edge.errors import OptionError
 
 __all__ = ["command"]
@@ -29,7 +30,7 @@ __all__ = ["command"]
 @click.option("--root", default=".", show_default=True, metavar="DIR", help="Folder of the recipe's data.")
 @click.option("--output", required=True, metavar="FILE", help="Checkpoint to write (.safetensors).")
 @click.option("--preset", help="Model preset [default: the recipe's, or lsts-lite].")
-@click.option("--light-scale", type=float, help="Image side of the light path: 0.5 or 1 [default: the preset's].")
+@variant_options
 @click.option("--steps", type=int, help="Optimiser steps; needed without a recipe.")
 @click.option("--device", default="cpu", show_default=True, help="cpu, cuda or cuda:N.")
 @click.option("--seed", type=int, help="Of everything random [default: the recipe's, or 0].")
@@ -57,6 +58,8 @@ def command(
     output: str,
     preset: str | None,
     light_scale: float | None,
+    alignment: str | None,
+    variants: tuple[str, ...],
     device: str,
     threads: int | None,
     init: str | None,
@@ -96,7 +99,7 @@ def command(
         licence=licence or plan.licence,
         must_not_see=must_not_see or plan.must_not_see,
         resume=resume,
-        light_scale=light_scale,
+        choices=choices_of(variants, alignment, light_scale),
         options=chosen,
     )
     written = run_job(job, echo_progress)

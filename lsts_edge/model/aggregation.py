@@ -9,7 +9,7 @@ from lsts_edge.errors import OptionError
 from lsts_edge.model.layers import ConvStack
 from lsts_edge.presets import AggregationPreset
 
-__all__ = ["Aggregation"]
+__all__ = ["Aggregation", "Mean"]
 
 
 class Aggregation(nn.Module):
@@ -50,3 +50,11 @@ class Aggregation(nn.Module):
         """``(N, C, H, W)`` twice to the blend, same shape."""
         weight = self.weight_of_first(first, second)
         return weight * first + (1 - weight) * second
+
+
+class Mean(nn.Module):
+    """Half of each: the naive aggregation that Table 2 compares with."""
+
+    def forward(self, first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
+        """``(N, C, H, W)`` twice to their mean."""
+        return 0.5 * (first + second)

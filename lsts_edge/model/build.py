@@ -13,7 +13,7 @@ from lsts_edge.model.lsts import LstsAlignment, initial_offsets
 from lsts_edge.model.network import VideoNetwork
 from lsts_edge.presets import ModelPreset
 
-__all__ = ["bare_network", "build_network", "initial_state", "random_network", "rebuilt"]
+__all__ = ["bare_network", "build_network", "initial_state", "random_network"]
 
 _PIXEL_STD = 60.0  # of natural images, on the 0..255 scale
 _RESIDUAL_GAMMA = 0.2  # last batch norm of a residual block: depth must not blow the sum up
@@ -46,13 +46,6 @@ def bare_network(preset: ModelPreset) -> VideoNetwork:
         return VideoNetwork(preset)
 
 
-def rebuilt(network: VideoNetwork, preset: ModelPreset) -> VideoNetwork:
-    """The same weights, not copied, in a network of another preset that has the same parameters."""
-    other = bare_network(preset)
-    other.load_state_dict(network.state_dict(), assign=True)
-    return other.train(network.training)
-
-
 def initial_state(network: VideoNetwork, seed: int, *, head_gain: float = 1.0) -> dict[str, torch.Tensor]:
     """Values for every parameter from its name and the seed, so that adding a layer does not move the others.
 
@@ -69,7 +62,7 @@ def initial_state(network: VideoNetwork, seed: int, *, head_gain: float = 1.0) -
     with torch.device("cpu"):
         for name, module in network.named_modules():
             weight, bias = f"{name}.weight", f"{name}.bias"
-            if isinstance(module, nn.Conv2d):
+            if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
                 std = _conv_std(name, module, preset, head_gain)
                 state[weight] = torch.randn(module.weight.shape, generator=_generator(weight, seed)) * std
                 if module.bias is not None:
@@ -87,8 +80,10 @@ def initial_state(network: VideoNetwork, seed: int, *, head_gain: float = 1.0) -
     return state
 
 
-def _conv_std(name: str, conv: nn.Conv2d, preset: ModelPreset, head_gain: float) -> float:
+def _conv_std(name: str, conv: nn.Conv2d | nn.ConvTranspose2d, preset: ModelPreset, head_gain: float) -> float:
     fan_in = conv.weight[0].numel()
+    if isinstance(conv, nn.ConvTranspose2d):  # its weight has the inputs first, and strides share them out
+        fan_in = conv.weight[:, 0].numel() // (conv.stride[0] * conv.stride[1])
     last = name.rsplit(".", 1)[-1]
     if name in ("backbone.conv1", "backbone.stem"):
         pixel_std = _PIXEL_STD / (sum(preset.input.std) / 3)

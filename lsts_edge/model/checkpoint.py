@@ -30,6 +30,7 @@ __all__ = [
     "load_checkpoint",
     "load_state",
     "read_torch_file",
+    "rebuilt",
     "save_checkpoint",
 ]
 
@@ -173,6 +174,22 @@ def save_checkpoint(
             expected=f"room for {len(payload)} bytes",
             fix="Choose another path.",
         ) from error
+
+
+def rebuilt(network: VideoNetwork, preset: ModelPreset, source: str) -> VideoNetwork:
+    """The same weights in a network of another preset.
+
+    Args:
+        network: on the CPU.
+        preset: one with the same parameters.
+        source: file name for the message.
+
+    Raises:
+        CheckpointError: if it has others.
+    """
+    other = bare_network(preset)
+    load_state(other, network.state_dict(), source=source)
+    return other.train(network.training)
 
 
 def load_state(

@@ -7,6 +7,9 @@ from collections.abc import Callable, Iterable
 import torch
 from torch import nn
 
+from lsts_edge.model.alignments.flow_warp import FlowWarp
+from lsts_edge.model.alignments.match_trans import MatchTrans, window_offsets
+from lsts_edge.model.alignments.non_local import NonLocal
 from lsts_edge.model.build import bare_network
 from lsts_edge.model.lsts import LstsAlignment, differentiable_taps
 from lsts_edge.model.network import VideoNetwork
@@ -16,8 +19,9 @@ from lsts_edge.presets import ModelPreset
 __all__ = ["RULE", "multiply_adds", "parameters", "total_parameters"]
 
 RULE = (
-    "Counted: convolutions, the LSTS taps (U x (E + C) and two K x U blends per cell) and position-sensitive pooling "
-    "(integral images and four look-ups per bin); activations, folded norms, scaling, sorting and NMS are not."
+    "Counted: convolutions, the LSTS taps (U x (E + C) and two K x U blends per cell; rivals by their products) and "
+    "position-sensitive pooling (integral images and four look-ups per bin); activations, norms folded into "
+    "convolutions, scaling, sorting and NMS are not."
 )
 
 
@@ -49,10 +53,13 @@ def multiply_adds(preset: ModelPreset | VideoNetwork) -> dict[str, int]:
 
         def add(module: nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
             nonlocal total
-            assert isinstance(module, nn.Conv2d)
-            total += output.numel() * module.weight[0].numel()
+            if isinstance(module, nn.ConvTranspose2d):
+                total += inputs[0].numel() * module.weight[0].numel()
+            elif isinstance(module, nn.Conv2d):
+                total += output.numel() * module.weight[0].numel()
 
-        hooks = [m.register_forward_hook(add) for m in network.modules() if isinstance(m, nn.Conv2d)]
+        counted_kinds = (nn.Conv2d, nn.ConvTranspose2d)
+        hooks = [m.register_forward_hook(add) for m in network.modules() if isinstance(m, counted_kinds)]
         try:
             extra = run()
         finally:
@@ -100,31 +107,61 @@ def _graphs(network: VideoNetwork) -> dict[str, tuple[list[nn.Module], Callable[
         return 2 * channels * height * width + 4 * channels * preset.head.rpn_post_nms
 
     graphs: dict[str, tuple[list[nn.Module], Callable[[], int]]] = {"heavy": ([backbone], run(network.heavy, image))}
-    transform, lsts, srfu, dfa = network.transform, network.lsts, network.srfu, network.dfa
-    if transform is not None and lsts is not None and srfu is not None and dfa is not None:
+    srfu, dfa = network.srfu, network.dfa
+    if network.transform is not None:
+        graphs["light"] = ([*_low_modules(network), network.transform], run(network.light, image))
 
-        def run_lsts() -> int:
-            return _lsts_multiply_adds(lsts, preset, height, width)
+    def run_align() -> int:
+        return _alignment_multiply_adds(network, image, feature)
 
-        graphs["light"] = ([*_low_modules(network), transform], run(network.light, image))
-        graphs["embed_key"] = ([srfu.embed_old, srfu.embed_new], run(network.embed_key, feature, feature))
-        graphs["lsts_key"] = ([lsts], run_lsts)
-        graphs["aggregate_key"] = ([srfu.aggregation], run(network.aggregate_key, feature, feature))
-        if network.task_aggregation is not None:
-            graphs["aggregate_task"] = ([network.task_aggregation], run(network.aggregate_task, feature, feature))
-        graphs["embed_memory"] = ([dfa.embed_old], run(network.embed_memory, feature))
-        graphs["embed_current"] = ([dfa.embed_new], run(network.embed_current, feature))
-        graphs["lsts_current"] = ([lsts], run_lsts)
-        graphs["aggregate_current"] = ([dfa.aggregation], run(network.aggregate_current, feature, feature))
+    which = "lsts" if preset.samples else "align"
+    aligner = _present(network.alignment)
+    if srfu is not None:
+        if srfu.embed_old is not None and srfu.embed_new is not None:
+            graphs["embed_key"] = ([srfu.embed_old, srfu.embed_new], run(network.embed_key, feature, feature))
+        if preset.alignment != "copy":
+            graphs[f"{which}_key"] = (aligner, run_align)
+        graphs["aggregate_key"] = (_present(srfu.aggregation), run(network.aggregate_key, feature, feature))
+    if network.task_aggregation is not None:
+        graphs["aggregate_task"] = ([network.task_aggregation], run(network.aggregate_task, feature, feature))
+    if dfa is not None:
+        if dfa.embed_old is not None and dfa.embed_new is not None:
+            graphs["embed_memory"] = ([dfa.embed_old], run(network.embed_memory, feature))
+            graphs["embed_current"] = ([dfa.embed_new], run(network.embed_current, feature))
+        if preset.alignment != "copy":
+            graphs[f"{which}_current"] = (aligner, run_align)
+        if dfa.aggregation is not None:
+            graphs["aggregate_current"] = ([dfa.aggregation], run(network.aggregate_current, feature, feature))
     graphs["head"] = ([head], run_head)
     return graphs
 
 
-def _lsts_multiply_adds(lsts: LstsAlignment, preset: ModelPreset, height: int, width: int) -> int:
-    assert preset.lsts is not None
-    taps, blend = differentiable_taps(lsts.offsets.detach(), height, width)
-    channels = preset.lsts.embedding_channels + preset.backbone.feature_channels
-    return (len(taps) * channels + 2 * blend.numel()) * height * width
+def _present(part: nn.Module | None) -> list[nn.Module]:
+    return [] if part is None else [part]
+
+
+def _alignment_multiply_adds(network: VideoNetwork, image: torch.Tensor, feature: torch.Tensor) -> int:
+    """What hooks do not see: LSTS and MatchTrans by their taps, Non-Local by its two products, warping by its samples.
+
+    A flow network's convolutions are seen by the hooks while it runs here.
+    """
+    preset, alignment = network.preset, network.alignment
+    channels, height, width = feature.shape[1:]
+    both = channels + (preset.lsts.embedding_channels if preset.lsts is not None else 0)
+    if isinstance(alignment, NonLocal):
+        return (height * width) ** 2 * both
+    if isinstance(alignment, LstsAlignment | MatchTrans):
+        offsets = alignment.offsets.detach() if isinstance(alignment, LstsAlignment) else window_offsets()
+        taps, blend = differentiable_taps(offsets, height, width)
+        blends = 2 * blend.numel() if isinstance(alignment, LstsAlignment) else 0  # each tap is a location
+        return (len(taps) * both + blends) * height * width
+    if isinstance(alignment, FlowWarp):
+        if isinstance(alignment.flow, nn.Module):
+            with torch.no_grad():
+                picture = network.picture(image)
+                alignment.flow(picture, picture)
+        return 4 * channels * height * width
+    return 0
 
 
 def _low_modules(network: VideoNetwork) -> list[nn.Module]:

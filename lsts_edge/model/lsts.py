@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
@@ -15,14 +15,14 @@ __all__ = ["LstsAlignment", "differentiable_taps", "initial_offsets", "lsts_alig
 
 
 def initial_offsets(preset: LstsPreset, seed: int = 0) -> torch.Tensor:
-    """``(K, 2)`` float32 offsets, ``(x, y)`` in cells: drawn from N(0, 1), or the integer grid around zero."""
+    """``(K, 2)`` float32 offsets, ``(x, y)`` in cells: drawn from N(0, spread^2), or a grid of that step."""
     if preset.init == "uniform":
         half = round(preset.locations**0.5) // 2
         side = torch.arange(-half, half + 1, dtype=torch.float32, device="cpu")
         y, x = torch.meshgrid(side, side, indexing="ij")
-        return torch.stack((x.flatten(), y.flatten()), dim=1)
+        return preset.spread_cells * torch.stack((x.flatten(), y.flatten()), dim=1)
     generator = torch.Generator("cpu").manual_seed(seed)
-    return torch.randn(preset.locations, 2, generator=generator, device="cpu")
+    return preset.spread_cells * torch.randn(preset.locations, 2, generator=generator, device="cpu")
 
 
 def differentiable_taps(offsets: torch.Tensor, height: int, width: int) -> tuple[list[tuple[int, int]], torch.Tensor]:
@@ -123,6 +123,8 @@ class LstsAlignment(nn.Module):
     Args:
         preset: number of locations, their start, normalisation, and whether they are trained.
     """
+
+    compares: ClassVar[Literal["embeddings"]] = "embeddings"
 
     def __init__(self, preset: LstsPreset) -> None:
         super().__init__()

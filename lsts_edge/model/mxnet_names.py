@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from lsts_edge.errors import CheckpointError
+from lsts_edge.model.aggregation import Aggregation
 from lsts_edge.model.network import VideoNetwork
 from lsts_edge.model.resnet import Bottleneck, ResNet101
 
@@ -93,11 +94,14 @@ def _other_names(network: VideoNetwork) -> Iterator[tuple[str, str]]:
     convolutions = {"backbone.feature": "feat_conv_3x3"} | {f"head.{ours}": theirs for ours, theirs in _HEAD.items()}
     if network.lsts is not None:
         yield "lsts.offsets", "arg:init_offset"
-        for index in range(len(network.preset.transform)):
-            convolutions[f"transform.layers.{index}"] = f"low2high_conv{index + 1}"
-        for part, suffix in (("srfu", "key2key"), ("dfa", "key2cur")):
+    for index in range(len(network.preset.transform)):
+        convolutions[f"transform.layers.{index}"] = f"low2high_conv{index + 1}"
+    for part, suffix in (("srfu", "key2key"), ("dfa", "key2cur")):
+        propagation = getattr(network, part)
+        if propagation is not None and propagation.embed_old is not None:
             convolutions[f"{part}.embed_old"] = f"embedding_conv_feat_oldkey_{suffix}"
             convolutions[f"{part}.embed_new"] = f"embedding_conv_feat_newkey_{suffix}"
+        if propagation is not None and isinstance(propagation.aggregation, Aggregation):
             for index in range(3):
                 convolutions[f"{part}.aggregation.stack.layers.{index}"] = f"quality_conv{index + 1}_{suffix}"
     for ours, theirs in convolutions.items():

@@ -9,7 +9,8 @@ import torch
 from torch import nn
 
 from lsts_edge.errors import OptionError
-from lsts_edge.model.aggregation import Aggregation
+from lsts_edge.model.aggregation import Aggregation, Mean
+from lsts_edge.model.alignments.make import make_alignment
 from lsts_edge.model.efficientnet import LITE_VARIANTS, EfficientNetLite
 from lsts_edge.model.interfaces import Backbone, Head
 from lsts_edge.model.layers import ConvStack
@@ -18,7 +19,7 @@ from lsts_edge.model.resnet import ResNet101
 from lsts_edge.model.rfcn import RfcnHead
 from lsts_edge.model.scaling import doubled, halved
 from lsts_edge.model.tiny import TinyBackbone
-from lsts_edge.presets import BackbonePreset, InputPreset, LstsPreset, ModelPreset
+from lsts_edge.presets import BackbonePreset, Blend, InputPreset, ModelPreset
 
 __all__ = ["Normalize", "Propagation", "VideoNetwork", "build_backbone"]
 
@@ -46,13 +47,24 @@ class Normalize(nn.Module):
 
 
 class Propagation(nn.Module):
-    """Weights of one way of carrying a feature on: two embeddings (f of the old, g of the new) and an aggregation."""
+    """Weights of one way of carrying a feature on: two embeddings (f of the old, g of the new) and an aggregation.
 
-    def __init__(self, channels: int, lsts: LstsPreset, aggregation: Aggregation) -> None:
+    Alignments that compare no embeddings have none; without an aggregation the aligned feature is the result.
+    """
+
+    def __init__(self, preset: ModelPreset, blend: Blend) -> None:
         super().__init__()
-        self.embed_old = nn.Conv2d(channels, lsts.embedding_channels, 1)
-        self.embed_new = nn.Conv2d(channels, lsts.embedding_channels, 1)
-        self.aggregation = aggregation
+        channels = preset.backbone.feature_channels
+        self.embed_old: nn.Conv2d | None = None
+        self.embed_new: nn.Conv2d | None = None
+        self.aggregation: nn.Module | None = None
+        if preset.embeds and preset.lsts is not None:
+            self.embed_old = nn.Conv2d(channels, preset.lsts.embedding_channels, 1)
+            self.embed_new = nn.Conv2d(channels, preset.lsts.embedding_channels, 1)
+        if blend == "mean":
+            self.aggregation = Mean()
+        elif blend == "quality" and preset.aggregation is not None:
+            self.aggregation = Aggregation(channels, preset.aggregation)
 
 
 class VideoNetwork(nn.Module):
@@ -77,18 +89,25 @@ class VideoNetwork(nn.Module):
         self.head = RfcnHead(preset.head, preset.backbone.stride) if head is None else head
         _check_parts(preset.backbone, self.backbone, self.head)
         self.transform: ConvStack | None = None
-        self.lsts: LstsAlignment | None = None
         self.srfu: Propagation | None = None
         self.dfa: Propagation | None = None
         self.task_aggregation: Aggregation | None = None
-        if preset.lsts is not None and preset.aggregation is not None:
-            channels = preset.backbone.feature_channels
+        alignment = make_alignment(preset)
+        # Apart, because the learned offsets are called lsts.offsets in checkpoints.
+        self.lsts = alignment if isinstance(alignment, LstsAlignment) else None
+        self.rival = None if self.lsts is not None else alignment
+        if preset.sees:
             self.transform = ConvStack(preset.backbone.low_channels, preset.light_transform, relu=True)
-            self.lsts = LstsAlignment(preset.lsts)
-            self.srfu = Propagation(channels, preset.lsts, Aggregation(channels, preset.aggregation))
-            self.dfa = Propagation(channels, preset.lsts, Aggregation(channels, preset.aggregation))
-            if preset.form == "paper":
-                self.task_aggregation = Aggregation(channels, preset.aggregation)
+        if alignment is not None:
+            self.srfu = Propagation(preset, preset.srfu) if preset.srfu != "off" else None
+            self.dfa = Propagation(preset, preset.dfa)
+            if preset.form == "paper" and preset.aggregation is not None:
+                self.task_aggregation = Aggregation(preset.backbone.feature_channels, preset.aggregation)
+
+    @property
+    def alignment(self) -> nn.Module | None:
+        """What brings the memory to where a frame shows it, an ``Alignment``; None where there is no memory."""
+        return self.lsts if self.lsts is not None else self.rival
 
     def low(self, image: torch.Tensor) -> torch.Tensor:
         """Normalised image ``(N, 3, H, W)`` to the low-level feature, which both paths share."""
@@ -122,16 +141,24 @@ class VideoNetwork(nn.Module):
         high = _run(self.transform, low)
         return high if high.shape[2:] == (height, width) else doubled(high, height, width)
 
+    def picture(self, image: torch.Tensor) -> torch.Tensor:
+        """Normalised image as alignments by optical flow see it: ``(N, 3, H / 2, W / 2)`` BGR, 0..1."""
+        size = self.preset.input
+        mean, std = (image.new_tensor(values).view(1, 3, 1, 1) for values in (size.mean, size.std))
+        picture = (halved(image) * std + mean) / 255.0
+        return picture.flip(1) if size.color_order == "rgb" else picture
+
+    def align(self, memory: torch.Tensor, old: torch.Tensor | None, new: torch.Tensor | None) -> torch.Tensor:
+        """Memory moved to where the current frame shows it, ``(N, C, h, w)``.
+
+        ``old`` and ``new`` are what the alignment compares: embeddings, pictures or nothing.
+        """
+        return _run(self.alignment, memory, old, new)
+
     def embed_key(self, memory: torch.Tensor, feature: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Key to key: ``f(memory)`` and ``g(feature)``, each ``(N, E, h, w)``."""
         srfu = _there(self.srfu)
         return _run(srfu.embed_old, memory), _run(srfu.embed_new, feature)
-
-    def lsts_key(
-        self, memory: torch.Tensor, memory_embedding: torch.Tensor, feature_embedding: torch.Tensor
-    ) -> torch.Tensor:
-        """Memory aligned to the new keyframe, ``(N, C, h, w)``."""
-        return _run(self.lsts, memory, memory_embedding, feature_embedding)
 
     def aggregate_key(self, feature: torch.Tensor, aligned: torch.Tensor) -> torch.Tensor:
         """New keyframe feature and aligned memory to the task feature (``paper`` form: to the memory)."""
@@ -149,12 +176,6 @@ class VideoNetwork(nn.Module):
         """Key to current: ``g(high)``."""
         return _run(_there(self.dfa).embed_new, high)
 
-    def lsts_current(
-        self, memory: torch.Tensor, memory_embedding: torch.Tensor, current_embedding: torch.Tensor
-    ) -> torch.Tensor:
-        """Carried feature aligned to a propagated frame, ``(N, C, h, w)``."""
-        return _run(self.lsts, memory, memory_embedding, current_embedding)
-
     def aggregate_current(self, high: torch.Tensor, aligned: torch.Tensor) -> torch.Tensor:
         """Propagated frame's own feature and the aligned one to its task feature."""
         return _run(_there(self.dfa).aggregation, high, aligned)
@@ -163,6 +184,71 @@ class VideoNetwork(nn.Module):
         """``released`` form: ``r * task + (1 - r) * feature``; with r = 1 the task feature itself."""
         r = self.preset.recursion
         return task if r == 1.0 else r * task + (1 - r) * feature
+
+    def remember(self, carried: torch.Tensor, image: torch.Tensor) -> torch.Tensor | None:
+        """What the frames after this one compare themselves with: its embedding, its picture, or nothing."""
+        compares = getattr(self.alignment, "compares", "nothing")
+        if compares == "embeddings":
+            return self.embed_memory(carried)
+        return self.picture(image) if compares == "pictures" else None
+
+    def update(
+        self, image: torch.Tensor, feature: torch.Tensor, memory: torch.Tensor, old_picture: torch.Tensor | None = None
+    ) -> dict[str, torch.Tensor]:
+        """A later keyframe (SRFU): its feature and the memory to its task feature and the new memory.
+
+        Args:
+            image: normalised; looked at by alignments by optical flow.
+            feature: F of it.
+            memory: of the keyframe before.
+            old_picture: of that keyframe, where the alignment compares pictures.
+
+        Returns:
+            Slots: ``feature``, ``task``, ``memory``, and with SRFU ``aligned`` and what was compared.
+        """
+        if self.srfu is None:
+            return {"feature": feature, "task": feature, "memory": feature}
+        slots = {"feature": feature}
+        old, new = old_picture, None
+        if self.preset.embeds:
+            old, new = self.embed_key(memory, feature)
+            slots |= {"memory_embedding": old, "feature_embedding": new}
+        elif old_picture is not None:
+            new = slots["new_picture"] = self.picture(image)
+        slots["aligned"] = self.align(memory, old, new)
+        blended = slots["task"] = self.aggregate_key(feature, slots["aligned"])
+        if self.preset.form == "paper":
+            slots["memory"], slots["task"] = blended, self.aggregate_task(blended, feature)
+        else:
+            slots["memory"] = self.update_memory(blended, feature)
+        return slots
+
+    def propagate(
+        self, image: torch.Tensor, carried: torch.Tensor, remembered: torch.Tensor | None, high: torch.Tensor | None
+    ) -> dict[str, torch.Tensor]:
+        """A frame between keyframes (DFA): the carried feature and its own to its task feature.
+
+        Args:
+            image: normalised; looked at by alignments by optical flow.
+            carried: task feature or memory of the keyframe, or of the frame before if the preset is recurrent.
+            remembered: ``remember``'s result for it.
+            high: of the light path; None where the preset does not see.
+
+        Returns:
+            Slots: ``task``, and as far as there is one ``high``, ``high_embedding``, ``aligned``.
+        """
+        slots = {} if high is None else {"high": high}
+        if self.alignment is None:
+            return slots | {"task": slots["high"]}
+        new: torch.Tensor | None = None
+        if self.preset.embeds:
+            new = slots["high_embedding"] = self.embed_current(slots["high"])
+        elif remembered is not None:
+            new = slots["new_picture"] = self.picture(image)
+        slots["aligned"] = self.align(carried, remembered, new)
+        blends = _there(self.dfa).aggregation is not None
+        slots["task"] = self.aggregate_current(slots["high"], slots["aligned"]) if blends else slots["aligned"]
+        return slots
 
     def detect(self, task: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Boxes ``(D, 4)``, scores ``(D,)``, labels ``(D,)`` of one image; boxes clipped to the preset's input size."""
@@ -206,13 +292,13 @@ def _there(part: _Part | None) -> _Part:
     if part is None:
         raise OptionError(
             "this network does not have that part",
-            got="a preset without lsts, or the released form",
+            got="a preset without lsts, the released form, or a part that is off",
             expected="a preset with lsts; the paper's form for aggregate_task",
             fix="Use heavy and detect only, or another preset.",
         )
     return part
 
 
-def _run(part: nn.Module | None, *inputs: torch.Tensor) -> torch.Tensor:
+def _run(part: nn.Module | None, *inputs: torch.Tensor | None) -> torch.Tensor:
     output: torch.Tensor = _there(part)(*inputs)
     return output

@@ -41,7 +41,7 @@ def reference_steps(
         if index == 0:
             loop.reset()
         kind: FrameKind = "first"
-        if index and network.lsts is not None:
+        if index and not network.preset.per_frame:
             kind = "propagated" if index % keyframe_interval else "keyframe"
         with torch.inference_mode(), _threads(1 if few else torch.get_num_threads()):
             slots = loop.step(normalize(torch.from_numpy(image.copy())), kind != "propagated")

@@ -15,20 +15,30 @@ class VideoLoop:
     Slots of a step carry the names a bundle's programs use. ``released``: the first frame's feature is memory and
     task feature; a later keyframe aligns the memory and aggregates; other frames align the last keyframe's task
     feature. ``paper``: the aggregation gives the memory, a second one the task feature, and others align the memory.
+    A recurrent preset's other frames align the result of the frame before, which the memory knows nothing of.
 
     Args:
         network: in evaluation use; its device and dtype are those of the images.
+
+    Attributes:
+        memory: what the next keyframe aligns.
+        carried: what frames between keyframes align.
+        remembered: what those compare themselves with: the embedding or picture of ``carried``'s frame.
+        key_picture: the last keyframe's picture, for alignments by optical flow.
     """
+
+    STATE = ("memory", "carried", "remembered", "key_picture")
 
     def __init__(self, network: VideoNetwork) -> None:
         self.network = network
         self.memory: torch.Tensor | None = None
-        self.carried: torch.Tensor | None = None  # what propagated frames align
-        self.task_embedding: torch.Tensor | None = None
+        self.carried: torch.Tensor | None = None
+        self.remembered: torch.Tensor | None = None
+        self.key_picture: torch.Tensor | None = None
 
     def reset(self) -> None:
         """Forget the video; the next frame is a first frame."""
-        self.memory = self.carried = self.task_embedding = None
+        self.memory = self.carried = self.remembered = self.key_picture = None
 
     @torch.no_grad()
     def step(self, image: torch.Tensor, is_keyframe: bool) -> dict[str, torch.Tensor]:
@@ -42,50 +52,33 @@ class VideoLoop:
             The slots of that program: ``feature`` or ``high``, ``aligned``, ``task``, the embeddings, ``boxes``,
             ``scores``, ``labels``; at keyframes ``memory`` too.
         """
-        network = self.network
-        if network.lsts is None:
+        network, preset = self.network, self.network.preset
+        if self.memory is None or self.carried is None or preset.per_frame:
             feature = network.heavy(image)
-            slots = {"feature": feature, "task": feature}
-        elif self.memory is None or self.carried is None or self.task_embedding is None:
-            feature = network.heavy(image)
-            slots = {"feature": feature, "task": feature, "memory": feature}
-            self._carry(slots)
+            slots = {"feature": feature, "task": feature} | ({} if preset.per_frame else {"memory": feature})
+            self._keep(slots, image)
         elif is_keyframe:
-            slots = self._keyframe(network.heavy(image), self.memory)
-            self._carry(slots)
+            slots = network.update(image, network.heavy(image), self.memory, self.key_picture)
+            self._keep(slots, image)
         else:
-            slots = self._propagated(network.light(image), self.carried, self.task_embedding)
+            high = network.light(image) if preset.sees else None
+            slots = network.propagate(image, self.carried, self.remembered, high)
+            if preset.recurrent:
+                self._carry(slots, slots["task"], image)
         slots["boxes"], slots["scores"], slots["labels"] = network.detect(slots["task"])
         return slots
 
-    def _keyframe(self, feature: torch.Tensor, memory: torch.Tensor) -> dict[str, torch.Tensor]:
-        network = self.network
-        memory_embedding, feature_embedding = network.embed_key(memory, feature)
-        aligned = network.lsts_key(memory, memory_embedding, feature_embedding)
-        blended = network.aggregate_key(feature, aligned)
-        if network.preset.form == "paper":
-            task, memory = network.aggregate_task(blended, feature), blended
-        else:
-            task, memory = blended, network.update_memory(blended, feature)
-        return {
-            "feature": feature,
-            "memory_embedding": memory_embedding,
-            "feature_embedding": feature_embedding,
-            "aligned": aligned,
-            "task": task,
-            "memory": memory,
-        }
-
-    def _propagated(
-        self, high: torch.Tensor, carried: torch.Tensor, embedding: torch.Tensor
-    ) -> dict[str, torch.Tensor]:
-        network = self.network
-        high_embedding = network.embed_current(high)
-        aligned = network.lsts_current(carried, embedding, high_embedding)
-        task = network.aggregate_current(high, aligned)
-        return {"high": high, "high_embedding": high_embedding, "aligned": aligned, "task": task}
-
-    def _carry(self, slots: dict[str, torch.Tensor]) -> None:
+    def _keep(self, slots: dict[str, torch.Tensor], image: torch.Tensor) -> None:
+        """What a keyframe leaves behind."""
+        if self.network.preset.per_frame:
+            return
         self.memory = slots["memory"]
-        self.carried = slots["memory"] if self.network.preset.form == "paper" else slots["task"]
-        self.task_embedding = slots["task_embedding"] = self.network.embed_memory(self.carried)
+        self._carry(slots, self.memory if self.network.preset.form == "paper" else slots["task"], image)
+        if not self.network.preset.embeds:
+            self.key_picture = self.remembered
+
+    def _carry(self, slots: dict[str, torch.Tensor], carried: torch.Tensor, image: torch.Tensor) -> None:
+        self.carried = carried
+        self.remembered = self.network.remember(carried, image)
+        if self.remembered is not None:
+            slots["task_embedding" if self.network.preset.embeds else "picture"] = self.remembered

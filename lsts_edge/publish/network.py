@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lsts_edge.bundle.manifest import WeightsInfo
 from lsts_edge.errors import OptionError
-from lsts_edge.presets import ModelPreset, get_preset
+from lsts_edge.presets import get_preset
+from lsts_edge.variants import varied
 
 if TYPE_CHECKING:
     from lsts_edge.model.network import VideoNetwork
@@ -34,7 +35,7 @@ def load_network(
     seed: int = 0,
     height_px: int | None = None,
     width_px: int | None = None,
-    light_scale: float | None = None,
+    choices: Mapping[str, Any] | None = None,
 ) -> LoadedNetwork:
     """The network of a checkpoint, or a random one, at an input size.
 
@@ -44,11 +45,11 @@ def load_network(
         seed: of random weights.
         height_px: input height; None keeps the preset's.
         width_px: input width.
-        light_scale: of the image that the light path sees; None keeps the preset's, which weights were trained for.
+        choices: what ``varied`` changes in the preset; weights were trained for what their file states.
 
     Raises:
-        OptionError: if ``random`` comes without a preset, or a size or scale is out of range.
-        CheckpointError: if the file does not fit.
+        OptionError: if ``random`` comes without a preset, or a size or choice is out of range.
+        CheckpointError: if the file does not fit, or has not the parameters that a choice asks for.
     """
     if str(checkpoint) == RANDOM:
         if preset is None:
@@ -57,18 +58,13 @@ def load_network(
             )
         from lsts_edge.model import random_network
 
-        chosen = _scaled(get_preset(preset).resized(height_px, width_px), light_scale)
+        chosen = varied(get_preset(preset).resized(height_px, width_px), choices or {})
         weights = WeightsInfo("random", "none: random numbers", "random weights", seed=seed)
         return LoadedNetwork(random_network(chosen, seed), weights)
-    from lsts_edge.model import load_checkpoint
-    from lsts_edge.model.build import rebuilt
+    from lsts_edge.model.checkpoint import load_checkpoint, rebuilt
 
     network, info = load_checkpoint(checkpoint, preset)
     held_out = info.held_out
     weights = WeightsInfo("file", info.licence, info.description or "not described", file=info.file, sha256=info.sha256)
-    chosen = _scaled(network.preset.resized(height_px, width_px), light_scale)
-    return LoadedNetwork(rebuilt(network, chosen), weights, held_out)
-
-
-def _scaled(preset: ModelPreset, light_scale: float | None) -> ModelPreset:
-    return preset if light_scale is None else dataclasses.replace(preset, light_scale=light_scale)
+    chosen = varied(network.preset.resized(height_px, width_px), choices or {})
+    return LoadedNetwork(rebuilt(network, chosen, info.file), weights, held_out)

@@ -70,7 +70,7 @@ def open_target(
         raise OptionError("frames to compare", got=frames, expected="at least 1", fix="Give a positive number.")
     from lsts_edge.export.exporter import checked_forms, require_ir_form
 
-    has_lsts = preset.lsts is not None
+    has_lsts = preset.samples
     compared = comparable_forms(tuple(dict.fromkeys(forms)) if has_lsts else None, progress)
     size = preset.input
     clip = RecordingClip.of(InputInfo(size.height_px, size.width_px, size.resize, size.pad_value), frames, film)

@@ -78,7 +78,7 @@ def run_checkpoint(
         progress("frames", len(results), len(annotations.images))
 
     with torch.inference_mode():
-        if keyframe_interval is None or network.lsts is None:
+        if keyframe_interval is None or network.preset.per_frame:
             images = list(annotations.images)
             for start in range(0, len(images), batch):
                 records = images[start : start + batch]
@@ -103,7 +103,7 @@ def _scheduled(
         loop = VideoLoop(_WithoutHead(network))  # type: ignore[arg-type]
         for frame in range(len(group[0])):
             records = [sequence[frame] for sequence in group if frame < len(sequence)]
-            for name in ("memory", "carried", "task_embedding"):
+            for name in VideoLoop.STATE:
                 state = getattr(loop, name)
                 if state is not None:
                     setattr(loop, name, state[: len(records)])

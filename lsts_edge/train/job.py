@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import json
 import shlex
@@ -28,13 +27,16 @@ from lsts_edge.train.options import TrainOptions
 from lsts_edge.train.recipe import DataSource
 from lsts_edge.train.store import ImageStore
 from lsts_edge.train.trainer import Trainer
+from lsts_edge.variants import varied
 
 __all__ = ["TrainJob", "code_digest", "run_job"]
 
 
 @dataclass(frozen=True)
 class TrainJob:
-    """What ``lsts-edge train`` was asked to do; ``options`` are fields of ``TrainOptions``.
+    """What ``lsts-edge train`` was asked to do.
+
+    ``options`` are fields of ``TrainOptions``, ``choices`` what ``varied`` changes in the preset.
 
     ``hold_out`` names sequences of any source; ``must_not_see`` is a file of names that stop the run if they are there.
     """
@@ -49,7 +51,7 @@ class TrainJob:
     licence: str = "not stated"
     must_not_see: str | None = None
     resume: bool = False
-    light_scale: float | None = None
+    choices: Mapping[str, Any] = field(default_factory=dict)
     options: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -67,9 +69,7 @@ def run_job(job: TrainJob, progress: Progress = silent) -> Path:
         TrainingError: if a loss is not finite or the run to resume is another one.
         FileUnwritable: if the output cannot be written.
     """
-    preset = get_preset(job.preset)
-    if job.light_scale is not None:
-        preset = dataclasses.replace(preset, light_scale=job.light_scale)
+    preset = varied(get_preset(job.preset), job.choices)
     options = TrainOptions(**job.options)
     _check(job, preset, options)
     device = _device(job.device)

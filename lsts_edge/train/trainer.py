@@ -317,7 +317,7 @@ def triplet_losses(
     (SRFU); the current frame's is that one aligned to its own light feature and aggregated (DFA).
 
     Args:
-        network: with LSTS, ``released`` or ``paper`` form.
+        network: of a preset that is not per frame.
         criterion: detection losses.
         batch: normalised triplets.
         size: height and width of the images.
@@ -333,31 +333,36 @@ def triplet_losses(
     with torch.set_grad_enabled(options.heavy_in_video):
         features = network.backbone.rest(low[:heavy])  # type: ignore[operator]
     old, new = features[:count], features[count : 2 * count]
-    aligned = network.lsts_key(old, *network.embed_key(old, new))
-    task = network.aggregate_key(new, aligned)
-    carried = task
-    if network.preset.form == "paper":
-        task = network.aggregate_task(carried, new)
-    shrunk = network.shrink(frames[2 * count :])
-    with torch.set_grad_enabled(options.train_low):  # at full scale the low part has seen this image
-        light = low[2 * count :] if network.preset.light_scale == 1.0 else network.low(shrunk)
-    high = network.high(light, shrunk.shape[2:])
-    moved = network.lsts_current(carried, network.embed_memory(carried), network.embed_current(high))
-    current = network.aggregate_current(high, moved)
+    images = [frames[index * count : (index + 1) * count] for index in range(3)]
+    before = None if network.preset.embeds else network.remember(old, images[0])
+    key = network.update(images[1], new, old, before)
+    carried = key["memory"] if network.preset.form == "paper" else key["task"]
+    high = _high(network, images[2], low[2 * count :], options) if network.preset.sees else None
+    slots = network.propagate(images[2], carried, network.remember(carried, images[1]), high)
 
     head = network.head
     truth = Truth.of(batch.boxes[:, 2], batch.labels[:, 2], batch.ignore[:, 2], batch.trust[:, 2])
-    losses = criterion(head.maps(current), truth, size, generator)  # type: ignore[operator]
+    losses = criterion(head.maps(slots["task"]), truth, size, generator)  # type: ignore[operator]
     if options.key_loss:
         truth = Truth.of(batch.boxes[:, 1], batch.labels[:, 1], batch.ignore[:, 1], batch.trust[:, 1])
-        keyframe = criterion(head.maps(task), truth, size, generator)  # type: ignore[operator]
+        keyframe = criterion(head.maps(key["task"]), truth, size, generator)  # type: ignore[operator]
         losses["key"] = options.key_loss * torch.stack(list(keyframe.values())).sum()
-    if options.mimic:
+    if options.mimic and high is not None:
         losses["mimic"] = options.mimic * _distance(high, features[2 * count :])
-    if options.align:
-        losses["align_key"] = 0.5 * options.align * _distance(aligned, new)
-        losses["align"] = options.align * _distance(moved, features[2 * count :])
+    if options.align and "aligned" in key:
+        losses["align_key"] = 0.5 * options.align * _distance(key["aligned"], new)
+    if options.align and "aligned" in slots:
+        losses["align"] = options.align * _distance(slots["aligned"], features[2 * count :])
     return losses
+
+
+def _high(network: VideoNetwork, image: torch.Tensor, low: torch.Tensor, options: TrainOptions) -> torch.Tensor:
+    """The light path's feature; at full scale the low part has seen the image already, which gave ``low``."""
+    shrunk = network.shrink(image)
+    if network.preset.light_scale != 1.0:
+        with torch.set_grad_enabled(options.train_low):
+            low = network.low(shrunk)
+    return network.high(low, shrunk.shape[2:])
 
 
 def _distance(value: torch.Tensor, goal: torch.Tensor) -> torch.Tensor:

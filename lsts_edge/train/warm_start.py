@@ -52,7 +52,7 @@ def warm_start_embeddings(network: VideoNetwork, features: torch.Tensor) -> None
         if part is None:
             continue
         for embedding in (part.embed_old, part.embed_new):
-            if embedding.out_channels > features.shape[1]:
+            if embedding is None or embedding.out_channels > features.shape[1]:
                 continue
             weight, bias = whitening(features, embedding.out_channels)
             embedding.weight.copy_(weight)

@@ -8,7 +8,8 @@ import pytest
 
 pytest.importorskip("onnx")
 
-from lsts_edge.benchmarks.alignments import DenseFlow, match_trans_graph, non_local_graph, warp_graph
+from lsts_edge.benchmarks.alignments import DenseFlow, warp_graph
+from lsts_edge.export.rival_graphs import match_trans_graph, non_local_graph
 from lsts_edge.runtime.engines.open import open_backend
 from lsts_edge.runtime.engines.options import EngineOptions
 
@@ -34,7 +35,7 @@ def softmax(values: np.ndarray) -> np.ndarray:
 def test_non_local(tensors: dict[str, np.ndarray], engine: str) -> None:
     pytest.importorskip(engine)
     model = non_local_graph("current_embedding", (1, E, H, W), (1, C, H, W))
-    aligned = open_backend(EngineOptions(engine)).load(model, "non_local").run(tensors)["aligned"]
+    aligned = open_backend(EngineOptions(engine)).load(model.SerializeToString(), "non_local").run(tensors)["aligned"]
     memory, key, query = (
         tensors[name].reshape(-1, H * W) for name in ("memory", "memory_embedding", "current_embedding")
     )
@@ -45,7 +46,7 @@ def test_non_local(tensors: dict[str, np.ndarray], engine: str) -> None:
 
 def test_match_trans_looks_at_its_window_and_no_further(tensors: dict[str, np.ndarray]) -> None:
     model = match_trans_graph("current_embedding", (1, E, H, W), (1, C, H, W))
-    aligned = open_backend().load(model, "match_trans").run(tensors)["aligned"]
+    aligned = open_backend().load(model.SerializeToString(), "match_trans").run(tensors)["aligned"]
     y, x = 1, 2
     scores, features = [], []
     for dy in range(-4, 5):
@@ -59,7 +60,7 @@ def test_match_trans_looks_at_its_window_and_no_further(tensors: dict[str, np.nd
     np.testing.assert_allclose(aligned[0, :, y, x], expected, atol=1e-5)
     far = {**tensors, "memory": tensors["memory"].copy()}
     far["memory"][0, :, :, 8] += 100.0
-    moved = open_backend().load(model, "match_trans").run(far)["aligned"]
+    moved = open_backend().load(model.SerializeToString(), "match_trans").run(far)["aligned"]
     np.testing.assert_array_equal(moved[..., 3], aligned[..., 3])
     assert np.abs(moved[..., 4] - aligned[..., 4]).max() > 0.1
 

@@ -62,10 +62,10 @@ def test_released_loop_by_hand() -> None:
     with torch.no_grad():
         first = network.heavy(images[0])
         feature = network.heavy(images[1])
-        aligned = network.lsts_key(first, *network.embed_key(first, feature))
+        aligned = network.align(first, *network.embed_key(first, feature))
         task = network.aggregate_key(feature, aligned)
         high = network.light(images[2])
-        moved = network.lsts_current(task, network.embed_memory(task), network.embed_current(high))
+        moved = network.align(task, network.embed_memory(task), network.embed_current(high))
         current = network.aggregate_current(high, moved)
     for found, expected in zip(slots, (first, task, current), strict=True):
         torch.testing.assert_close(found["task"], expected, rtol=0, atol=0)
@@ -83,7 +83,7 @@ def test_recursion_keeps_part_of_the_new_feature() -> None:
     torch.testing.assert_close(slots["memory"], 0.25 * slots["task"] + 0.75 * slots["feature"])
     # Propagated frames align the task feature, not the memory.
     high = loop.step(images[2], is_keyframe=False)
-    aligned = network.lsts_current(slots["task"], network.embed_memory(slots["task"]), high["high_embedding"])
+    aligned = network.align(slots["task"], network.embed_memory(slots["task"]), high["high_embedding"])
     torch.testing.assert_close(high["aligned"], aligned)
 
 
@@ -99,7 +99,7 @@ def test_paper_form_aggregates_twice_and_carries_the_memory() -> None:
     torch.testing.assert_close(key["task"], network.aggregate_task(key["memory"], key["feature"]))
     assert not torch.equal(key["memory"], key["task"])
     current = loop.step(images[2], is_keyframe=False)
-    aligned = network.lsts_current(key["memory"], network.embed_memory(key["memory"]), current["high_embedding"])
+    aligned = network.align(key["memory"], network.embed_memory(key["memory"]), current["high_embedding"])
     torch.testing.assert_close(current["aligned"], aligned)
     assert torch.equal(first["task"], first["feature"])
 
@@ -244,9 +244,9 @@ def test_every_parameter_learns() -> None:
     network = random_network(TINY, 0).train()
     old, new, current = video(TINY, 3)
     memory, feature = network.heavy(old), network.heavy(new)
-    task = network.aggregate_key(feature, network.lsts_key(memory, *network.embed_key(memory, feature)))
+    task = network.aggregate_key(feature, network.align(memory, *network.embed_key(memory, feature)))
     high = network.light(current)
-    aligned = network.lsts_current(task, network.embed_memory(task), network.embed_current(high))
+    aligned = network.align(task, network.embed_memory(task), network.embed_current(high))
     maps = network.head.maps(network.aggregate_current(high, aligned))
     rois = network.head.propose(maps, 64, 96)
     logits, deltas = network.head.classify(maps, rois)

@@ -10,7 +10,7 @@ import torch
 
 from lsts_edge.errors import OptionError
 from lsts_edge.model import VideoNetwork, parameters, random_network
-from lsts_edge.model.build import rebuilt
+from lsts_edge.model.checkpoint import rebuilt
 from lsts_edge.model.counts import multiply_adds, total_parameters
 from lsts_edge.model.scaling import doubled, halved
 from lsts_edge.model.tiny import TinyBackbone
@@ -97,7 +97,7 @@ def test_the_result_is_on_the_features_grid(size: tuple[int, int], strided: bool
 
 def test_the_same_weights_at_both_scales() -> None:
     full = random_network(TINY, 0)
-    half = rebuilt(full, HALF)
+    half = rebuilt(full, HALF, "random")
     assert half.preset.light_scale == 0.5 and not half.training
     for (name, one), other in zip(full.state_dict().items(), half.state_dict().values(), strict=True):
         assert torch.equal(one, other), name

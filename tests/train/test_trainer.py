@@ -18,6 +18,7 @@ from lsts_edge.train.losses import LossOptions
 from lsts_edge.train.options import TrainOptions
 from lsts_edge.train.store import ImageStore
 from lsts_edge.train.trainer import Trainer
+from lsts_edge.variants import varied
 
 LOSS = LossOptions(rpn_batch=32, proposals=16, hard=8, jittered=2)
 SHORT = TrainOptions(
@@ -84,6 +85,28 @@ def test_a_light_path_at_half_size_is_trained(store: ImageStore, train_low: bool
     moved = {name for name, value in trained.state_dict().items() if not torch.equal(value, start[name])}
     assert any(name.startswith("transform.") for name in moved)
     assert any(name.startswith("backbone.conv1.") for name in moved) is train_low
+
+
+@pytest.mark.parametrize(
+    ("choices", "trained"),
+    [
+        ({"alignment": "non-local"}, {"transform", "srfu", "dfa"}),
+        ({"alignment": "match-trans", "row": "c"}, {"transform", "srfu", "dfa"}),
+        ({"alignment": "flow-warp", "row": "f"}, {"transform", "srfu", "dfa"}),
+        ({"alignment": "flow-warp", "row": "a"}, set()),
+        ({"alignment": "copy"}, {"transform", "srfu", "dfa"}),
+        ({"alignment": "none"}, {"transform"}),
+        ({"learn_offsets": False, "spread_cells": 2.0}, {"transform", "srfu", "dfa"}),
+    ],
+    ids=str,
+)
+def test_every_variant_is_trained(store: ImageStore, choices: dict[str, object], trained: set[str]):
+    preset = varied(get_preset("lsts-tiny"), choices)
+    options = dataclasses.replace(SHORT, steps=2, video_fraction=1.0, ema=0.0)
+    start = build_network(preset, seed=0).state_dict()
+    after = Trainer(build_network(preset, seed=0), store, options, torch.device("cpu")).run().state_dict()
+    moved = {name.split(".")[0] for name, value in after.items() if not torch.equal(value, start[name])}
+    assert moved == {"backbone", "head"} | trained
 
 
 def test_video_phase_leaves_the_heavy_path_alone(store: ImageStore):

@@ -31,7 +31,7 @@ def shift_error(network: object, features: torch.Tensor) -> float:
     moved = torch.roll(features, 1, dims=3)
     with torch.no_grad():
         network.lsts.offsets.copy_(torch.tensor([(float(x), float(y)) for y in (-1, 0, 1) for x in (-1, 0, 1)]))
-        aligned = network.lsts_current(features, network.embed_memory(features), network.embed_current(moved))
+        aligned = network.align(features, network.embed_memory(features), network.embed_current(moved))
     inner = (slice(None), slice(None), slice(1, -1), slice(2, -1))
     return float((aligned[inner] - moved[inner]).square().mean() / moved[inner].var())
 

@@ -7,7 +7,9 @@ import json
 import click
 
 from lsts_edge.cli.group import examples, json_option, trusted_key_option
+from lsts_edge.cli.variant_options import choices_of, variant_options
 from lsts_edge.presets import get_preset, preset_names
+from lsts_edge.variants import varied
 
 __all__ = ["command"]
 
@@ -18,6 +20,7 @@ __all__ = ["command"]
     epilog=examples(
         "lsts-edge bench params --preset lsts-lite",
         "lsts-edge bench params --preset lsts-r101 --height 608 --width 1024",
+        "lsts-edge bench params --preset lsts-r101 --alignment flow-warp-net --variant row=c",
         "lsts-edge bench params --bundle demo/bundle --json",
     ),
 )
@@ -28,16 +31,27 @@ __all__ = ["command"]
 )
 @click.option("--width", "width_px", type=click.IntRange(32, 4096), help="Network input width instead of the preset's.")
 @trusted_key_option
+@variant_options
 @json_option
-def command(preset: str | None, bundle: str | None, height_px: int | None, width_px: int | None, as_json: bool) -> None:
+def command(
+    preset: str | None,
+    bundle: str | None,
+    height_px: int | None,
+    width_px: int | None,
+    variants: tuple[str, ...],
+    alignment: str | None,
+    light_scale: float | None,
+    as_json: bool,
+) -> None:
     """Count every subgraph, the keyframe path and the propagated path."""
     from lsts_edge.benchmarks.parameters import size_of_bundle, size_of_preset
 
+    choices = choices_of(variants, alignment, light_scale)
     if bundle is None:
-        report = size_of_preset(get_preset(preset or "lsts-r101").resized(height_px, width_px))
+        report = size_of_preset(varied(get_preset(preset or "lsts-r101").resized(height_px, width_px), choices))
     else:
-        if preset is not None or height_px is not None or width_px is not None:
-            raise click.UsageError("--bundle states its own model and size: leave --preset, --height and --width out.")
+        if preset is not None or height_px is not None or width_px is not None or choices:
+            raise click.UsageError("--bundle states its own model and size: leave the other options out.")
         from lsts_edge.bundle import Bundle
 
         report = size_of_bundle(Bundle.open(bundle).manifest)
