@@ -66,7 +66,7 @@ def initial_state(network: VideoNetwork, seed: int, *, head_gain: float = 1.0) -
                 std = _conv_std(name, module, preset, head_gain)
                 state[weight] = torch.randn(module.weight.shape, generator=_generator(weight, seed)) * std
                 if module.bias is not None:
-                    gain = 0.1 * (head_gain if name.startswith("head.") else 1.0)
+                    gain = 0.1 * (head_gain if name.startswith("head.") or name.endswith(".offset") else 1.0)
                     state[bias] = torch.randn(module.bias.shape, generator=_generator(bias, seed)) * gain
             elif isinstance(module, FrozenBatchNorm2d):
                 residual = name.endswith(("bn_c", "bn_project")) and _is_residual(name, network)
@@ -91,6 +91,8 @@ def _conv_std(name: str, conv: nn.Conv2d | nn.ConvTranspose2d, preset: ModelPres
     if name.startswith(("srfu.embed", "dfa.embed")):
         # Dot products over E channels of size one, so that the softmax neither saturates nor averages.
         return 1.0 / math.sqrt(fan_in * math.sqrt(conv.out_channels))
+    if name.endswith(".conv_b.offset"):  # of deformable convolutions: about a cell, near zero where training starts
+        return head_gain / math.sqrt(fan_in)
     if "aggregation" in name:
         return 1.0 / math.sqrt(fan_in)
     if name.startswith("head."):

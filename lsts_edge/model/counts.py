@@ -21,7 +21,7 @@ __all__ = ["RULE", "multiply_adds", "parameters", "total_parameters"]
 RULE = (
     "Counted: convolutions, the LSTS taps (U x (E + C) and two K x U blends per cell; rivals by their products) and "
     "position-sensitive pooling (integral images and four look-ups per bin); activations, norms folded into "
-    "convolutions, scaling, sorting and NMS are not."
+    "convolutions, scaling, samples of deformable convolutions, sorting and NMS are not."
 )
 
 

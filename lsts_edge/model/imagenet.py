@@ -5,12 +5,14 @@ from __future__ import annotations
 import importlib.util
 import re
 from pathlib import Path
+from typing import cast
 
 import torch
 
 from lsts_edge.errors import CheckpointError
 from lsts_edge.model.checkpoint import load_state, read_torch_file
 from lsts_edge.model.efficientnet import EfficientNetLite
+from lsts_edge.model.interfaces import Backbone
 from lsts_edge.model.mxnet_names import backbone_state
 from lsts_edge.model.mxnet_params import read_params
 from lsts_edge.model.network import VideoNetwork
@@ -58,7 +60,7 @@ def lite_weights_file(name: str) -> Path:
 
 
 def load_imagenet_backbone(network: VideoNetwork, path: Path | None = None) -> None:
-    """Put ImageNet weights into a network's backbone; its feature convolution and everything else stay as they are.
+    """Put ImageNet weights into a network's backbone; what no classifier has and everything else stay as they are.
 
     Args:
         network: with an EfficientNet-Lite or ResNet-101 backbone, changed in place.
@@ -77,8 +79,10 @@ def load_imagenet_backbone(network: VideoNetwork, path: Path | None = None) -> N
             raise CheckpointError(f"ImageNet weights of {name}", got="no file", expected="a path", fix="Give a file.")
         file = path
         state = backbone_state(read_params(path), network)
-    for kind in ("weight", "bias"):
-        state.setdefault(f"feature.{kind}", backbone.state_dict()[f"feature.{kind}"])
+    new = {id(parameter) for parameter in cast(Backbone, backbone).new_parameters()}
+    for ours, parameter in backbone.named_parameters():
+        if id(parameter) in new:
+            state.setdefault(ours, parameter.detach())
     load_state(backbone, state, source=file.name)
 
 

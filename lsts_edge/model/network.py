@@ -263,7 +263,7 @@ class VideoNetwork(nn.Module):
 def build_backbone(preset: BackbonePreset) -> nn.Module:
     """The backbone a preset names, with untrained weights."""
     if preset.name == "resnet101":
-        return ResNet101(preset.feature_channels)
+        return ResNet101(preset.feature_channels, preset.deformable)
     if preset.name == "tiny":
         return TinyBackbone(preset.low_channels, preset.feature_channels)
     variant = LITE_VARIANTS[preset.name]

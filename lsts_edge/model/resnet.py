@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from lsts_edge.model.deformable import DeformableConv2d
 from lsts_edge.model.layers import FrozenBatchNorm2d
 
 __all__ = ["Bottleneck", "ResNet101"]
@@ -22,12 +23,18 @@ class Bottleneck(nn.Module):
     Takes a rectified input and returns the sum **before** its ReLU: the low-level feature is such a sum.
     """
 
-    def __init__(self, in_channels: int, width: int, stride: int = 1, dilation: int = 1) -> None:
+    def __init__(
+        self, in_channels: int, width: int, stride: int = 1, dilation: int = 1, deformable: bool = False
+    ) -> None:
         super().__init__()
         out_channels = 4 * width
         self.conv_a = nn.Conv2d(in_channels, width, 1, stride, bias=False)
         self.bn_a = FrozenBatchNorm2d(width)
-        self.conv_b = nn.Conv2d(width, width, 3, 1, dilation, dilation, bias=False)
+        self.conv_b: nn.Conv2d
+        if deformable:
+            self.conv_b = DeformableConv2d(width, width, dilation=dilation)
+        else:
+            self.conv_b = nn.Conv2d(width, width, 3, 1, dilation, dilation, bias=False)
         self.bn_b = FrozenBatchNorm2d(width)
         self.conv_c = nn.Conv2d(width, out_channels, 1, bias=False)
         self.bn_c = FrozenBatchNorm2d(out_channels)
@@ -53,13 +60,14 @@ class ResNet101(nn.Module):
 
     Args:
         feature_channels: channels of the feature (1024 in the paper).
+        deformable: the 3x3 convolutions of the last stage are, with four groups of offsets (the paper's "+ DCN").
     """
 
     low_channels = 1024
     low_stride = 16
     stride = 16
 
-    def __init__(self, feature_channels: int = 1024) -> None:
+    def __init__(self, feature_channels: int = 1024, deformable: bool = False) -> None:
         super().__init__()
         self.feature_channels = feature_channels
         self.conv1 = nn.Conv2d(3, 64, 7, 2, 3, bias=False)
@@ -67,7 +75,7 @@ class ResNet101(nn.Module):
         self.conv2 = _stage(64, 64, blocks=3)
         self.conv3 = _stage(256, 128, blocks=4, stride=2)
         self.conv4 = _stage(512, 256, blocks=23, stride=2)
-        self.conv5 = _stage(1024, 512, blocks=3, dilation=2)
+        self.conv5 = _stage(1024, 512, blocks=3, dilation=2, deformable=deformable)
         self.feature = nn.Conv2d(2048, feature_channels, 3, 1, _FEATURE_DILATION, _FEATURE_DILATION)
 
     def low(self, image: torch.Tensor) -> torch.Tensor:
@@ -93,14 +101,19 @@ class ResNet101(nn.Module):
             yield from part.parameters()
 
     def new_parameters(self) -> Iterator[nn.Parameter]:
-        """The feature convolution: classifiers have none."""
-        return self.feature.parameters()
+        """The feature convolution and the offsets of deformable ones: classifiers have none."""
+        yield from self.feature.parameters()
+        for module in self.modules():
+            if isinstance(module, DeformableConv2d):
+                yield from module.offset.parameters()
 
     def _low_blocks(self) -> tuple[nn.Module, ...]:
         return (*self.conv2, *self.conv3, *self.conv4[:_LOW_BLOCKS_OF_CONV4])
 
 
-def _stage(in_channels: int, width: int, *, blocks: int, stride: int = 1, dilation: int = 1) -> nn.ModuleList:
-    stage = nn.ModuleList([Bottleneck(in_channels, width, stride, dilation)])
-    stage.extend(Bottleneck(4 * width, width, 1, dilation) for _ in range(blocks - 1))
+def _stage(
+    in_channels: int, width: int, *, blocks: int, stride: int = 1, dilation: int = 1, deformable: bool = False
+) -> nn.ModuleList:
+    stage = nn.ModuleList([Bottleneck(in_channels, width, stride, dilation, deformable)])
+    stage.extend(Bottleneck(4 * width, width, 1, dilation, deformable) for _ in range(blocks - 1))
     return stage

@@ -15,6 +15,7 @@ from lsts_edge.model.imagenet import load_imagenet_backbone
 from lsts_edge.model.mxnet_names import mxnet_names, to_state
 from lsts_edge.model.mxnet_params import read_params
 from lsts_edge.presets import get_preset
+from lsts_edge.variants import varied
 
 DATA = Path(__file__).resolve().parent.parent / "data"
 GENUINE = DATA / "mxnet_small.params"
@@ -170,6 +171,9 @@ def test_an_imagenet_file_starts_a_training_but_is_no_detector(
     assert torch.equal(fresh.backbone.conv5[2].conv_c.weight, network.backbone.conv5[2].conv_c.weight)
     assert torch.equal(fresh.head.class_maps.weight, head)
     assert not torch.equal(fresh.backbone.feature.weight, network.backbone.feature.weight)
+    deformable = build_network(varied(network.preset, {"deformable": True}))
+    load_imagenet_backbone(deformable, path)  # its offsets are new
+    assert torch.equal(deformable.backbone.conv5[2].conv_b.weight, network.backbone.conv5[2].conv_b.weight)
 
 
 def test_other_backbones_have_no_released_names() -> None:
