@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-__all__ = ["COCO_CLASSES"]
+from collections.abc import Sequence
+
+__all__ = ["COCO_CLASSES", "coco_category_ids"]
 
 COCO_CLASSES = (
     "person", "bicycle", "car", "motorcycle", "airplane", "bus", "train", "truck", "boat", "traffic light",
@@ -15,3 +17,13 @@ COCO_CLASSES = (
     "refrigerator", "book", "clock", "vase", "scissors", "teddy bear", "hair drier", "toothbrush",
 )  # fmt: skip
 """In the order of their labels."""
+
+_LEFT_OUT_IDS = frozenset({12, 26, 29, 30, 45, 66, 68, 69, 71, 83})
+"""Of the 90 that COCO's annotations number; the 80 classes are the others, in order."""
+
+
+def coco_category_ids(classes: Sequence[str]) -> tuple[int, ...]:
+    """The category id of each label: COCO's own where the classes are the 80 of COCO, else the label counted from 1."""
+    if tuple(classes) == COCO_CLASSES:
+        return tuple(number for number in range(1, 91) if number not in _LEFT_OUT_IDS)
+    return tuple(range(1, len(classes) + 1))

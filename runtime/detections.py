@@ -33,6 +33,7 @@ class Detections:
         why: what made the frame a keyframe or not.
         timings: milliseconds of the graphs and of the stages around them.
         file: name of the frame's own file, None where a file holds many frames.
+        track_ids: ``(D,)`` int64, the same number for the same object from frame to frame; -1 where nobody says.
     """
 
     frame: int
@@ -48,17 +49,21 @@ class Detections:
     reconnects: int = 0
     moved: np.ndarray = None  # type: ignore[assignment]  # all False, which needs D
     file: str | None = None
+    track_ids: np.ndarray = None  # type: ignore[assignment]  # all -1, which needs D
 
     def __post_init__(self) -> None:
         if self.moved is None:
             object.__setattr__(self, "moved", np.zeros(len(self.boxes), bool))
-        lengths = (len(self.boxes), len(self.label_names), *self.moved.shape)
-        if len(set(lengths)) != 1 or self.moved.ndim != 1:
+        if self.track_ids is None:
+            object.__setattr__(self, "track_ids", np.full(len(self.boxes), -1, np.int64))
+        shapes = {(len(self.boxes),), (len(self.label_names),), self.moved.shape, self.track_ids.shape}
+        if len(shapes) != 1:
             raise ShapeError(
                 "detections",
-                got=f"{lengths[0]} boxes, {lengths[1]} label names, moved of shape {self.moved.shape}",
+                got=f"{len(self.boxes)} boxes, {len(self.label_names)} label names, moved of shape {self.moved.shape}, "
+                f"track ids of shape {self.track_ids.shape}",
                 expected="as many of each",
-                fix="Give a name and a flag for each box.",
+                fix="Give a name, a flag and a number for each box.",
             )
 
     def __len__(self) -> int:
@@ -88,7 +93,7 @@ class Detections:
         """JSON-ready row: ``frame``, ``time_s``, ``kind``, ``feature_age``, ``detections``.
 
         Where there is something to say: ``file``, ``reset``, ``reconnects``.
-        A detection has ``label``, ``score``, ``box_xyxy_px`` and, where it was not detected in this frame, ``moved``.
+        A detection has ``label``, ``score``, ``box_xyxy_px`` and, where there is something to say, ``moved`` and ``track_id``.
         """
         row: dict[str, Any] = {
             "frame": self.frame,
@@ -98,11 +103,13 @@ class Detections:
             "detections": [
                 {"label": label, "score": round(score, 5), "box_xyxy_px": [round(side, 2) for side in box]}
                 | ({"moved": True} if moved else {})
-                for label, score, box, moved in zip(
+                | ({"track_id": track} if track >= 0 else {})
+                for label, score, box, moved, track in zip(
                     self.label_names,
                     self.scores.tolist(),
                     self.boxes_xyxy_px.tolist(),
                     self.moved.tolist(),
+                    self.track_ids.tolist(),
                     strict=True,
                 )
             ],

@@ -12,10 +12,10 @@ from lsts_edge.runtime.detections import Detections
 from lsts_edge.runtime.detector import Detector
 from lsts_edge.runtime.sinks.interface import Sink
 from lsts_edge.runtime.sources.interface import Frame, Source
+from lsts_edge.runtime.stream_time import StreamTime
 
 __all__ = ["RunSummary", "run_stream"]
 
-_LONGEST_STEP_S = 10.0
 _LATENCIES = 10_000  # of each kind: their percentiles are those of the last minutes
 
 
@@ -158,23 +158,15 @@ def _detect(
     on_result: Callable[[Frame, Detections], None] | None,
 ) -> None:
     """Every frame, to the end of the source."""
-    before_s: float | None = None
-    step_s = 1.0 / (source.rate_fps or 25.0)
+    shown = StreamTime(source.rate_fps)
     for frame, detections in detector.run(source):
         for sink in outputs:
             sink.write(frame, detections)
         summary.add(frame, detections, ((s, ms) for sink in outputs for s, ms in sink.stage_ms.items()))
         if on_result is not None:
             on_result(frame, detections)
-        summary.video_s += _step_s(before_s, frame.time_s, step_s)
-        before_s = frame.time_s
+        summary.video_s = shown.advance(frame.time_s)
         if summary.frames == max_frames:
             return
     summary.stopped = source.stopping
 
-
-def _step_s(before_s: float | None, time_s: float | None, usual_s: float) -> float:
-    """Length of a frame; a time stamp that is missing, runs backwards or jumps tells nothing."""
-    if before_s is None or time_s is None or not 0 < time_s - before_s <= _LONGEST_STEP_S:
-        return usual_s
-    return time_s - before_s

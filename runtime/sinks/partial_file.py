@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import logging
 import os
 import re
 import secrets
@@ -14,14 +15,17 @@ from lsts_edge.errors import FileUnwritable
 
 __all__ = ["PartialFile"]
 
-_HIDDEN = re.compile(r"\.(.+)\.(partial|older)-[0-9a-f]{16}")
+logger = logging.getLogger(__name__)
+
+_BINARY = (".mp4", ".m4v", ".mov", ".mkv")
+_HIDDEN = re.compile(r"\.(.+)\.(partial|segment|older)-[0-9a-f]{16}")
 
 
 class PartialFile:
     """A hidden name beside the path to write to, renamed at the end: the path is never half-written.
 
     A lock on the hidden file says that its writer lives, in whatever container: those without one are removed by the
-    next run in the folder. What is at the path and is no plain file (a device, a FIFO, a link) is written into.
+    next run in the folder, or published as ``NAME-recovered.SUFFIX`` where they were made to be whole at any moment. What is at the path and is no plain file (a device, a FIFO, a link) is written into.
 
     Attributes:
         path: where the output is to be.
@@ -29,15 +33,21 @@ class PartialFile:
         direct: they are the same: rows belong there as they come.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, recoverable: bool = False) -> None:
         """Check that the path can be written; nothing is created.
+
+        Args:
+            path: where the output is to be.
+            recoverable: what has been written is of use at any moment: a kill must not lose it.
 
         Raises:
             FileUnwritable: if it is a directory, or its directory is missing or read-only.
         """
         self.path = path
         self.direct = path.is_symlink() or (path.exists() and not path.is_file() and not path.is_dir())
-        self.partial = path if self.direct else path.with_name(f".{path.name}.partial-{secrets.token_hex(8)}")
+        self.partial = path if self.direct else path.with_name(
+            f".{path.name}.{'segment' if recoverable else 'partial'}-{secrets.token_hex(8)}"
+        )
         self._lock: int | None = None
         self._older: Path | None = None
         self._older_lock: int | None = None
@@ -146,10 +156,23 @@ def _remove_stale(folder: Path) -> None:
                     fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
                     if hidden[2] == "older" and not os.path.lexists(path):
                         os.rename(entry.path, path)
+                    elif hidden[2] == "segment" and os.fstat(handle).st_size:
+                        _recover(Path(entry.path), path)
                     else:
                         os.unlink(entry.path)
                 finally:
                     os.close(handle)
+
+
+def _recover(left: Path, path: Path) -> None:
+    """Publish what a dead run wrote of a segment; of rows, those that are whole."""
+    if path.suffix.lower() not in _BINARY:
+        content = left.read_bytes()
+        os.truncate(left, content.rfind(b"\n") + 1)
+    name = path.with_name(f"{path.stem}-recovered{path.suffix}")
+    os.link(left, name)  # refuses to replace what is there: the left-over stays then
+    os.unlink(left)
+    logger.warning("recovered what a killed run had written: %s", name)
 
 
 def _mode(path: Path) -> int:

@@ -1,4 +1,4 @@
-"""Writes into a pipe or device whose reader may be slow: waits for it as long as the run goes on, and no longer."""
+"""Writes into a pipe, socket or device whose reader may be slow: waits for it as long as the run goes on, and no longer."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TextIO
 
+from lsts_edge.runtime.sinks.socket_address import SocketAddress
+
 __all__ = ["PatientWriter"]
 
 _POLL_S = 0.1  # who waits looks this often whether the run is to end
@@ -21,18 +23,20 @@ _PIECE_BYTES = select.PIPE_BUF  # a pipe that takes anything takes so much
 class PatientWriter:
     """Whole texts to a descriptor, unbuffered."""
 
-    def __init__(self, target: Path | TextIO, stopping: Callable[[], bool]) -> None:
+    def __init__(self, target: Path | TextIO | SocketAddress, stopping: Callable[[], bool]) -> None:
         """Open it, waiting for the reader of a FIFO.
 
         Args:
-            target: a path, or a file with a descriptor, which stays open.
+            target: a path, a socket that somebody listens on, or a file with a descriptor, which stays open.
             stopping: asked while it waits.
         Raises:
             OSError: if it cannot be opened, or has no descriptor.
         """
         self._stopping = stopping
-        self._owned = isinstance(target, Path)
-        if isinstance(target, Path):
+        self._owned = isinstance(target, (Path, SocketAddress))
+        if isinstance(target, SocketAddress):
+            self._fd = target.connect()
+        elif isinstance(target, Path):
             self._fd = _opened(target, stopping)
         else:
             target.flush()
@@ -53,7 +57,8 @@ class PatientWriter:
                 if self._stopping():
                     return False
                 continue
-            content = content[os.write(self._fd, content[:_PIECE_BYTES]) :]
+            with contextlib.suppress(BlockingIOError):  # a socket that has less room than its poll promised
+                content = content[os.write(self._fd, content[:_PIECE_BYTES]) :]
         return True
 
     def close(self) -> None:

@@ -24,6 +24,7 @@ __all__ = ["VideoSink"]
 
 _CONTAINERS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska"}
 _TICKS_PER_S = 90_000
+_FRAGMENT_S = 2.0  # of a video that must be playable whatever ends it
 _LONGEST_STEP_S = 10.0  # a longer pause of the source is not kept in the video
 
 
@@ -34,13 +35,17 @@ class VideoSink(Sink):
     time stamps are kept, except that a step back or a pause over 10 s becomes one frame's interval.
     """
 
-    def __init__(self, path: Path, *, rate_fps: float | None = None, tag: bool = True) -> None:
+    def __init__(
+        self, path: Path, *, rate_fps: float | None = None, tag: bool = True, recoverable: bool = False
+    ) -> None:
         """Check the path; the file is opened at the first frame, whose size it takes.
 
         Args:
             path: ends in .mp4, .m4v, .mov or .mkv.
             rate_fps: frames per second where the time stamps do not say; None means 25.
             tag: write each frame's kind on it.
+            recoverable: write fragments of two seconds, so that a kill loses no more; the next run in the folder
+                publishes them.
         Raises:
             OptionError: if the suffix is another.
             FileUnwritable: if nothing can be written there.
@@ -53,7 +58,8 @@ class VideoSink(Sink):
                 expected=f"a name ending in {', '.join(_CONTAINERS)}",
                 fix="Rename it.",
             )
-        self._target = PartialFile(path)
+        self._target = PartialFile(path, recoverable=recoverable)
+        self._recoverable = recoverable
         self._format = _CONTAINERS[path.suffix.lower()]
         self._step_s = 1.0 / (rate_fps or 25.0)
         self._tag = tag
@@ -121,12 +127,17 @@ class VideoSink(Sink):
 
     def _open(self, height_px: int, width_px: int) -> None:
         self._size = (height_px + height_px % 2, width_px + width_px % 2)
-        # A pipe cannot be gone back in to write an index: pieces that each have their own, then.
-        pieces = self._target.direct and self._format in ("mp4", "mov")
-        options = {"movflags": "frag_keyframe+empty_moov+default_base_moof"} if pieces else {}
+        # A pipe cannot be gone back in to write an index, nor can a killed run: pieces that each have their own, then.
+        pieces = self._target.direct or self._recoverable
+        options = {"flush_packets": "1"} if self._recoverable else {}
+        if pieces and self._format in ("mp4", "mov"):
+            options["movflags"] = "frag_keyframe+empty_moov+default_base_moof"
         self._container = av.open(str(self._target.create()), "w", format=self._format, options=options)
         rate = Fraction(1 / self._step_s).limit_denominator(1001)
-        stream = self._container.add_stream("libx264", rate=rate, options={"preset": "veryfast", "crf": "23"})
+        encoder = {"preset": "veryfast", "crf": "23"}
+        if self._recoverable:  # a fragment ends with each keyframe, and frames do not wait in the encoder
+            encoder |= {"g": str(max(1, round(_FRAGMENT_S / self._step_s))), "tune": "zerolatency"}
+        stream = self._container.add_stream("libx264", rate=rate, options=encoder)
         stream.height, stream.width = self._size
         stream.pix_fmt = "yuv420p"
         stream.codec_context.time_base = Fraction(1, _TICKS_PER_S)

@@ -1,0 +1,139 @@
+"""Outputs of a run that does not end, in segments: files of some minutes, each published when it is complete."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+
+from lsts_edge.errors import OptionError
+from lsts_edge.runtime.detections import Detections
+from lsts_edge.runtime.sinks.interface import Sink
+from lsts_edge.runtime.sources.interface import Frame
+from lsts_edge.runtime.stream_time import StreamTime
+
+__all__ = ["SegmentedSink"]
+
+_SHORTEST_S = 1.0
+
+
+def _now() -> datetime:
+    return datetime.now(timezone.utc)
+
+
+class SegmentedSink(Sink):
+    """Several outputs that begin and end together, again and again.
+
+    ``out.mp4`` becomes ``out-20261125T134500Z.mp4``: the UTC time of the segment's first frame. A segment ends by the
+    stream's own time, which a step of the clock does not touch; what it holds is published together or not at all.
+
+    Attributes:
+        published: paths of all complete segments, in order.
+    """
+
+    def __init__(
+        self,
+        paths: Sequence[Path],
+        length_s: float,
+        make: Callable[[Path], Sink],
+        *,
+        rate_fps: float | None = None,
+        now: Callable[[], datetime] = _now,
+    ) -> None:
+        """Check the paths; nothing is created before a frame comes.
+
+        Args:
+            paths: the outputs, without the time in their names.
+            length_s: of a segment, at least a second.
+            make: a sink for a path, recoverable after a kill.
+            rate_fps: of the source, where it knows.
+            now: the time for names.
+        Raises:
+            OptionError: if the length is shorter.
+            FileUnwritable: if a path cannot be written.
+        """
+        super().__init__()
+        if not _SHORTEST_S <= length_s < float("inf"):
+            raise OptionError("segment", got=f"{length_s} s", expected="at least a second", fix="Try 10m.")
+        self.published: list[Path] = []
+        self._paths, self._length_s, self._make, self._now = tuple(paths), length_s, make, now
+        self._shown = StreamTime(rate_fps)
+        self._ends_s = length_s
+        self._stamp: datetime | None = None
+        self._named: list[Path] = []
+        self._current: list[Sink] = []
+        for path in paths:
+            make(path)
+
+    def write(self, frame: Frame, detections: Detections) -> None:
+        """Add the frame to the segment that it falls into.
+
+        Raises:
+            FileUnwritable: if a segment cannot be written or published.
+        """
+        before_s = self._shown.elapsed_s
+        self._shown.advance(frame.time_s)
+        if not self._current:
+            self._begin()
+        elif before_s >= self._ends_s:
+            self._complete()
+            self._begin()
+            self._ends_s = before_s + self._length_s
+        self.stage_ms = {}
+        for sink in self._current:
+            sink.write(frame, detections)
+            self.stage_ms |= sink.stage_ms
+
+    def finish(self) -> None:
+        """Complete the last segment: what can fail fails here.
+
+        Raises:
+            FileUnwritable: if that fails.
+        """
+        for sink in self._current:
+            sink.finish()
+
+    def publish(self) -> None:
+        """Give the last segment its names.
+
+        Raises:
+            FileUnwritable: if that fails.
+        """
+        for sink in self._current:
+            sink.publish()
+        self.published += [path for path in self._named if path.exists()]
+
+    def settle(self) -> None:
+        """Let older files go."""
+        for sink in self._current:
+            sink.settle()
+
+    def abandon(self) -> None:
+        """Leave nothing of the last segment; those before stay."""
+        for sink in self._current:
+            sink.abandon()
+
+    def _complete(self) -> None:
+        self.finish()
+        self.publish()
+        self.settle()
+
+    def _begin(self) -> None:
+        """Sinks for the next segment, under names that nobody has."""
+        stamp = self._now().replace(microsecond=0)
+        if self._stamp is not None:
+            stamp = max(stamp, self._stamp + timedelta(seconds=1))  # a file may be read faster than it was filmed
+        while any(os.path.lexists(_with_time(path, stamp)) for path in self._paths):
+            stamp += timedelta(seconds=1)
+        self._stamp = stamp
+        self._named = [_with_time(path, stamp) for path in self._paths]
+        self._current = []  # what is complete is not abandoned with what follows
+        for path in self._named:
+            sink = self._make(path)
+            sink.stopping = lambda: self.stopping()
+            self._current.append(sink)
+
+
+def _with_time(path: Path, stamp: datetime) -> Path:
+    return path.with_name(f"{path.stem}-{stamp:%Y%m%dT%H%M%SZ}{path.suffix}")
