@@ -10,6 +10,8 @@ from typing import Any
 
 from lsts_edge.benchmarks import plots
 from lsts_edge.benchmarks.accuracy.result import AccuracyResult
+from lsts_edge.benchmarks.accuracy.study_result import StudyResult
+from lsts_edge.benchmarks.accuracy.study_tables import claims_table
 from lsts_edge.benchmarks.compare_result import CompareResult
 from lsts_edge.benchmarks.compare_table import comparison_table
 from lsts_edge.benchmarks.elsewhere_result import ElsewhereResult
@@ -153,6 +155,7 @@ def _sections(results: Sequence[Result]) -> list[_Section]:
     found += [_sweep_section(result) for result in results if isinstance(result, SweepResult)]
     found += [_accuracy_section(result) for result in results if isinstance(result, AccuracyResult)]
     found += [_elsewhere_section(result) for result in results if isinstance(result, ElsewhereResult)]
+    found += [_study_section(result) for result in results if isinstance(result, StudyResult)]
     found += [_op_section(result) for result in results if isinstance(result, OpResult)]
     found += [_cuda_op_section(result) for result in results if isinstance(result, CudaOpResult)]
     if comparisons:
@@ -260,6 +263,15 @@ def _elsewhere_section(result: ElsewhereResult) -> _Section:
     truth = "; ".join(f"`{name}`: {who}" for name, who in result.settings.truth.items())
     about = f"Picture by picture. The truth is, for {truth}. Differences are paired over the sequences, 95 % intervals."
     return _Section("Accuracy elsewhere", (about, ("", elsewhere_table(result))), ())
+
+
+def _study_section(result: StudyResult) -> _Section:
+    ran = sum(bool(row.runs) for row in result.data.rows)
+    about = (
+        f"{ran} of {len(result.data.rows)} rows of the study were run on {result.settings.validation}; every table is "
+        "in `docs/study.md`. Differences are points of AP50 there, those of the paper points of mAP on ImageNet VID."
+    )
+    return _Section("The paper's claims, on another data set", (about, ("", claims_table(result))), ())
 
 
 def _op_section(result: OpResult) -> _Section:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 from lsts_edge.bundle.strict_json import decode, parse_json
 from lsts_edge.errors import OptionError
-from lsts_edge.presets import AlignmentName, Blend, ModelPreset
+from lsts_edge.presets import ModelPreset
+from lsts_edge.variants import parse_choices, varied
 
-__all__ = ["COMPARISONS_FILE", "TABLES", "Comparison", "Recipe", "Variant", "read_comparisons", "read_recipes"]
+__all__ = ["COMPARISONS_FILE", "TABLES", "Comparison", "Recipe", "read_comparisons", "read_recipes"]
 
 TABLES = {
     "table-1": "Table 1: the detectors that can be built here",
@@ -35,58 +36,6 @@ Kind = Literal[
 
 
 @dataclass(frozen=True)
-class Variant:
-    """What a trained row changes of the preset; the defaults are the full model.
-
-    Attributes:
-        alignment: of ``presets.ALIGNMENTS``.
-        srfu: how keyframes blend: ``quality``, ``mean`` or ``off``.
-        dfa: how the frames between blend.
-        transform: whether they have a Transform unit.
-        init: of the sampling locations.
-        locations: how many.
-        learn_offsets: whether they are learned.
-        spread_cells: standard deviation or step of the locations at the start.
-        recurrent: the previous frame's result is aligned in place of the keyframe's.
-    """
-
-    alignment: AlignmentName = "lsts"
-    srfu: Blend = "quality"
-    dfa: Blend = "quality"
-    transform: bool = True
-    init: Literal["gaussian", "uniform"] = "gaussian"
-    locations: int = 40
-    learn_offsets: bool = True
-    spread_cells: float = 1.0
-    recurrent: bool = False
-
-    def of(self, preset: ModelPreset) -> ModelPreset:
-        """The preset with these changes.
-
-        Raises:
-            OptionError: if they do not go together.
-        """
-        if preset.lsts is None:
-            raise OptionError("preset of the study", got=preset.name, expected="one with LSTS", fix="Give lsts-lite.")
-        lsts = dataclasses.replace(
-            preset.lsts,
-            init=self.init,
-            locations=self.locations,
-            learn_offsets=self.learn_offsets,
-            spread_cells=self.spread_cells,
-        )
-        return dataclasses.replace(
-            preset,
-            lsts=lsts,
-            alignment=self.alignment,
-            srfu=self.srfu,
-            dfa=self.dfa,
-            transform=preset.transform if self.transform else (),
-            recurrent=self.recurrent,
-        )
-
-
-@dataclass(frozen=True)
 class Recipe:
     """One row.
 
@@ -97,7 +46,7 @@ class Recipe:
         kind: what it is made of: ``trained`` a variant; ``same-as`` another row; ``schedule`` another row's weights at
             another interval; ``per-frame``, ``hold``, ``flow-boxes`` and ``smaller-input`` the detector itself,
             untrained; ``detections`` a file that is given; ``not-built`` nothing that is here.
-        variant: of a trained row.
+        variant: of a trained row: what it changes of the preset, in the words of ``lsts_edge.variants``.
         of: the row that it is the same as, or whose weights it runs.
         interval: frames from keyframe to keyframe.
         input_px: height and width of a smaller input.
@@ -109,12 +58,20 @@ class Recipe:
     table: str
     label: str
     kind: Kind
-    variant: Variant = field(default_factory=Variant)
+    variant: Mapping[str, str] = field(default_factory=dict)
     of: str | None = None
     interval: int = 10
     input_px: tuple[int, int] | None = None
     paper_map: float | None = None
     why_not: str = ""
+
+    def preset(self, preset: ModelPreset) -> ModelPreset:
+        """The preset as this row has it.
+
+        Raises:
+            OptionError: if the choices are unknown or do not go together.
+        """
+        return varied(preset, parse_choices(self.variant))
 
 
 @dataclass(frozen=True)

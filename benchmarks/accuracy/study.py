@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -24,6 +25,7 @@ from lsts_edge.benchmarks.accuracy.study_result import (
 from lsts_edge.benchmarks.accuracy.study_rows import RowRun, StudyRunner
 from lsts_edge.benchmarks.accuracy.study_statistics import Draws
 from lsts_edge.benchmarks.envelope import Origin
+from lsts_edge.benchmarks.parameters import size_of_preset
 from lsts_edge.errors import OptionError
 from lsts_edge.evaluation.annotations import AnnotationSet, read_annotations
 from lsts_edge.evaluation.coco import measure
@@ -110,6 +112,7 @@ class Study:
             fix = "Give sets that share no sequence."
             raise OptionError("training and validation", got=sorted(both)[:3], expected="none in both", fix=fix)
         self._measured: dict[tuple[str, int], _Measured] = {}
+        self._size = functools.cache(size_of_preset)
         self._draws = Draws(len(self._truth.sequences()), options.resamples)
         self._runner = StudyRunner(
             options.checkpoint,
@@ -214,7 +217,8 @@ class Study:
     def _row(self, recipe: Recipe, runs: Mapping[int, RowRun], measured: Mapping[int, _Measured]) -> StudyRow:
         source = self._source(recipe)
         learned = [run for run in runs.values() if run.offsets is not None and run.offsets_start is not None]
-        samples = source.kind == "trained" and source.variant.learn_offsets and bool(learned)
+        lsts = source.preset(self._info.preset).lsts
+        samples = source.kind == "trained" and lsts is not None and lsts.learn_offsets and bool(learned)
         shown = tuple(run for run, _ in measured.values())
         drawn = [draw for _, draw in measured.values()]
         return StudyRow(
@@ -224,12 +228,28 @@ class Study:
             interval=self._interval(recipe),
             paper_map=recipe.paper_map,
             parameters=next((run.parameters for run in runs.values()), None),
+            multiply_adds=self._multiply_adds(source),
             runs=shown,
             why_not="" if shown else self._runner.why_not(source) or "not run yet",
             ap50=round(float(np.mean([run.ap50 for run in shown])), 4) if shown else None,
             ap50_interval=rounded(self._draws.interval(drawn)) if drawn else None,
             offsets=rounded(offset_spread(learned, self._train, self._info.preset)) if samples else None,
         )
+
+    def _multiply_adds(self, recipe: Recipe) -> int | None:
+        """Of one frame, on average over the interval."""
+        if recipe.kind in ("detections", "not-built"):
+            return None
+        preset = self._info.preset
+        if recipe.kind in ("trained", "schedule"):
+            size = self._size((self._by_name(recipe.of) or recipe).preset(preset))
+            keyframe, propagated = (size.path_multiply_adds(kind) or 0 for kind in ("keyframe", "propagated"))
+            return (keyframe + (recipe.interval - 1) * propagated) // recipe.interval
+        per_frame = dataclasses.replace(preset, lsts=None, transform=(), aggregation=None)
+        if recipe.input_px is not None:
+            per_frame = per_frame.resized(*recipe.input_px)
+        every = recipe.interval if recipe.kind in ("hold", "flow-boxes") else 1
+        return (self._size(per_frame).path_multiply_adds("first") or 0) // every
 
     def _measure(self, recipe: Recipe, seed: int, run: RowRun) -> _Measured:
         key = (self._source(recipe).row, seed)

@@ -76,6 +76,8 @@ class StudyRow:
         interval: frames from keyframe to keyframe; None: every frame.
         paper_map: the paper's mean AP on ImageNet VID, another data set.
         parameters: of the whole network; None where there is none of ours.
+        multiply_adds: of a frame, on average over the interval; optical flow that is no network is not counted. None
+            where there is no network of ours.
         runs: one a seed; empty: not run.
         why_not: why it was not run.
         ap50: mean over the runs.
@@ -89,6 +91,7 @@ class StudyRow:
     interval: int | None
     paper_map: float | None
     parameters: int | None
+    multiply_adds: int | None
     runs: tuple[StudyRun, ...]
     why_not: str
     ap50: float | None

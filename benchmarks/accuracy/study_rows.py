@@ -150,7 +150,7 @@ class StudyRunner:
         """A folder of its own for whatever would give another result."""
         told: list[object] = [self._info.sha256, recipe.kind, recipe.interval, recipe.input_px]
         if self.needs_seeds(recipe):
-            told += [dataclasses.asdict(recipe.variant), dataclasses.asdict(self._options), len(self._truth.images)]
+            told += [dict(recipe.variant), dataclasses.asdict(self._options), len(self._truth.images)]
         if recipe.kind == "detections":
             told.append(str(self._given[recipe.row].absolute()))
         digest = hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:12]
@@ -159,7 +159,7 @@ class StudyRunner:
 
     def _variant(self, recipe: Recipe, seed: int) -> VideoNetwork:
         """Backbone and head of the detector; everything between them untrained."""
-        network = build_network(recipe.variant.of(self.preset), seed=seed)
+        network = build_network(recipe.preset(self.preset), seed=seed)
         trained = self._network.state_dict()
         kept = {name: value for name, value in trained.items() if name.startswith(("backbone.", "head."))}
         network.load_state_dict(network.state_dict() | kept)
@@ -192,14 +192,21 @@ class StudyRunner:
         return run_on_features(network, self._validation(), keyframe_interval=recipe.interval, progress=told)
 
     def _untrained(self, recipe: Recipe) -> RowRun:
-        told = renamed(self._progress, f"frames, {recipe.row}")
-        boxes = run_on_features(self._network, self._validation(), keyframe_interval=None, progress=told)
+        boxes = self._every_frame()
         if recipe.kind == "hold":
             boxes = _held(self._truth, boxes, recipe.interval)
         elif recipe.kind == "flow-boxes":
             boxes = _moved(self._truth, boxes, recipe.interval)
         per_frame = dataclasses.replace(self.preset, lsts=None, transform=(), aggregation=None)
         return RowRun(boxes, total_parameters(per_frame))
+
+    def _every_frame(self) -> dict[int, Boxes]:
+        """What the detector itself finds, which several rows start from."""
+        path = self._folder / f"every-frame-{self._info.sha256[:12]}.npz"
+        if not path.exists():
+            told = renamed(self._progress, "frames, the detector on every frame")
+            save_boxes(path, run_on_features(self._network, self._validation(), keyframe_interval=None, progress=told))
+        return load_boxes(path)
 
     def _smaller(self, recipe: Recipe) -> RowRun:
         assert recipe.input_px is not None

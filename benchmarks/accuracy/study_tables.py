@@ -6,7 +6,7 @@ from lsts_edge.benchmarks.accuracy.recipes import TABLES
 from lsts_edge.benchmarks.accuracy.study_result import StudyClaim, StudyResult, StudyRow
 from lsts_edge.tables import markdown_table
 
-__all__ = ["study_markdown", "study_text"]
+__all__ = ["claims_table", "study_markdown", "study_text"]
 
 
 _FIGURE_5 = (
@@ -23,17 +23,14 @@ def study_markdown(result: StudyResult) -> str:
         _what(result),
         _how(result),
         "## What of the paper holds here",
-        markdown_table(
-            ["claim", "here, points of AP50", "95 %", "seeds", "verdict", "paper, points of mAP on ImageNet VID"],
-            [_claim_cells(claim) for claim in result.data.claims],
-        ),
+        markdown_table(*claims_table(result)),
         "*Holds* and *does not*: the interval leaves out zero. *Within noise*: it does not; this study cannot tell.",
     ]
     for table, title in TABLES.items():
         of_table = [row for row in rows if row.table == table]
         if of_table:
-            header = ["row", "AP50", "95 %", "AP50 of each seed", "slow / medium / fast", "parameters, M"]
-            header.append("paper, mAP on ImageNet VID")
+            header = ["row", "AP50", "95 %", "AP50 of each seed", "slow / medium / fast"]
+            header += ["parameters, M", "G multiply-adds a frame", "paper, mAP on ImageNet VID"]
             parts += [f"## {title}", markdown_table(header, [_row_cells(row) for row in of_table])]
             parts.append(f"```sh\n{settings.command} --tables {table}\n```")
     spread = _offsets(rows)
@@ -47,6 +44,12 @@ def study_markdown(result: StudyResult) -> str:
     if missing:
         parts += ["## Not run", markdown_table(["row", "what", "why"], missing)]
     return "\n\n".join(parts) + "\n"
+
+
+def claims_table(result: StudyResult) -> tuple[list[str], list[list[str]]]:
+    """Head and rows: every claim, what was found, and the paper's points."""
+    header = ["claim", "here, points of AP50", "95 %", "seeds", "verdict", "paper, points of mAP on ImageNet VID"]
+    return header, [_claim_cells(claim) for claim in result.data.claims]
 
 
 def study_text(result: StudyResult) -> str:
@@ -101,14 +104,15 @@ def _claim_cells(claim: StudyClaim) -> list[str]:
 
 def _row_cells(row: StudyRow) -> list[str]:
     paper = "-" if row.paper_map is None else f"{row.paper_map:.1f}"
+    work = "-" if row.multiply_adds is None else f"{row.multiply_adds / 1e9:.3f}"
     if not row.runs or row.ap50_interval is None:
-        return [row.label, "not run", "-", "-", "-", "-", paper]
+        return [row.label, "not run", "-", "-", "-", "-", work, paper]
     low, high = row.ap50_interval
     kinds = row.runs[0].vid_map_by_motion
     motion = " / ".join(_mean([run.vid_map_by_motion[kind] for run in row.runs]) for kind in kinds)
     parameters = "-" if row.parameters is None else f"{row.parameters / 1e6:.2f}"
     seeds = ", ".join(f"{run.ap50:.3f}" for run in row.runs)
-    return [row.label, _figure(row.ap50), f"{low:.3f} .. {high:.3f}", seeds, motion or "-", parameters, paper]
+    return [row.label, _figure(row.ap50), f"{low:.3f} .. {high:.3f}", seeds, motion or "-", parameters, work, paper]
 
 
 def _offsets(rows: tuple[StudyRow, ...]) -> str:

@@ -40,11 +40,12 @@ def test_every_row_can_be_built_and_every_claim_names_rows():
     for recipe in recipes:
         assert recipe.kind == "not-built" or not recipe.why_not
         if recipe.kind == "trained":
-            assert bare_network(recipe.variant.of(preset)).preset.alignment == recipe.variant.alignment
+            network = bare_network(recipe.preset(preset))
+            assert network.preset.alignment == recipe.variant.get("alignment", "lsts")
     for claim in read_comparisons():
         assert {claim.first, claim.second} <= rows, claim.claim
     with pytest.raises(OptionError, match="rfcn-r101"):
-        recipes[-1].variant.of(get_preset("rfcn-r101"))
+        next(r for r in recipes if r.variant).preset(get_preset("rfcn-r101"))
 
 
 def test_recipes_that_lead_nowhere_are_refused(tmp_path: Path):
@@ -95,8 +96,8 @@ def test_boxes_come_back(tmp_path: Path):
 
 
 ROWS = {
-    "full": {"kind": "trained", "table": "table-4", "variant": {"locations": 9}, "interval": 2, "paper_map": 77.2},
-    "still": {"kind": "trained", "table": "table-4", "variant": {"alignment": "copy", "locations": 9}, "interval": 2},
+    "full": {"kind": "trained", "table": "table-4", "interval": 2, "paper_map": 77.2},
+    "still": {"kind": "trained", "table": "table-4", "variant": {"alignment": "copy"}, "interval": 2},
     "again": {"kind": "same-as", "table": "table-3", "of": "full", "interval": 2},
     "every-4": {"kind": "schedule", "table": "intervals", "of": "full", "interval": 4},
     "alone": {"kind": "per-frame", "table": "table-1"},
@@ -170,6 +171,9 @@ def test_a_small_study_from_end_to_end(made: Path, tmp_path: Path, monkeypatch: 
     assert rows["full"].offsets is not None and sum(rows["full"].offsets.learned_x) == pytest.approx(1, abs=1e-2)
     assert rows["still"].offsets is None and rows["still"].parameters < rows["full"].parameters  # type: ignore[operator]
     assert (rows["peer"].why_not, rows["never"].why_not) == ("no detections given", "no such network")
+    assert 0 < rows["full"].multiply_adds < rows["alone"].multiply_adds  # type: ignore[operator]
+    assert rows["every-4"].multiply_adds < rows["full"].multiply_adds  # type: ignore[operator]
+    assert rows["held"].multiply_adds == rows["alone"].multiply_adds // 2  # type: ignore[operator]
     claims = {claim.claim: claim for claim in result.data.claims}
     assert (claims["moving helps"].seeds, claims["better than alone"].seeds) == (2, 2)
     assert claims["a peer is better"].verdict == "not run" and claims["a peer is better"].points is None
@@ -178,7 +182,7 @@ def test_a_small_study_from_end_to_end(made: Path, tmp_path: Path, monkeypatch: 
     read = read_result(tmp_path / "study.json")
     assert isinstance(read, StudyResult) and read.data == result.data
     markdown = study_markdown(read)
-    assert "| the row never | not run | - | - | - | - | - |" in markdown
+    assert "| the row never | not run | - | - | - | - | - | - |" in markdown
     assert "| never | the row never | no such network |" in markdown and "the command --tables table-4" in markdown
     assert "77.2" in markdown and str(tmp_path) not in markdown
     assert study_text(read).splitlines()[-1] == "6 of 8 rows run"
@@ -200,6 +204,7 @@ def test_what_cannot_be_asked_for(made: Path, tmp_path: Path):
         Study(StudyOptions(both.checkpoint, both.train, both.train, tmp_path), "")
 
 
+@pytest.mark.slow
 def test_the_command_lists_and_writes(lsts_edge_command: Callable, made: Path, tmp_path: Path):
     words = ("--train", made / "train" / "toy.json", "--validation", made / "val" / "toy.json", "--threads", 1)
     files = ("--checkpoint", made / "tiny.safetensors", "--folder", tmp_path / "study")
