@@ -109,7 +109,7 @@ def command(
     MODEL is a bundle, a checkpoint, or ready detections: COCO's result file (.json), what lsts-edge run
     --output-json wrote of one sequence (.jsonl), or a folder with a .jsonl file for each, named after it.
 
-    The annotations are COCO-VID style; boxes under the key ``ignore`` count neither as found nor as false. --per-frame
+    The annotations are COCO-VID style; boxes under the key ignore count neither as found nor as false. --per-frame
     and --keyframe-interval may be given together, and the latter repeatedly: each schedule is measured.
 
     --latency-ms and --latency add streaming AP: each frame is judged by the newest boxes that are there when it comes.
@@ -127,6 +127,8 @@ def command(
     stream = _stream(latency_ms, latency, fps, pipeline)
     engine = EngineOptions(backend, provider, threads)
     wanted = METRICS if "all" in metrics else metrics
+    if {"delay", "flicker"} & set(wanted):
+        _require_objects(annotations)  # now, and not after everything has been run
     rows: list[AccuracyRow] = []
     schedules: list[int | str] = [*(["per-frame"] if per_frame else []), *keyframe_intervals] or ["the model's own"]
     for schedule in schedules:
@@ -201,6 +203,14 @@ def _check(keyframe_intervals: tuple[int, ...], shown_score: float, outputs: tup
         if output.suffix not in (".json", ".md", ".html"):
             fix = "Name the file so that its ending says what it is."
             raise OptionError("--output", got=output.name, expected="a name ending in .json, .md or .html", fix=fix)
+
+
+def _require_objects(annotations: str) -> None:
+    from lsts_edge.evaluation.annotations import category_names, read_annotations
+    from lsts_edge.evaluation.tracks import true_tracks
+
+    path = Path(annotations)
+    true_tracks(read_annotations(path, category_names(path)))
 
 
 def _write(outputs: tuple[Path, ...], names: set[str], rows: list[AccuracyRow], quiet: bool) -> None:

@@ -143,3 +143,6 @@ def test_the_command_measures_ready_detections(lsts_edge_command: Callable, trut
     assert (done.returncode, done.stderr.split(":")[0]) == (2, "error[option]")
     done = lsts_edge_command("evaluate", folder, truth.path, "--latency-ms", "fast")
     assert (done.returncode, done.stderr.split(":")[0]) == (2, "error[option]")
+    truth.path.write_text(truth.path.read_text().replace("instance_id", "track"))
+    done = lsts_edge_command("evaluate", tmp_path / "none", truth.path, "--metric", "flicker")
+    assert done.returncode == 2 and "instance_id" in done.stderr, "told before anything is run"
