@@ -11,7 +11,7 @@ OP_SOURCES := $(shell find custom_ops -name _lib -prune -o -type f \( -name '*.c
 	-o -name '*.map' -o -name CMakeLists.txt -o -name '*.cmake' \) -print)
 SOURCES    := lsts_edge export runtime custom_ops benchmarks tests examples setup.py
 
-.PHONY: help demo test test-slow matrix faults soak check format bench default-bundle demo-images lock wheels clean
+.PHONY: help demo test test-slow matrix faults soak attacks check format bench default-bundle demo-images lock wheels clean
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -35,6 +35,10 @@ faults: $(READY)  ## fifty faults of a real RTSP server; its Debian packages are
 
 soak: $(READY)  ## ten minutes on a camera that is killed now and then: nothing may grow; make soak ARGS="--minutes 60"
 	PYTHONPATH=.:tests $(BIN)/python tests/soak/camera_soak.py --output benchmarks/results/faults/soak.json $(ARGS)
+
+attacks: $(READY)  ## every attack on files, bundles and kernels at its full count; the table of docs/reliability.md
+	$(BIN)/python -m pytest -p promises -m "slow or not slow" --timeout=1800 --promises-output=benchmarks/results/attacks.json tests $(ARGS)
+	$(BIN)/python tests/promises.py benchmarks/results/attacks.json docs/reliability.md
 
 check: $(READY)  ## ruff, ruff format, mypy --strict on the device side, the layers of .importlinter
 	$(BIN)/ruff check .

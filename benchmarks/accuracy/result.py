@@ -60,6 +60,7 @@ class AccuracyRow(Accuracy):
         keyframe_interval: None: the heavy path on every frame.
         annotations: name of the file.
         detections: name of the file or folder, where ready detections were read.
+        seq_nms: how boxes were linked and rescored; None where they were not.
         video: the measures that only video has; None in results from before there were any.
     """
 
@@ -73,16 +74,21 @@ class AccuracyRow(Accuracy):
     keyframe_interval: int | float | None
     annotations: str
     detections: str | None = None
+    seq_nms: Literal["offline", "online"] | None = None
     video: VideoMeasures | None = None
 
     @property
     def label(self) -> str:
         """For tables."""
         if self.engine == "file":
-            return f"{self.model} (detections)"
+            return f"{self.model} (detections){self._linked}"
         provider = "" if self.provider == "cpu" else f" {self.provider}"
         schedule = f"interval {self.keyframe_interval}" if self.keyframe_interval else "per frame"
-        return f"{self.model}, {self.engine}{provider} {self.precision.label}, {schedule}"
+        return f"{self.model}, {self.engine}{provider} {self.precision.label}, {schedule}{self._linked}"
+
+    @property
+    def _linked(self) -> str:
+        return f", Seq-NMS {self.seq_nms}" if self.seq_nms else ""
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from lsts_edge.benchmarks.accuracy.result import AccuracyResult, AccuracyRow
     from lsts_edge.boxes import Boxes
     from lsts_edge.evaluation.annotations import AnnotationSet
+    from lsts_edge.evaluation.rescoring import Rescoring
     from lsts_edge.evaluation.streaming import Latencies, Streamed, Worker
     from lsts_edge.runtime.engines.options import EngineOptions
 
@@ -37,6 +38,7 @@ __all__ = ["command"]
         "lsts-edge evaluate demo/bundle vid/val.json --latency live --fps 25",
         "lsts-edge evaluate demo/bundle vid/val.json --latency-ms 40,12 --fps 30",
         "lsts-edge evaluate detections.json vid/val.json --metric vid --metric flicker",
+        "lsts-edge evaluate demo/bundle vid/val.json --seq-nms online",
         "lsts-edge evaluate rows.jsonl vid/val.json --sequences cows --metric distance",
     ),
 )
@@ -57,6 +59,12 @@ __all__ = ["command"]
     type=int,
     multiple=True,
     help="Frames from one keyframe to the next; default: the model's. May be repeated.",
+)
+@click.option(
+    "--seq-nms",
+    "rescoring",
+    type=click.Choice(["offline", "online"]),
+    help="Link boxes from frame to frame and share their scores: over whole sequences, or by the past alone.",
 )
 @click.option("--class-agnostic", is_flag=True, help="Count all classes as one.")
 @click.option("--sequences", default="", metavar="NAMES", help="Only these sequences, separated by commas.")
@@ -88,6 +96,7 @@ def command(
     metrics: tuple[str, ...],
     per_frame: bool,
     keyframe_intervals: tuple[int, ...],
+    rescoring: Rescoring | None,
     class_agnostic: bool,
     sequences: str,
     shown_score: float,
@@ -109,7 +118,7 @@ def command(
     MODEL is a bundle, a checkpoint, or ready detections: COCO's result file (.json), what lsts-edge run
     --output-json wrote of one sequence (.jsonl), or a folder with a .jsonl file for each, named after it.
 
-    The annotations are COCO-VID style; boxes under the key ``ignore`` count neither as found nor as false. --per-frame
+    The annotations are COCO-VID style; boxes under the key ignore count neither as found nor as false. --per-frame
     and --keyframe-interval may be given together, and the latter repeatedly: each schedule is measured.
 
     --latency-ms and --latency add streaming AP: each frame is judged by the newest boxes that are there when it comes.
@@ -119,14 +128,20 @@ def command(
     from lsts_edge.benchmarks.accuracy.result import AccuracyRow
     from lsts_edge.benchmarks.accuracy.tables import accuracy_text
     from lsts_edge.evaluation.coco import measure
+    from lsts_edge.evaluation.rescoring import rescored
     from lsts_edge.evaluation.streaming import measure_streaming
     from lsts_edge.runtime.engines.options import EngineOptions
 
     path = Path(model)
     names = {name for name in sequences.split(",") if name}
     stream = _stream(latency_ms, latency, fps, pipeline)
+    if stream is not None and rescoring is not None:
+        got, fix = "both", "Measure streaming AP without it."
+        raise OptionError("--seq-nms and streaming AP", got=got, expected="one of them", fix=fix)
     engine = EngineOptions(backend, provider, threads)
     wanted = METRICS if "all" in metrics else metrics
+    if {"delay", "flicker"} & set(wanted):
+        _require_objects(annotations)  # now, and not after everything has been run
     rows: list[AccuracyRow] = []
     schedules: list[int | str] = [*(["per-frame"] if per_frame else []), *keyframe_intervals] or ["the model's own"]
     for schedule in schedules:
@@ -141,6 +156,8 @@ def command(
                 run = _checkpoint(
                     path, preset, annotations, names, frame_by_frame, interval, device, batch, threads, stream, progress
                 )
+        if rescoring is not None:
+            run = replace(run, boxes=rescored(run.truth, run.boxes, rescoring))
         accuracy = measure(run.truth, run.boxes, class_agnostic=class_agnostic)
         streaming = None
         if stream is not None and run.streamed is not None:
@@ -162,7 +179,7 @@ def command(
             streaming=streaming,
         )
         facts = asdict(rounded(accuracy)) | run.facts
-        rows.append(AccuracyRow(**facts, annotations=Path(annotations).name, video=video))
+        rows.append(AccuracyRow(**facts, annotations=Path(annotations).name, seq_nms=rescoring, video=video))
         if not as_json:
             click.echo(accuracy_text(rows[-1]))
     if outputs:
@@ -201,6 +218,14 @@ def _check(keyframe_intervals: tuple[int, ...], shown_score: float, outputs: tup
         if output.suffix not in (".json", ".md", ".html"):
             fix = "Name the file so that its ending says what it is."
             raise OptionError("--output", got=output.name, expected="a name ending in .json, .md or .html", fix=fix)
+
+
+def _require_objects(annotations: str) -> None:
+    from lsts_edge.evaluation.annotations import category_names, read_annotations
+    from lsts_edge.evaluation.tracks import true_tracks
+
+    path = Path(annotations)
+    true_tracks(read_annotations(path, category_names(path)))
 
 
 def _write(outputs: tuple[Path, ...], names: set[str], rows: list[AccuracyRow], quiet: bool) -> None:

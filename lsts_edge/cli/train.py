@@ -99,7 +99,7 @@ def command(
         licence=licence or plan.licence,
         must_not_see=must_not_see or plan.must_not_see,
         resume=resume,
-        choices=choices_of(variants, alignment, light_scale),
+        choices={**plan.choices, **choices_of(variants, alignment, light_scale)},
         options=chosen,
     )
     written = run_job(job, echo_progress)

@@ -45,6 +45,7 @@ class Recipe:
         licence: of the weights.
         init: what to start from, as ``--init`` takes it.
         must_not_see: file of names, relative to the recipe, that no sequence or folder of the data may have.
+        choices: what ``varied`` changes in the preset, such as ``{"alignment": "non-local"}``.
         options: fields of ``TrainOptions``.
     """
 
@@ -53,6 +54,7 @@ class Recipe:
     licence: str
     init: str | None = None
     must_not_see: str | None = None
+    choices: Mapping[str, Any] = field(default_factory=dict)
     options: Mapping[str, Any] = field(default_factory=dict)
 
 

@@ -101,15 +101,14 @@ class PartialFile:
         """Remove the file, published or not, and put the older one back; never raises."""
         if not self.direct:
             with contextlib.suppress(OSError):
-                if self._lock is not None and os.path.samestat(os.fstat(self._lock), os.lstat(self.path)):
-                    self.path.unlink()  # ours, and not what somebody has put there since
+                if self._older is not None and (self._is_ours() or not os.path.lexists(self.path)):
+                    os.replace(self._older, self.path)
+                elif self._older is not None:  # it still has its name, or somebody has put another file there since
+                    self._older.unlink()
+                elif self._is_ours():
+                    self.path.unlink()
             with contextlib.suppress(OSError):
-                if self._older is not None and not os.path.lexists(self.path):
-                    os.rename(self._older, self.path)
-            for left in (self.partial, self._older):
-                with contextlib.suppress(OSError):
-                    if left is not None:
-                        left.unlink(missing_ok=True)
+                self.partial.unlink(missing_ok=True)
         self._unlock()
 
     def unwritable(self, got: str) -> FileUnwritable:
@@ -120,6 +119,12 @@ class PartialFile:
             expected="a writable path with space for the output",
             fix="Choose another path or free space; nothing half-written is left.",
         )
+
+    def _is_ours(self) -> bool:
+        """Whether what is at the path is the file that was written here."""
+        if self._lock is None or not os.path.lexists(self.path):
+            return False
+        return os.path.samestat(os.fstat(self._lock), os.lstat(self.path))
 
     def _keep_older(self) -> None:
         """Give what is at the path a second, hidden name; locked first, or another run would take it for stale."""

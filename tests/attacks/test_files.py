@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -28,10 +29,12 @@ def test_renamed(name: str, hand_made_bundle: Path) -> None:
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_cut_at_many_places(name: str, hand_made_bundle: Path) -> None:
+def test_cut_at_many_places(name: str, hand_made_bundle: Path, record_property: Callable[[str, object], None]) -> None:
     path = hand_made_bundle / name
     whole = path.read_bytes()
-    for size in sorted({len(whole) * step // 100 for step in range(100)}):
+    sizes = sorted({len(whole) * step // 100 for step in range(100)})
+    record_property("attacks", len(sizes))
+    for size in sizes:
         path.write_bytes(whole[:size])
         with pytest.raises(DigestMismatch) as caught:
             Bundle.open(hand_made_bundle)

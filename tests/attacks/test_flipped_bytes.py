@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -41,18 +42,21 @@ def _flip_at_random(bundle: Path, count: int) -> Counter[str]:
     return codes
 
 
-def test_random_flips_in_all_files(hand_made_bundle: Path) -> None:
+def test_random_flips_in_all_files(hand_made_bundle: Path, record_property: Callable[[str, object], None]) -> None:
+    record_property("attacks", 300)
     assert _flip_at_random(hand_made_bundle, 300) == {"bundle-digest": 300}
 
 
 @pytest.mark.slow
 @pytest.mark.strict
-def test_many_random_flips_in_all_files(hand_made_bundle: Path) -> None:
+def test_many_random_flips_in_all_files(hand_made_bundle: Path, record_property: Callable[[str, object], None]) -> None:
+    record_property("attacks", 5000)
     assert _flip_at_random(hand_made_bundle, 5000) == {"bundle-digest": 5000}
 
 
-def test_every_byte_of_the_manifest(hand_made_bundle: Path) -> None:
+def test_every_byte_of_the_manifest(hand_made_bundle: Path, record_property: Callable[[str, object], None]) -> None:
     raw = (hand_made_bundle / "manifest.json").read_bytes()
+    record_property("attacks", len(raw))
     codes: Counter[str] = Counter()
     for place in range(len(raw)):
         changed = bytearray(raw)

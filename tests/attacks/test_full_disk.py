@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,8 @@ from attacks.measure import ROOT, in_new_process
 STEPS = 20
 
 
-def test_limit_on_the_size_of_a_file(tmp_path: Path) -> None:
+def test_limit_on_the_size_of_a_file(tmp_path: Path, record_property: Callable[[str, object], None]) -> None:
+    record_property("attacks", STEPS)
     outcomes = in_new_process("attacks.crash", "full", str(tmp_path), str(STEPS))
     assert len(outcomes) == STEPS + 1
     for outcome in outcomes[:-1]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -18,14 +19,16 @@ def _check(found: dict[str, int], count: int) -> None:
     assert set(found) == {"nothing", "2.0", "overwrite 1.0", "overwrite 2.0"}, found
 
 
-def test_killed_at_calls_from_first_to_last(tmp_path: Path) -> None:
+def test_killed_at_calls_from_first_to_last(tmp_path: Path, record_property: Callable[[str, object], None]) -> None:
+    record_property("attacks", 40)
     _check(_run("well", tmp_path, 40), 40)
     assert not [name for name in os.listdir(tmp_path) if ".partial-" in name]
 
 
 @pytest.mark.slow
 @pytest.mark.strict
-def test_killed_at_every_call(tmp_path: Path) -> None:
+def test_killed_at_every_call(tmp_path: Path, record_property: Callable[[str, object], None]) -> None:
+    record_property("attacks", 330)
     _check(_run("well", tmp_path, 330), 330)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -42,14 +43,16 @@ def check(case: OpCase, kernel: str, threads: int = 2) -> bytes:
 
 
 @pytest.mark.parametrize("kernel", KERNELS)
-def test_awkward_sizes_equal_the_reference(kernel: str) -> None:
+def test_awkward_sizes_equal_the_reference(kernel: str, record_property: Callable[[str, object], None]) -> None:
+    record_property("attacks", len(awkward_cases()))
     assert len(awkward_cases()) > 40
     for case in awkward_cases():
         check(case, kernel)
 
 
 @pytest.mark.parametrize("kernel", KERNELS)
-def test_hostile_offsets_equal_the_reference(kernel: str) -> None:
+def test_hostile_offsets_equal_the_reference(kernel: str, record_property: Callable[[str, object], None]) -> None:
+    record_property("attacks", len(hostile_cases()))
     for case in hostile_cases():
         check(case, kernel)
 

@@ -139,7 +139,18 @@ def test_the_command_measures_ready_detections(lsts_edge_command: Callable, trut
     markdown, html = (file.read_text() for file in files[1:])
     assert "## Flicker" in markdown and "| slow (5 boxes) | 1.000 |" in markdown
     assert "<svg" in html and "Streaming accuracy" in html
+    done = lsts_edge_command(
+        "evaluate", folder, truth.path, "--seq-nms", "online", "--output", tmp_path / "linked.json"
+    )
+    assert done.returncode == 0, done.stderr
+    linked = read_result(tmp_path / "linked.json").data.rows[0]
+    assert (linked.seq_nms, linked.label) == ("online", "rows (detections), Seq-NMS online")
+    done = lsts_edge_command("evaluate", folder, truth.path, "--seq-nms", "online", "--latency-ms", "50,10")
+    assert (done.returncode, done.stderr.split(":")[0]) == (2, "error[option]")
     done = lsts_edge_command("evaluate", folder, truth.path, "--latency", "live")
     assert (done.returncode, done.stderr.split(":")[0]) == (2, "error[option]")
     done = lsts_edge_command("evaluate", folder, truth.path, "--latency-ms", "fast")
     assert (done.returncode, done.stderr.split(":")[0]) == (2, "error[option]")
+    truth.path.write_text(truth.path.read_text().replace("instance_id", "track"))
+    done = lsts_edge_command("evaluate", tmp_path / "none", truth.path, "--metric", "flicker")
+    assert done.returncode == 2 and "instance_id" in done.stderr, "told before anything is run"

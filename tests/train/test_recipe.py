@@ -119,6 +119,17 @@ def test_trained_by_a_recipe(lsts_edge_command: Callable, two_sources: tuple[Pat
     assert json.loads(info.metadata["sequences"]) == names
 
 
+def test_a_recipe_may_choose_a_variant(lsts_edge_command: Callable, two_sources: tuple[Path, Path], tmp_path: Path):
+    recipe = _recipe(tmp_path, choices={"row": "c", "alignment": "match-trans"})
+    assert read_recipe(recipe).choices == {"row": "c", "alignment": "match-trans"}
+    output = tmp_path / "w.safetensors"
+    words = ("--recipe", recipe, "--root", tmp_path, "--output", output, "--variant", "srfu=mean", "--threads", 1)
+    done = lsts_edge_command("train", *words)
+    assert done.returncode == 0, done.stderr
+    preset = load_checkpoint(output)[1].preset
+    assert (preset.alignment, preset.srfu, preset.dfa, preset.transform) == ("match-trans", "mean", "off", ())
+
+
 @pytest.mark.parametrize("name", ["clip of a bird.mp4", "taught"], ids=["a clip", "a folder"])
 def test_what_is_held_out_stops_the_run(
     lsts_edge_command: Callable, two_sources: tuple[Path, Path], tmp_path: Path, name: str
