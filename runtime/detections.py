@@ -93,7 +93,7 @@ class Detections:
         """JSON-ready row: ``frame``, ``time_s``, ``kind``, ``feature_age``, ``detections``.
 
         Where there is something to say: ``file``, ``reset``, ``reconnects``.
-        A detection has ``label``, ``score``, ``box_xyxy_px`` and, where there is something to say, ``moved`` and ``track_id``.
+        A detection has ``label``, ``score``, ``box_xyxy_px`` and, likewise, ``moved`` and ``track_id``.
         """
         row: dict[str, Any] = {
             "frame": self.frame,

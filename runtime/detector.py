@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from types import TracebackType
 
@@ -16,6 +16,7 @@ from lsts_edge.bundle.manifest import Manifest
 from lsts_edge.bundle.propagation import PropagationWay
 from lsts_edge.default_bundle import default_bundle
 from lsts_edge.errors import OptionError, StateConcurrent
+from lsts_edge.runtime.class_filter import wanted_labels
 from lsts_edge.runtime.detections import Detections
 from lsts_edge.runtime.engines.options import EngineOptions
 from lsts_edge.runtime.executor import Executor
@@ -44,6 +45,7 @@ class Detector:
         *,
         keyframe_interval: float | None = None,
         score_threshold: float = 0.3,
+        classes: Sequence[str | int] | None = None,
         scheduler: Scheduler | None = None,
         propagator: str | PropagationWay | None = None,
         scene_cuts: bool = True,
@@ -58,6 +60,7 @@ class Detector:
                 CPU.
             keyframe_interval: frames from one keyframe to the next, 2.5 say; None takes the bundle's.
             score_threshold: boxes scoring less are left out, 0 to 1.
+            classes: only these are kept, by name or label; None keeps all.
             scheduler: decides which frames are keyframes, in place of the fixed interval; each stream gets its own.
             propagator: what fills the frames between keyframes: a way that the bundle names, ``hold``,
                 ``flow-boxes`` or ``every-frame``, which any bundle can be run with, or one made by the caller; None
@@ -90,12 +93,14 @@ class Detector:
             raise OptionError(
                 "keyframe interval and scheduler", got="both", expected="one of them", fix="Give the scheduler alone."
             )
+        wanted = None if classes is None else wanted_labels(classes, bundle.manifest.classes)
         runner = open_runner(bundle, engine, way)
-        self._set_up(bundle, Executor(runner, scheduler, clock, scene_cuts=scene_cuts), score_threshold)
+        self._set_up(bundle, Executor(runner, scheduler, clock, scene_cuts=scene_cuts), score_threshold, wanted)
 
-    def _set_up(self, bundle: Bundle, executor: Executor, score_threshold: float) -> None:
+    def _set_up(self, bundle: Bundle, executor: Executor, score_threshold: float, wanted: np.ndarray | None) -> None:
         self.bundle = bundle
         self.score_threshold = score_threshold
+        self._wanted = wanted
         self._executor = executor
         self._classes = tuple(bundle.manifest.classes)
         self._busy = threading.Lock()
@@ -107,7 +112,7 @@ class Detector:
             scheduler: for the other stream; None takes this one's policy, with nothing learnt.
         """
         other = object.__new__(Detector)
-        other._set_up(self.bundle, self._executor.share(scheduler), self.score_threshold)
+        other._set_up(self.bundle, self._executor.share(scheduler), self.score_threshold, self._wanted)
         return other
 
     @property
@@ -196,6 +201,8 @@ class Detector:
         found = result.found
         keep = found.boxes.scores >= self.score_threshold  # false for NaN too
         boxes, moved = found.boxes, found.moved
+        if self._wanted is not None:
+            keep &= self._wanted[boxes.labels]
         if not keep.all():
             boxes, moved = boxes.select(keep), moved[keep]
         names = tuple([self._classes[label] for label in boxes.labels.tolist()])

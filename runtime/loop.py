@@ -13,6 +13,7 @@ from lsts_edge.runtime.detector import Detector
 from lsts_edge.runtime.sinks.interface import Sink
 from lsts_edge.runtime.sources.interface import Frame, Source
 from lsts_edge.runtime.stream_time import StreamTime
+from lsts_edge.runtime.tracking import TrackIds
 
 __all__ = ["RunSummary", "run_stream"]
 
@@ -93,6 +94,7 @@ def run_stream(
     *,
     max_frames: int | None = None,
     on_result: Callable[[Frame, Detections], None] | None = None,
+    tracks: TrackIds | None = None,
     summary: RunSummary | None = None,
 ) -> RunSummary:
     """Detect on a source to its end, or until ``source.stop()``, and put the outputs at their paths.
@@ -107,6 +109,7 @@ def run_stream(
         sinks: finished and published here, together, or abandoned.
         max_frames: stop after so many, at least 1; None goes on to the end.
         on_result: called with each frame and its detections, after the sinks.
+        tracks: numbers the objects before sinks and callback see them.
         summary: a new one, filled as the run goes on: the caller has it too when the run ends by an error.
     Returns:
         Counts and times.
@@ -127,7 +130,7 @@ def run_stream(
             raise OptionError("frames to run", got=max_frames, expected="at least 1", fix="Leave it out to run all.")
         with source:
             try:
-                _detect(detector, source, outputs, summary, max_frames, on_result)
+                _detect(detector, source, outputs, summary, max_frames, on_result, tracks)
             except StreamLost as error:
                 lost = error
         for sink in outputs:
@@ -156,10 +159,12 @@ def _detect(
     summary: RunSummary,
     max_frames: int | None,
     on_result: Callable[[Frame, Detections], None] | None,
+    tracks: TrackIds | None,
 ) -> None:
     """Every frame, to the end of the source."""
     shown = StreamTime(source.rate_fps)
-    for frame, detections in detector.run(source):
+    for frame, found in detector.run(source):
+        detections = found if tracks is None else tracks.update(found)
         for sink in outputs:
             sink.write(frame, detections)
         summary.add(frame, detections, ((s, ms) for sink in outputs for s, ms in sink.stage_ms.items()))
@@ -169,4 +174,3 @@ def _detect(
         if summary.frames == max_frames:
             return
     summary.stopped = source.stopping
-

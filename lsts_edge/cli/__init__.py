@@ -47,6 +47,8 @@ _EXTRAS = {
     "pycocotools": "evaluate",
     "matplotlib": "bench",
     "cryptography": "sign",
+    "trackers": "track",
+    "paho": "mqtt",
 }
 
 command_line = LazyGroup(

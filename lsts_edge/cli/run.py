@@ -13,12 +13,15 @@ import click
 
 from lsts_edge.cli.group import examples, interval_option, json_option, trusted_key_option
 from lsts_edge.cli.limits import limit_options
+from lsts_edge.cli.output_options import output_options, written_paths
 
 if TYPE_CHECKING:
     from lsts_edge.runtime.detector import Detector
     from lsts_edge.runtime.loop import RunSummary
     from lsts_edge.runtime.sinks.interface import Sink
+    from lsts_edge.runtime.sinks.outputs import Outputs
     from lsts_edge.runtime.sources.interface import Source
+    from lsts_edge.runtime.tracking import TrackIds
 
 __all__ = ["command", "run_with_progress", "summary_to_dict"]
 
@@ -30,14 +33,13 @@ __all__ = ["command", "run_with_progress", "summary_to_dict"]
         "lsts-edge run street.mp4 --output-video out.mp4",
         "lsts-edge run demo/bundle street.mp4 --output-video out.mp4 --output-json out.jsonl",
         "lsts-edge run demo/bundle rtsp://camera/stream --output-json out.jsonl",
+        "lsts-edge run rtsp://camera/stream --output-video street.mp4 --output-json street.jsonl --segment 10m",
+        "lsts-edge run rtsp://camera/stream --classes person,car --track --output-json - | jq .detections",
         "lsts-edge run demo/bundle /dev/video0 --max-frames 500 --json",
     ),
 )
 @click.argument("words", nargs=-1, required=True, metavar="[BUNDLE] SOURCE")
-@click.option("--output-video", type=click.Path(path_type=Path), help="H.264 (libx264) with boxes: .mp4, .mov, .mkv.")
-@click.option(
-    "--output-json", type=click.Path(path_type=Path), help="JSON lines, one row a frame; - is standard output."
-)
+@output_options
 @interval_option
 @click.option("--score-threshold", type=float, default=0.3, show_default=True, help="Leave out boxes scoring less.")
 @click.option("--backend", default="onnxruntime", show_default=True, help="onnxruntime or openvino.")
@@ -64,6 +66,8 @@ __all__ = ["command", "run_with_progress", "summary_to_dict"]
 @click.option(
     "--source-option", "pairs", metavar="KEY=VALUE", multiple=True, help="Such as rtsp_transport=udp; repeat."
 )
+@click.option("--classes", metavar="NAMES", help="Keep only these, by name or number, separated by commas.")
+@click.option("--track", is_flag=True, help="Number the objects from frame to frame (extra [track]).")
 @click.option("--max-frames", type=int, help="Stop after so many frames.")
 @limit_options
 @click.option("--expect-digest", metavar="SHA256", help="Refuse the bundle unless this is its digest.")
@@ -71,8 +75,7 @@ __all__ = ["command", "run_with_progress", "summary_to_dict"]
 @json_option
 def command(
     words: tuple[str, ...],
-    output_video: Path | None,
-    output_json: Path | None,
+    outputs: Outputs,
     backend: str,
     provider: str,
     threads: int | None,
@@ -82,6 +85,8 @@ def command(
     every: int | None,
     reconnect: str | None,
     pairs: tuple[str, ...],
+    classes: str | None,
+    track: bool,
     max_frames: int | None,
     limit_memory: int | None,
     limit_time: float | None,
@@ -102,43 +107,40 @@ def command(
     from lsts_edge.runtime.detector import Detector
     from lsts_edge.runtime.engines.options import EngineOptions
     from lsts_edge.runtime.loop import RunSummary
-    from lsts_edge.runtime.sinks.json_lines import JsonLinesSink
-    from lsts_edge.runtime.sinks.video import VideoSink
     from lsts_edge.runtime.sources.open import open_source
     from lsts_edge.runtime.sources.options import SourceOptions
+    from lsts_edge.runtime.tracking import TrackIds
 
     bundle, source = _bundle_and_source(words)
     named = {"policy": policy, "every": every, "reconnect": reconnect}
     how = SourceOptions().with_pairs((*pairs, *(f"{key}={value}" for key, value in named.items() if value is not None)))
-    to_stdout = output_json is not None and str(output_json) in ("-", "/dev/stdout")  # the summary goes beside the rows
-    paths = [Path(source), *(path for path in (output_video, output_json) if path is not None)]
-    named_paths = [path.resolve() for path in paths if str(path) != "-"]
-    if len(set(named_paths)) < len(named_paths):
-        got = ", ".join(map(redact, (source, *paths[1:])))
+    to_stdout = bool({"-", "/dev/stdout"} & set(outputs.names))  # the summary goes beside the rows
+    paths = [path.resolve() for path in (Path(source), *outputs.files) if str(path) != "-"]
+    if len(set(paths)) < len(paths):
+        got = ", ".join(map(redact, (source, *outputs.names)))
         raise OptionError("source and outputs", got=got, expected="different paths", fix="Choose others.")
     engine = EngineOptions(backend, provider, threads, lsts_form=lsts_form)
     checked = Bundle.open(default_bundle() if bundle is None else bundle, expect_digest)
     try_within(checked, engine, limits_of(limit_memory, limit_time, default=False))
-    options["scene_cuts"] = scene_cuts == "on"
+    options |= {"scene_cuts": scene_cuts == "on", "classes": None if classes is None else classes.split(",")}
     with Detector(checked, engine, **options) as detector, open_source(source, how) as opened:
         if bundle is None:
             _tell_default(detector)
-        sinks: list[Sink] = []
-        if output_json is not None:
-            sinks.append(JsonLinesSink(output_json))
-        if output_video is not None:
-            sinks.append(VideoSink(output_video, rate_fps=opened.rate_fps))
+        sinks = outputs.open(detector.manifest.classes, opened.rate_fps)
+        tracks = TrackIds(opened.rate_fps) if track else None
         summary, lost, received = RunSummary(), None, None
         try:
-            _, received = run_with_progress(detector, opened, sinks, max_frames=max_frames, summary=summary)
+            _, received = run_with_progress(
+                detector, opened, sinks, max_frames=max_frames, tracks=tracks, summary=summary
+            )
         except StreamLost as error:  # told after what there is, which is kept
             lost = error
-    outputs = [str(path) for path in (output_json, output_video) if path is not None]
+    written = written_paths(sinks, outputs)
     if as_json:
-        told = {"bundle": detector.manifest.name, "bundle_digest": detector.bundle.digest, "outputs": outputs}
+        told = {"bundle": detector.manifest.name, "bundle_digest": detector.bundle.digest, "outputs": written}
         click.echo(json.dumps({**summary_to_dict(summary), **told}), err=to_stdout)
     else:
-        for line in _lines(summary, outputs):
+        for line in _lines(summary, written):
             click.echo(line, err=to_stdout)
     if lost is not None:
         raise lost
@@ -173,6 +175,7 @@ def run_with_progress(
     sinks: Iterable[Sink],
     *,
     max_frames: int | None = None,
+    tracks: TrackIds | None = None,
     summary: RunSummary | None = None,
 ) -> tuple[RunSummary, int | None]:
     """Run to the end with a progress bar on a terminal; a first Ctrl-C or TERM ends the run with complete outputs.
@@ -186,7 +189,13 @@ def run_with_progress(
     known = [count for count in (source.frame_count, max_frames) if count]
     with StopOnSignal(source) as signals, _progress(min(known) if known else None) as advance:
         summary = run_stream(
-            detector, source, sinks, max_frames=max_frames, on_result=lambda *_: advance(), summary=summary
+            detector,
+            source,
+            sinks,
+            max_frames=max_frames,
+            on_result=lambda *_: advance(),
+            tracks=tracks,
+            summary=summary,
         )
     return summary, signals.received if summary.stopped else None
 

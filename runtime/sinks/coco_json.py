@@ -9,6 +9,7 @@ from typing import ClassVar
 
 from lsts_edge.coco import coco_category_ids
 from lsts_edge.runtime.detections import Detections
+from lsts_edge.runtime.sinks.socket_address import SocketAddress
 from lsts_edge.runtime.sinks.text import TextSink
 from lsts_edge.runtime.sources.interface import Frame
 
@@ -24,11 +25,15 @@ class CocoSink(TextSink):
 
     stage: ClassVar[str] = "coco"
 
-    def __init__(self, path: Path, classes: Sequence[str], *, recoverable: bool = False) -> None:
-        """As ``TextSink``.
+    def __init__(self, path: Path | SocketAddress, classes: Sequence[str], *, recoverable: bool = False) -> None:
+        """Check the path.
 
         Args:
+            path: as ``TextSink`` takes it.
             classes: the model's, by label.
+            recoverable: likewise.
+        Raises:
+            FileUnwritable: if nothing can be written there.
         """
         super().__init__(path, recoverable=recoverable)
         self._category_ids = coco_category_ids(classes)

@@ -12,7 +12,20 @@ from lsts_edge.runtime.sources.interface import Frame
 
 __all__ = ["CsvSink"]
 
-_COLUMNS = ("frame", "time_s", "kind", "label", "score", "x1_px", "y1_px", "x2_px", "y2_px", "moved", "track_id", "file")
+_COLUMNS = (
+    "frame",
+    "time_s",
+    "kind",
+    "label",
+    "score",
+    "x1_px",
+    "y1_px",
+    "x2_px",
+    "y2_px",
+    "moved",
+    "track_id",
+    "file",
+)
 
 
 class CsvSink(TextSink):

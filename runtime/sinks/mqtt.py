@@ -47,7 +47,14 @@ class MqttSink(Sink):
             port = parts.port or _PORTS.get(parts.scheme)
         except ValueError:
             port = None
-        if port is None or not parts.hostname or not self._topic or set(self._topic) & set("#+\0"):
+        if (
+            port is None
+            or not parts.hostname
+            or not self._topic
+            or parts.query
+            or parts.fragment
+            or set(self._topic) & set("+\0")
+        ):
             expected = "mqtt://HOST/TOPIC or mqtts://, no wildcard in the topic"
             raise OptionError("MQTT address", got=self._name, expected=expected, fix="Correct it.")
         self._client = self._connected(parts.scheme, parts.hostname, port, parts.username, parts.password)
@@ -74,7 +81,8 @@ class MqttSink(Sink):
 
     def _connected(self, scheme: str, host: str, port: int, user: str | None, password: str | None) -> Any:
         try:
-            from paho.mqtt import client as mqtt
+            from paho.mqtt.client import Client
+            from paho.mqtt.enums import CallbackAPIVersion
         except ImportError as error:
             raise PackageMissing(
                 "MQTT needs a package that is not installed",
@@ -89,7 +97,7 @@ class MqttSink(Sink):
             answers.append(reason)
             answered.set()
 
-        client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2)
+        client = Client(CallbackAPIVersion.VERSION2)
         client.max_queued_messages_set(_WAITING)
         client.on_connect = on_connect
         if user is not None:

@@ -25,7 +25,8 @@ class PartialFile:
     """A hidden name beside the path to write to, renamed at the end: the path is never half-written.
 
     A lock on the hidden file says that its writer lives, in whatever container: those without one are removed by the
-    next run in the folder, or published as ``NAME-recovered.SUFFIX`` where they were made to be whole at any moment. What is at the path and is no plain file (a device, a FIFO, a link) is written into.
+    next run in the folder, or published as ``NAME-recovered.SUFFIX`` where they were made to be whole at any moment.
+    What is at the path and is no plain file (a device, a FIFO, a link) is written into.
 
     Attributes:
         path: where the output is to be.
@@ -45,8 +46,10 @@ class PartialFile:
         """
         self.path = path
         self.direct = path.is_symlink() or (path.exists() and not path.is_file() and not path.is_dir())
-        self.partial = path if self.direct else path.with_name(
-            f".{path.name}.{'segment' if recoverable else 'partial'}-{secrets.token_hex(8)}"
+        self.partial = (
+            path
+            if self.direct
+            else path.with_name(f".{path.name}.{'segment' if recoverable else 'partial'}-{secrets.token_hex(8)}")
         )
         self._lock: int | None = None
         self._older: Path | None = None
@@ -174,6 +177,8 @@ def _recover(left: Path, path: Path) -> None:
     if path.suffix.lower() not in _BINARY:
         content = left.read_bytes()
         os.truncate(left, content.rfind(b"\n") + 1)
+        if path.suffix.lower() == ".json":  # a list whose last entries may be missing
+            left.write_bytes(left.read_bytes().rstrip(b",\n") + b"\n]\n")
     name = path.with_name(f"{path.stem}-recovered{path.suffix}")
     os.link(left, name)  # refuses to replace what is there: the left-over stays then
     os.unlink(left)

@@ -1,4 +1,4 @@
-"""Writes into a pipe, socket or device whose reader may be slow: waits for it as long as the run goes on, and no longer."""
+"""Writes into a pipe, socket or device whose reader may be slow: it is waited for while the run goes on."""
 
 from __future__ import annotations
 
@@ -34,6 +34,7 @@ class PatientWriter:
         """
         self._stopping = stopping
         self._owned = isinstance(target, (Path, SocketAddress))
+        self._fd: int | None
         if isinstance(target, SocketAddress):
             self._fd = target.connect()
         elif isinstance(target, Path):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
@@ -29,14 +30,14 @@ class SegmentedSink(Sink):
     stream's own time, which a step of the clock does not touch; what it holds is published together or not at all.
 
     Attributes:
-        published: paths of all complete segments, in order.
+        outputs: what was asked for: path without the time in its name -> what makes a sink.
+        published: paths of the newest complete segments, in order; a run may last a year.
     """
 
     def __init__(
         self,
-        paths: Sequence[Path],
+        outputs: Mapping[Path, Callable[[Path], Sink]],
         length_s: float,
-        make: Callable[[Path], Sink],
         *,
         rate_fps: float | None = None,
         now: Callable[[], datetime] = _now,
@@ -44,9 +45,8 @@ class SegmentedSink(Sink):
         """Check the paths; nothing is created before a frame comes.
 
         Args:
-            paths: the outputs, without the time in their names.
+            outputs: path without the time in its name -> what makes a sink for one with it, recoverable after a kill.
             length_s: of a segment, at least a second.
-            make: a sink for a path, recoverable after a kill.
             rate_fps: of the source, where it knows.
             now: the time for names.
         Raises:
@@ -56,14 +56,14 @@ class SegmentedSink(Sink):
         super().__init__()
         if not _SHORTEST_S <= length_s < float("inf"):
             raise OptionError("segment", got=f"{length_s} s", expected="at least a second", fix="Try 10m.")
-        self.published: list[Path] = []
-        self._paths, self._length_s, self._make, self._now = tuple(paths), length_s, make, now
+        self.published: deque[Path] = deque(maxlen=1000)
+        self.outputs, self._length_s, self._now = dict(outputs), length_s, now
         self._shown = StreamTime(rate_fps)
         self._ends_s = length_s
         self._stamp: datetime | None = None
         self._named: list[Path] = []
         self._current: list[Sink] = []
-        for path in paths:
+        for path, make in self.outputs.items():
             make(path)
 
     def write(self, frame: Frame, detections: Detections) -> None:
@@ -102,7 +102,7 @@ class SegmentedSink(Sink):
         """
         for sink in self._current:
             sink.publish()
-        self.published += [path for path in self._named if path.exists()]
+        self.published.extend(path for path in self._named if path.exists())
 
     def settle(self) -> None:
         """Let older files go."""
@@ -124,13 +124,13 @@ class SegmentedSink(Sink):
         stamp = self._now().replace(microsecond=0)
         if self._stamp is not None:
             stamp = max(stamp, self._stamp + timedelta(seconds=1))  # a file may be read faster than it was filmed
-        while any(os.path.lexists(_with_time(path, stamp)) for path in self._paths):
+        while any(os.path.lexists(_with_time(path, stamp)) for path in self.outputs):
             stamp += timedelta(seconds=1)
         self._stamp = stamp
-        self._named = [_with_time(path, stamp) for path in self._paths]
+        self._named = [_with_time(path, stamp) for path in self.outputs]
         self._current = []  # what is complete is not abandoned with what follows
-        for path in self._named:
-            sink = self._make(path)
+        for path, make in zip(self._named, self.outputs.values(), strict=True):
+            sink = make(path)
             sink.stopping = lambda: self.stopping()
             self._current.append(sink)
 
