@@ -90,6 +90,7 @@ class VideoSource(Source):
         self._timed = not live or not (told.flags & _NO_TIMESTAMPS or told.name in ("mpjpeg", "image2pipe"))
         self._reformatter = VideoReformatter()
         self._sizes: dict[tuple[int, int], tuple[int, int]] = {}
+        self._orientations: dict[tuple[int, int, int], Orientation] = {}
 
     def _chosen(self, number: int | None) -> VideoStream:
         streams = self._container.streams.video
@@ -190,7 +191,19 @@ class VideoSource(Source):
         image: np.ndarray = self._reformatter.reformat(
             picture, width=width_px, height=height_px, format="bgr24"
         ).to_ndarray()
-        return _orientation(picture).apply(image)
+        return self._orientation(picture).apply(image)
+
+    def _orientation(self, picture: VideoFrame) -> Orientation:
+        """How the picture lies; its matrix is read once for each turn and size that the stream has.
+
+        PyAV's list of a picture's side data holds the picture, which holds the list: each one that is asked stays until
+        the garbage collector comes, so a copy of a few pixels is asked, and seldom.
+        """
+        key = picture.rotation, picture.height, picture.width
+        found = self._orientations.get(key)
+        if found is None:
+            found = self._orientations[key] = _read_orientation(picture.reformat(width=2, height=2, format="gray"))
+        return found
 
     def _display_size(self, height_px: int, width_px: int) -> tuple[int, int]:
         """In square pixels; looked up once for each size that the stream has."""
@@ -206,7 +219,7 @@ class VideoSource(Source):
         return found
 
 
-def _orientation(picture: VideoFrame) -> Orientation:
+def _read_orientation(picture: VideoFrame) -> Orientation:
     try:
         matrix: Any = picture.side_data.get("DISPLAYMATRIX")
     except ValueError:  # PyAV lists none where it does not know the kind of one (EXIF): the turn is all there is

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from resources import growth
 
 
 def _start(root: Path, bundle: Path, *words: object) -> subprocess.Popen[str]:
@@ -33,3 +34,15 @@ def test_ten_minutes(root: Path, hand_made_bundle: Path) -> None:
     result = json.loads(run.communicate(timeout=1500)[0])
     assert (result["grew"], run.returncode) == ({}, 0)
     assert result["reconnects"] >= 5 and result["dropped"] > 0
+
+
+def test_the_committed_runs_hold_what_the_documents_say(root: Path) -> None:
+    results = root / "benchmarks" / "results" / "faults"
+    long = json.loads((results / "soak.json").read_text())
+    assert growth(long["samples"]) == long["grew"] == {}
+    assert long["settings"]["minutes"] >= 20 and long["reconnects"] >= 15
+    cycles = json.loads((results / "cameras.json").read_text())["cycles"]
+    assert len(cycles) == 50
+    assert max(cycle["seen_s"] for cycle in cycles) <= 5.0
+    assert max(cycle["first_frame_s"] for cycle in cycles) <= 2.0
+    assert growth([cycle for cycle in cycles if cycle["fault"] != "freeze-udp"]) == {}
