@@ -13,14 +13,14 @@ import torch
 
 from lsts_edge.benchmarks.accuracy.measures import rounded
 from lsts_edge.benchmarks.accuracy.offsets import offset_spread
-from lsts_edge.benchmarks.accuracy.recipes import Comparison, Recipe, read_comparisons, read_recipes
+from lsts_edge.benchmarks.accuracy.recipes import ClaimRecipe, RowRecipe, read_comparisons, read_recipes
 from lsts_edge.benchmarks.accuracy.study_result import (
     StudyClaim,
     StudyData,
     StudyResult,
-    StudyRow,
     StudyRun,
     StudySettings,
+    StudyTableRow,
 )
 from lsts_edge.benchmarks.accuracy.study_rows import RowRun, StudyRunner
 from lsts_edge.benchmarks.accuracy.study_statistics import Draws
@@ -38,7 +38,7 @@ from lsts_edge.train.allocator import keep_freed_pages
 from lsts_edge.train.frozen_features import FrozenFeatures, cache_features
 from lsts_edge.train.frozen_training import FrozenOptions
 
-__all__ = ["Study", "StudyOptions"]
+__all__ = ["PaperStudy", "StudyOptions"]
 
 
 _Measured = tuple[StudyRun, np.ndarray]  # a run, and its AP50 under each draw
@@ -81,7 +81,7 @@ class StudyOptions:
     comparisons: Path | None = None
 
 
-class Study:
+class PaperStudy:
     """Runs what is asked for and tells what there is.
 
     Args:
@@ -125,7 +125,7 @@ class Study:
             progress,
         )
 
-    def chosen(self) -> list[Recipe]:
+    def chosen(self) -> list[RowRecipe]:
         """The rows asked for, and the trained rows whose weights or figures they need."""
         options = self.options
         wanted = {
@@ -176,7 +176,7 @@ class Study:
         )
         return StudyResult(origin=Origin.here(), settings=settings, data=StudyData(tuple(rows.values()), tuple(claims)))
 
-    def _jobs(self) -> Iterator[tuple[Recipe, int]]:
+    def _jobs(self) -> Iterator[tuple[RowRecipe, int]]:
         for position, seed in enumerate(self.options.seeds):
             recipes = [recipe for recipe in self.chosen() if recipe.kind != "same-as"]
             # A schedule runs the weights of its row, so trained rows come first.
@@ -194,15 +194,15 @@ class Study:
             progress=renamed(self._progress, f"features of {annotations.path.name}"),
         )
 
-    def _by_name(self, row: str | None) -> Recipe | None:
+    def _by_name(self, row: str | None) -> RowRecipe | None:
         return next((recipe for recipe in self.recipes if recipe.row == row), None)
 
-    def _source(self, recipe: Recipe) -> Recipe:
+    def _source(self, recipe: RowRecipe) -> RowRecipe:
         """The row that is run for this one."""
         other = self._by_name(recipe.of)
         return other if recipe.kind == "same-as" and other is not None else recipe
 
-    def _on_disk(self, recipe: Recipe) -> dict[int, RowRun]:
+    def _on_disk(self, recipe: RowRecipe) -> dict[int, RowRun]:
         recipe = self._source(recipe)
         if self._runner.why_not(recipe):
             return {}
@@ -210,18 +210,18 @@ class Study:
         found = {seed: self._runner.finished(recipe, seed) for seed in seeds}
         return {seed: run for seed, run in found.items() if run is not None}
 
-    def _interval(self, recipe: Recipe) -> int | None:
+    def _interval(self, recipe: RowRecipe) -> int | None:
         kind = self._source(recipe).kind
         return None if kind in ("per-frame", "smaller-input", "detections") else recipe.interval
 
-    def _row(self, recipe: Recipe, runs: Mapping[int, RowRun], measured: Mapping[int, _Measured]) -> StudyRow:
+    def _row(self, recipe: RowRecipe, runs: Mapping[int, RowRun], measured: Mapping[int, _Measured]) -> StudyTableRow:
         source = self._source(recipe)
         learned = [run for run in runs.values() if run.offsets is not None and run.offsets_start is not None]
         lsts = source.preset(self._info.preset).lsts
         samples = source.kind == "trained" and lsts is not None and lsts.learn_offsets and bool(learned)
         shown = tuple(run for run, _ in measured.values())
         drawn = [draw for _, draw in measured.values()]
-        return StudyRow(
+        return StudyTableRow(
             row=recipe.row,
             table=recipe.table,
             label=recipe.label,
@@ -236,7 +236,7 @@ class Study:
             offsets=rounded(offset_spread(learned, self._train, self._info.preset)) if samples else None,
         )
 
-    def _multiply_adds(self, recipe: Recipe) -> int | None:
+    def _multiply_adds(self, recipe: RowRecipe) -> int | None:
         """Of one frame, on average over the interval."""
         if recipe.kind in ("detections", "not-built"):
             return None
@@ -251,7 +251,7 @@ class Study:
         every = recipe.interval if recipe.kind in ("hold", "flow-boxes") else 1
         return (self._size(per_frame).path_multiply_adds("first") or 0) // every
 
-    def _measure(self, recipe: Recipe, seed: int, run: RowRun) -> _Measured:
+    def _measure(self, recipe: RowRecipe, seed: int, run: RowRun) -> _Measured:
         key = (self._source(recipe).row, seed)
         if key not in self._measured:
             interval = self._interval(recipe)
@@ -274,7 +274,7 @@ class Study:
             self._measured[key] = rounded(shown), drawn
         return self._measured[key]
 
-    def _claim(self, comparison: Comparison, measured: Mapping[str, Mapping[int, _Measured]]) -> StudyClaim:
+    def _claim(self, comparison: ClaimRecipe, measured: Mapping[str, Mapping[int, _Measured]]) -> StudyClaim:
         first, second = measured[comparison.first], measured[comparison.second]
         pairs = _pairs(first, second)
         if not pairs:
@@ -298,7 +298,7 @@ def _pairs(first: Mapping[int, _Measured], second: Mapping[int, _Measured]) -> l
     return [(seed if seed in first else min(first), seed if seed in second else min(second)) for seed in seeds]
 
 
-def _check(options: StudyOptions, recipes: Sequence[Recipe]) -> None:
+def _check(options: StudyOptions, recipes: Sequence[RowRecipe]) -> None:
     tables, rows = {recipe.table for recipe in recipes}, {recipe.row for recipe in recipes}
     for name, wanted, known in (
         ("--tables", options.tables, tables),

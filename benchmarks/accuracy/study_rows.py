@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from lsts_edge.benchmarks.accuracy.detections_store import load_boxes, save_boxes
-from lsts_edge.benchmarks.accuracy.recipes import Recipe
+from lsts_edge.benchmarks.accuracy.recipes import RowRecipe
 from lsts_edge.boxes import Boxes
 from lsts_edge.errors import CheckFailed
 from lsts_edge.evaluation.annotations import AnnotationSet
@@ -100,11 +100,11 @@ class StudyRunner:
         """Of the detector."""
         return self._info.preset
 
-    def needs_seeds(self, recipe: Recipe) -> bool:
+    def needs_seeds(self, recipe: RowRecipe) -> bool:
         """Whether another seed gives another result."""
         return recipe.kind in ("trained", "schedule")
 
-    def why_not(self, recipe: Recipe) -> str:
+    def why_not(self, recipe: RowRecipe) -> str:
         """Why a row cannot be run here; empty where it can."""
         if recipe.kind == "not-built":
             return recipe.why_not
@@ -112,12 +112,12 @@ class StudyRunner:
             return "no detections given"
         return ""
 
-    def finished(self, recipe: Recipe, seed: int) -> RowRun | None:
+    def finished(self, recipe: RowRecipe, seed: int) -> RowRun | None:
         """The row from disk; None where it has not been run."""
         place = self._place(recipe, seed)
         return _load(place) if (place / "run.json").exists() else None
 
-    def run(self, recipe: Recipe, seed: int, weights_of: Recipe | None = None) -> RowRun:
+    def run(self, recipe: RowRecipe, seed: int, weights_of: RowRecipe | None = None) -> RowRun:
         """The row from disk, or run now.
 
         Args:
@@ -146,7 +146,7 @@ class StudyRunner:
         _save(place, run)
         return run
 
-    def _place(self, recipe: Recipe, seed: int) -> Path:
+    def _place(self, recipe: RowRecipe, seed: int) -> Path:
         """A folder of its own for whatever would give another result."""
         told: list[object] = [self._info.sha256, recipe.kind, recipe.interval, recipe.input_px]
         if self.needs_seeds(recipe):
@@ -157,7 +157,7 @@ class StudyRunner:
         name = f"seed-{seed}" if self.needs_seeds(recipe) else "only"
         return self._folder / f"{recipe.row}-{digest}" / name
 
-    def _variant(self, recipe: Recipe, seed: int) -> VideoNetwork:
+    def _variant(self, recipe: RowRecipe, seed: int) -> VideoNetwork:
         """Backbone and head of the detector; everything between them untrained."""
         network = build_network(recipe.preset(self.preset), seed=seed)
         trained = self._network.state_dict()
@@ -165,7 +165,7 @@ class StudyRunner:
         network.load_state_dict(network.state_dict() | kept)
         return network
 
-    def _trained(self, recipe: Recipe, seed: int, place: Path) -> RowRun:
+    def _trained(self, recipe: RowRecipe, seed: int, place: Path) -> RowRun:
         network = self._variant(recipe, seed)
         start = _offsets(network)
         begin = time.monotonic()
@@ -178,7 +178,7 @@ class StudyRunner:
         boxes = self._over_validation(network, recipe, seed)
         return RowRun(boxes, total_parameters(network), train_s, losses, offsets_start=start, offsets=_offsets(network))
 
-    def _scheduled(self, recipe: Recipe, seed: int, weights_of: Recipe) -> RowRun:
+    def _scheduled(self, recipe: RowRecipe, seed: int, weights_of: RowRecipe) -> RowRun:
         weights = self._place(weights_of, seed) / "weights.pt"
         if not weights.exists():
             fix = f"Run the row {weights_of.row} first."
@@ -187,11 +187,11 @@ class StudyRunner:
         network.load_state_dict(network.state_dict() | torch.load(weights, weights_only=True))
         return RowRun(self._over_validation(network.eval(), recipe, seed), total_parameters(network))
 
-    def _over_validation(self, network: VideoNetwork, recipe: Recipe, seed: int) -> dict[int, Boxes]:
+    def _over_validation(self, network: VideoNetwork, recipe: RowRecipe, seed: int) -> dict[int, Boxes]:
         told = renamed(self._progress, f"frames, {recipe.row}, seed {seed}")
         return run_on_features(network, self._validation(), keyframe_interval=recipe.interval, progress=told)
 
-    def _untrained(self, recipe: Recipe) -> RowRun:
+    def _untrained(self, recipe: RowRecipe) -> RowRun:
         boxes = self._every_frame()
         if recipe.kind == "hold":
             boxes = _held(self._truth, boxes, recipe.interval)
@@ -208,7 +208,7 @@ class StudyRunner:
             save_boxes(path, run_on_features(self._network, self._validation(), keyframe_interval=None, progress=told))
         return load_boxes(path)
 
-    def _smaller(self, recipe: Recipe) -> RowRun:
+    def _smaller(self, recipe: RowRecipe) -> RowRun:
         assert recipe.input_px is not None
         network, _ = load_checkpoint(self._checkpoint, self.preset.resized(*recipe.input_px))
         told = renamed(self._progress, f"frames, {recipe.row}")
