@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import hashlib
+import json
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,6 +29,7 @@ from lsts_edge.benchmarks.accuracy.study_rows import RowRun, StudyRunner
 from lsts_edge.benchmarks.accuracy.study_statistics import Draws
 from lsts_edge.benchmarks.envelope import Origin
 from lsts_edge.benchmarks.parameters import size_of_preset
+from lsts_edge.bundle.strict_json import decode
 from lsts_edge.errors import OptionError
 from lsts_edge.evaluation.annotations import AnnotationSet, read_annotations
 from lsts_edge.evaluation.coco import measure
@@ -122,6 +126,7 @@ class PaperStudy:
             options.training,
             options.folder / "runs",
             options.given,
+            (f"{_sha256(options.train)} mirrored {options.mirrored}", _sha256(options.validation)),
             progress,
         )
 
@@ -144,8 +149,9 @@ class PaperStudy:
             after: called after every run, to write what there is.
         """
         for recipe, seed in self._jobs():
-            if self._runner.finished(recipe, seed) is None:
-                self._runner.run(recipe, seed, self._by_name(recipe.of))
+            weights_of = self._by_name(recipe.of)
+            if self._runner.finished(recipe, seed, weights_of) is None:
+                self._runner.run(recipe, seed, weights_of)
                 after()
 
     def result(self) -> StudyResult:
@@ -207,7 +213,7 @@ class PaperStudy:
         if self._runner.why_not(recipe):
             return {}
         seeds = self.options.seeds if self._runner.needs_seeds(recipe) else self.options.seeds[:1]
-        found = {seed: self._runner.finished(recipe, seed) for seed in seeds}
+        found = {seed: self._runner.finished(recipe, seed, self._by_name(recipe.of)) for seed in seeds}
         return {seed: run for seed, run in found.items() if run is not None}
 
     def _interval(self, recipe: RowRecipe) -> int | None:
@@ -252,27 +258,34 @@ class PaperStudy:
         return (self._size(per_frame).path_multiply_adds("first") or 0) // every
 
     def _measure(self, recipe: RowRecipe, seed: int, run: RowRun) -> _Measured:
-        key = (self._source(recipe).row, seed)
+        """Measured once; kept beside the run, as that takes seconds a run."""
+        source = self._source(recipe)
+        key = (source.row, seed)
         if key not in self._measured:
-            interval = self._interval(recipe)
-            accuracy = measure(self._truth, run.boxes, resamples=1)
-            by_motion = measure_vid(self._truth, run.boxes).mean_ap_by_motion
-            distances = schedule_distances(self._truth, interval)
-            by_distance = {} if interval is None else ap50_by_distance(self._truth, run.boxes, distances)
-            shown = StudyRun(
-                seed=seed,
-                ap50=accuracy.ap50,
-                ap=accuracy.ap,
-                ap50_per_class=accuracy.ap50_per_class,
-                vid_map_by_motion=by_motion or {},
-                ap50_by_distance={str(distance): value for distance, value in by_distance.items()},
-                train_s=run.train_s,
-                losses=run.losses,
-                code_sha256=run.code_sha256,
-            )
-            drawn = self._draws.of(sequence_matches(self._truth, run.boxes, 0.5))
-            self._measured[key] = rounded(shown), drawn
+            place = self._runner.place(source, seed, self._by_name(source.of))
+            path = place / f"measured-{self.options.resamples}.npz"
+            if not path.exists():
+                _keep(path, *self._measured_now(run, seed, self._interval(recipe)))
+            self._measured[key] = _kept(path)
         return self._measured[key]
+
+    def _measured_now(self, run: RowRun, seed: int, interval: int | None) -> _Measured:
+        accuracy = measure(self._truth, run.boxes, resamples=1)
+        by_motion = measure_vid(self._truth, run.boxes).mean_ap_by_motion
+        distances = schedule_distances(self._truth, interval)
+        by_distance = {} if interval is None else ap50_by_distance(self._truth, run.boxes, distances)
+        shown = StudyRun(
+            seed=seed,
+            ap50=accuracy.ap50,
+            ap=accuracy.ap,
+            ap50_per_class=accuracy.ap50_per_class,
+            vid_map_by_motion=by_motion or {},
+            ap50_by_distance={str(distance): value for distance, value in by_distance.items()},
+            train_s=run.train_s,
+            losses=run.losses,
+            code_sha256=run.code_sha256,
+        )
+        return rounded(shown), self._draws.of(sequence_matches(self._truth, run.boxes, 0.5))
 
     def _claim(self, comparison: ClaimRecipe, measured: Mapping[str, Mapping[int, _Measured]]) -> StudyClaim:
         first, second = measured[comparison.first], measured[comparison.second]
@@ -288,6 +301,18 @@ class PaperStudy:
             seeds=len(pairs),
             verdict="holds" if low > 0 else "does not" if high < 0 else "within noise",
         )
+
+
+def _keep(path: Path, shown: StudyRun, drawn: np.ndarray) -> None:
+    part = path.with_suffix(".part")
+    with part.open("wb") as stream:
+        np.savez(stream, shown=np.array(json.dumps(dataclasses.asdict(shown))), drawn=drawn)
+    os.replace(part, path)
+
+
+def _kept(path: Path) -> _Measured:
+    with np.load(path, allow_pickle=False) as stored:
+        return decode(StudyRun, json.loads(str(stored["shown"])), path.name), stored["drawn"]
 
 
 def _pairs(first: Mapping[int, _Measured], second: Mapping[int, _Measured]) -> list[tuple[int, int]]:
@@ -310,6 +335,10 @@ def _check(options: StudyOptions, recipes: Sequence[RowRecipe]) -> None:
             raise OptionError(name, got=unknown[0], expected=", ".join(sorted(known)), fix="Correct it, or see --list.")
     if not options.seeds:
         raise OptionError("--seeds", got="none", expected="at least one", fix="Give a number from 1 on.")
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _name(path: Path) -> str:

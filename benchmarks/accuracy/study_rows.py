@@ -72,6 +72,7 @@ class StudyRunner:
         options: of every training.
         folder: where runs are kept.
         given: detection files by row, for rows of kind ``detections``.
+        identity: what the training data are, and what is measured on: another one is another run.
         progress: told of steps and frames.
     """
 
@@ -84,6 +85,7 @@ class StudyRunner:
         options: FrozenOptions,
         folder: Path,
         given: Mapping[str, Path],
+        identity: tuple[str, str],
         progress: Progress = silent,
     ) -> None:
         self._checkpoint = checkpoint
@@ -93,6 +95,7 @@ class StudyRunner:
         self._options = options
         self._folder = folder
         self._given = given
+        self._identity = identity
         self._progress = progress
 
     @property
@@ -112,9 +115,9 @@ class StudyRunner:
             return "no detections given"
         return ""
 
-    def finished(self, recipe: RowRecipe, seed: int) -> RowRun | None:
+    def finished(self, recipe: RowRecipe, seed: int, weights_of: RowRecipe | None = None) -> RowRun | None:
         """The row from disk; None where it has not been run."""
-        place = self._place(recipe, seed)
+        place = self.place(recipe, seed, weights_of)
         return _load(place) if (place / "run.json").exists() else None
 
     def run(self, recipe: RowRecipe, seed: int, weights_of: RowRecipe | None = None) -> RowRun:
@@ -127,10 +130,10 @@ class StudyRunner:
         Raises:
             CheckFailed: if that row has not been trained with that seed.
         """
-        known = self.finished(recipe, seed)
+        known = self.finished(recipe, seed, weights_of)
         if known is not None:
             return known
-        place = self._place(recipe, seed)
+        place = self.place(recipe, seed, weights_of)
         place.mkdir(parents=True, exist_ok=True)
         if recipe.kind == "trained":
             run = self._trained(recipe, seed, place)
@@ -146,16 +149,17 @@ class StudyRunner:
         _save(place, run)
         return run
 
-    def _place(self, recipe: RowRecipe, seed: int) -> Path:
+    def place(self, recipe: RowRecipe, seed: int, weights_of: RowRecipe | None = None) -> Path:
         """A folder of its own for whatever would give another result."""
-        told: list[object] = [self._info.sha256, recipe.kind, recipe.interval, recipe.input_px]
+        train, validation = self._identity
+        told: list[object] = [self._info.sha256, validation, recipe.kind, recipe.interval, recipe.input_px]
         if self.needs_seeds(recipe):
-            told += [dict(recipe.variant), dataclasses.asdict(self._options), len(self._truth.images)]
+            variant = (weights_of or recipe).variant
+            told += [train, dict(variant), dataclasses.asdict(self._options)]
         if recipe.kind == "detections":
             told.append(str(self._given[recipe.row].absolute()))
-        digest = hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:12]
         name = f"seed-{seed}" if self.needs_seeds(recipe) else "only"
-        return self._folder / f"{recipe.row}-{digest}" / name
+        return self._folder / f"{recipe.row}-{_digest(told)}" / name
 
     def _variant(self, recipe: RowRecipe, seed: int) -> VideoNetwork:
         """Backbone and head of the detector; everything between them untrained."""
@@ -179,7 +183,7 @@ class StudyRunner:
         return RowRun(boxes, total_parameters(network), train_s, losses, offsets_start=start, offsets=_offsets(network))
 
     def _scheduled(self, recipe: RowRecipe, seed: int, weights_of: RowRecipe) -> RowRun:
-        weights = self._place(weights_of, seed) / "weights.pt"
+        weights = self.place(weights_of, seed) / "weights.pt"
         if not weights.exists():
             fix = f"Run the row {weights_of.row} first."
             raise CheckFailed(f"row {recipe.row}", got="no weights", expected=weights_of.row, fix=fix)
@@ -202,7 +206,7 @@ class StudyRunner:
 
     def _every_frame(self) -> dict[int, Boxes]:
         """What the detector itself finds, which several rows start from."""
-        path = self._folder / f"every-frame-{self._info.sha256[:12]}.npz"
+        path = self._folder / f"every-frame-{_digest([self._info.sha256, self._identity[1]])}.npz"
         if not path.exists():
             told = renamed(self._progress, "frames, the detector on every frame")
             save_boxes(path, run_on_features(self._network, self._validation(), keyframe_interval=None, progress=told))
@@ -215,6 +219,10 @@ class StudyRunner:
         boxes = run_checkpoint(network, self._truth, keyframe_interval=None, progress=told)
         per_frame = dataclasses.replace(self.preset, lsts=None, transform=(), aggregation=None)
         return RowRun(boxes, total_parameters(per_frame))
+
+
+def _digest(told: list[object]) -> str:
+    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:12]
 
 
 def _held(truth: AnnotationSet, boxes: Mapping[int, Boxes], interval: int) -> dict[int, Boxes]:
