@@ -12,7 +12,7 @@ from lsts_edge.errors import OptionError
 from lsts_edge.presets import ModelPreset
 from lsts_edge.variants import parse_choices, varied
 
-__all__ = ["COMPARISONS_FILE", "TABLES", "Comparison", "Recipe", "read_comparisons", "read_recipes"]
+__all__ = ["COMPARISONS_FILE", "TABLES", "ClaimRecipe", "RowRecipe", "read_comparisons", "read_recipes"]
 
 TABLES = {
     "table-1": "Table 1: the detectors that can be built here",
@@ -36,7 +36,7 @@ Kind = Literal[
 
 
 @dataclass(frozen=True)
-class Recipe:
+class RowRecipe:
     """One row.
 
     Attributes:
@@ -75,7 +75,7 @@ class Recipe:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class ClaimRecipe:
     """A claim: ``first`` is better than ``second``; ``paper_points``: by so many points in the paper."""
 
     claim: str
@@ -86,10 +86,10 @@ class Comparison:
 
 @dataclass(frozen=True)
 class _Comparisons:
-    comparisons: tuple[Comparison, ...]
+    comparisons: tuple[ClaimRecipe, ...]
 
 
-def read_recipes(folder: Path | None = None) -> list[Recipe]:
+def read_recipes(folder: Path | None = None) -> list[RowRecipe]:
     """All rows, by table in the order of ``TABLES``, then by file name.
 
     Args:
@@ -100,7 +100,7 @@ def read_recipes(folder: Path | None = None) -> list[Recipe]:
     """
     folder = folder or _FOLDER
     recipes = [
-        decode(Recipe, parse_json(path.read_bytes(), max_bytes=_MAX_BYTES, file=path.name), path.name)
+        decode(RowRecipe, parse_json(path.read_bytes(), max_bytes=_MAX_BYTES, file=path.name), path.name)
         for path in sorted(folder.glob("*.json"))
     ]
     rows = {recipe.row for recipe in recipes}
@@ -115,7 +115,7 @@ def read_recipes(folder: Path | None = None) -> list[Recipe]:
     return sorted(recipes, key=lambda recipe: (order.index(recipe.table), recipe.row))
 
 
-def read_comparisons(path: Path = COMPARISONS_FILE) -> tuple[Comparison, ...]:
+def read_comparisons(path: Path = COMPARISONS_FILE) -> tuple[ClaimRecipe, ...]:
     """The paper's claims, and ours, that rows can support.
 
     Raises:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import hashlib
+import json
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,19 +16,20 @@ import torch
 
 from lsts_edge.benchmarks.accuracy.measures import rounded
 from lsts_edge.benchmarks.accuracy.offsets import offset_spread
-from lsts_edge.benchmarks.accuracy.recipes import Comparison, Recipe, read_comparisons, read_recipes
+from lsts_edge.benchmarks.accuracy.recipes import ClaimRecipe, RowRecipe, read_comparisons, read_recipes
 from lsts_edge.benchmarks.accuracy.study_result import (
     StudyClaim,
     StudyData,
     StudyResult,
-    StudyRow,
     StudyRun,
     StudySettings,
+    StudyTableRow,
 )
 from lsts_edge.benchmarks.accuracy.study_rows import RowRun, StudyRunner
 from lsts_edge.benchmarks.accuracy.study_statistics import Draws
 from lsts_edge.benchmarks.envelope import Origin
 from lsts_edge.benchmarks.parameters import size_of_preset
+from lsts_edge.bundle.strict_json import decode
 from lsts_edge.errors import OptionError
 from lsts_edge.evaluation.annotations import AnnotationSet, read_annotations
 from lsts_edge.evaluation.coco import measure
@@ -38,7 +42,7 @@ from lsts_edge.train.allocator import keep_freed_pages
 from lsts_edge.train.frozen_features import FrozenFeatures, cache_features
 from lsts_edge.train.frozen_training import FrozenOptions
 
-__all__ = ["Study", "StudyOptions"]
+__all__ = ["PaperStudy", "StudyOptions"]
 
 
 _Measured = tuple[StudyRun, np.ndarray]  # a run, and its AP50 under each draw
@@ -81,7 +85,7 @@ class StudyOptions:
     comparisons: Path | None = None
 
 
-class Study:
+class PaperStudy:
     """Runs what is asked for and tells what there is.
 
     Args:
@@ -122,10 +126,11 @@ class Study:
             options.training,
             options.folder / "runs",
             options.given,
+            (f"{_sha256(options.train)} mirrored {options.mirrored}", _sha256(options.validation)),
             progress,
         )
 
-    def chosen(self) -> list[Recipe]:
+    def chosen(self) -> list[RowRecipe]:
         """The rows asked for, and the trained rows whose weights or figures they need."""
         options = self.options
         wanted = {
@@ -144,8 +149,9 @@ class Study:
             after: called after every run, to write what there is.
         """
         for recipe, seed in self._jobs():
-            if self._runner.finished(recipe, seed) is None:
-                self._runner.run(recipe, seed, self._by_name(recipe.of))
+            weights_of = self._by_name(recipe.of)
+            if self._runner.finished(recipe, seed, weights_of) is None:
+                self._runner.run(recipe, seed, weights_of)
                 after()
 
     def result(self) -> StudyResult:
@@ -176,7 +182,7 @@ class Study:
         )
         return StudyResult(origin=Origin.here(), settings=settings, data=StudyData(tuple(rows.values()), tuple(claims)))
 
-    def _jobs(self) -> Iterator[tuple[Recipe, int]]:
+    def _jobs(self) -> Iterator[tuple[RowRecipe, int]]:
         for position, seed in enumerate(self.options.seeds):
             recipes = [recipe for recipe in self.chosen() if recipe.kind != "same-as"]
             # A schedule runs the weights of its row, so trained rows come first.
@@ -194,34 +200,34 @@ class Study:
             progress=renamed(self._progress, f"features of {annotations.path.name}"),
         )
 
-    def _by_name(self, row: str | None) -> Recipe | None:
+    def _by_name(self, row: str | None) -> RowRecipe | None:
         return next((recipe for recipe in self.recipes if recipe.row == row), None)
 
-    def _source(self, recipe: Recipe) -> Recipe:
+    def _source(self, recipe: RowRecipe) -> RowRecipe:
         """The row that is run for this one."""
         other = self._by_name(recipe.of)
         return other if recipe.kind == "same-as" and other is not None else recipe
 
-    def _on_disk(self, recipe: Recipe) -> dict[int, RowRun]:
+    def _on_disk(self, recipe: RowRecipe) -> dict[int, RowRun]:
         recipe = self._source(recipe)
         if self._runner.why_not(recipe):
             return {}
         seeds = self.options.seeds if self._runner.needs_seeds(recipe) else self.options.seeds[:1]
-        found = {seed: self._runner.finished(recipe, seed) for seed in seeds}
+        found = {seed: self._runner.finished(recipe, seed, self._by_name(recipe.of)) for seed in seeds}
         return {seed: run for seed, run in found.items() if run is not None}
 
-    def _interval(self, recipe: Recipe) -> int | None:
+    def _interval(self, recipe: RowRecipe) -> int | None:
         kind = self._source(recipe).kind
         return None if kind in ("per-frame", "smaller-input", "detections") else recipe.interval
 
-    def _row(self, recipe: Recipe, runs: Mapping[int, RowRun], measured: Mapping[int, _Measured]) -> StudyRow:
+    def _row(self, recipe: RowRecipe, runs: Mapping[int, RowRun], measured: Mapping[int, _Measured]) -> StudyTableRow:
         source = self._source(recipe)
         learned = [run for run in runs.values() if run.offsets is not None and run.offsets_start is not None]
         lsts = source.preset(self._info.preset).lsts
         samples = source.kind == "trained" and lsts is not None and lsts.learn_offsets and bool(learned)
         shown = tuple(run for run, _ in measured.values())
         drawn = [draw for _, draw in measured.values()]
-        return StudyRow(
+        return StudyTableRow(
             row=recipe.row,
             table=recipe.table,
             label=recipe.label,
@@ -236,7 +242,7 @@ class Study:
             offsets=rounded(offset_spread(learned, self._train, self._info.preset)) if samples else None,
         )
 
-    def _multiply_adds(self, recipe: Recipe) -> int | None:
+    def _multiply_adds(self, recipe: RowRecipe) -> int | None:
         """Of one frame, on average over the interval."""
         if recipe.kind in ("detections", "not-built"):
             return None
@@ -251,30 +257,37 @@ class Study:
         every = recipe.interval if recipe.kind in ("hold", "flow-boxes") else 1
         return (self._size(per_frame).path_multiply_adds("first") or 0) // every
 
-    def _measure(self, recipe: Recipe, seed: int, run: RowRun) -> _Measured:
-        key = (self._source(recipe).row, seed)
+    def _measure(self, recipe: RowRecipe, seed: int, run: RowRun) -> _Measured:
+        """Measured once; kept beside the run, as that takes seconds a run."""
+        source = self._source(recipe)
+        key = (source.row, seed)
         if key not in self._measured:
-            interval = self._interval(recipe)
-            accuracy = measure(self._truth, run.boxes, resamples=1)
-            by_motion = measure_vid(self._truth, run.boxes).mean_ap_by_motion
-            distances = schedule_distances(self._truth, interval)
-            by_distance = {} if interval is None else ap50_by_distance(self._truth, run.boxes, distances)
-            shown = StudyRun(
-                seed=seed,
-                ap50=accuracy.ap50,
-                ap=accuracy.ap,
-                ap50_per_class=accuracy.ap50_per_class,
-                vid_map_by_motion=by_motion or {},
-                ap50_by_distance={str(distance): value for distance, value in by_distance.items()},
-                train_s=run.train_s,
-                losses=run.losses,
-                code_sha256=run.code_sha256,
-            )
-            drawn = self._draws.of(sequence_matches(self._truth, run.boxes, 0.5))
-            self._measured[key] = rounded(shown), drawn
+            place = self._runner.place(source, seed, self._by_name(source.of))
+            path = place / f"measured-{self.options.resamples}.npz"
+            if not path.exists():
+                _keep(path, *self._measured_now(run, seed, self._interval(recipe)))
+            self._measured[key] = _kept(path)
         return self._measured[key]
 
-    def _claim(self, comparison: Comparison, measured: Mapping[str, Mapping[int, _Measured]]) -> StudyClaim:
+    def _measured_now(self, run: RowRun, seed: int, interval: int | None) -> _Measured:
+        accuracy = measure(self._truth, run.boxes, resamples=1)
+        by_motion = measure_vid(self._truth, run.boxes).mean_ap_by_motion
+        distances = schedule_distances(self._truth, interval)
+        by_distance = {} if interval is None else ap50_by_distance(self._truth, run.boxes, distances)
+        shown = StudyRun(
+            seed=seed,
+            ap50=accuracy.ap50,
+            ap=accuracy.ap,
+            ap50_per_class=accuracy.ap50_per_class,
+            vid_map_by_motion=by_motion or {},
+            ap50_by_distance={str(distance): value for distance, value in by_distance.items()},
+            train_s=run.train_s,
+            losses=run.losses,
+            code_sha256=run.code_sha256,
+        )
+        return rounded(shown), self._draws.of(sequence_matches(self._truth, run.boxes, 0.5))
+
+    def _claim(self, comparison: ClaimRecipe, measured: Mapping[str, Mapping[int, _Measured]]) -> StudyClaim:
         first, second = measured[comparison.first], measured[comparison.second]
         pairs = _pairs(first, second)
         if not pairs:
@@ -290,6 +303,18 @@ class Study:
         )
 
 
+def _keep(path: Path, shown: StudyRun, drawn: np.ndarray) -> None:
+    part = path.with_suffix(".part")
+    with part.open("wb") as stream:
+        np.savez(stream, shown=np.array(json.dumps(dataclasses.asdict(shown))), drawn=drawn)
+    os.replace(part, path)
+
+
+def _kept(path: Path) -> _Measured:
+    with np.load(path, allow_pickle=False) as stored:
+        return decode(StudyRun, json.loads(str(stored["shown"])), path.name), stored["drawn"]
+
+
 def _pairs(first: Mapping[int, _Measured], second: Mapping[int, _Measured]) -> list[tuple[int, int]]:
     """Seeds side by side; a row that is the same with every seed stands beside each of the other's."""
     if not first or not second:
@@ -298,7 +323,7 @@ def _pairs(first: Mapping[int, _Measured], second: Mapping[int, _Measured]) -> l
     return [(seed if seed in first else min(first), seed if seed in second else min(second)) for seed in seeds]
 
 
-def _check(options: StudyOptions, recipes: Sequence[Recipe]) -> None:
+def _check(options: StudyOptions, recipes: Sequence[RowRecipe]) -> None:
     tables, rows = {recipe.table for recipe in recipes}, {recipe.row for recipe in recipes}
     for name, wanted, known in (
         ("--tables", options.tables, tables),
@@ -310,6 +335,10 @@ def _check(options: StudyOptions, recipes: Sequence[Recipe]) -> None:
             raise OptionError(name, got=unknown[0], expected=", ".join(sorted(known)), fix="Correct it, or see --list.")
     if not options.seeds:
         raise OptionError("--seeds", got="none", expected="at least one", fix="Give a number from 1 on.")
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _name(path: Path) -> str:

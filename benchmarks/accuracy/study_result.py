@@ -8,7 +8,7 @@ from typing import Literal
 
 from lsts_edge.benchmarks.envelope import Result
 
-__all__ = ["OffsetSpread", "StudyClaim", "StudyData", "StudyResult", "StudyRow", "StudyRun", "StudySettings"]
+__all__ = ["OffsetSpread", "StudyClaim", "StudyData", "StudyResult", "StudyRun", "StudySettings", "StudyTableRow"]
 
 Interval = tuple[float, float]
 
@@ -66,7 +66,7 @@ class OffsetSpread:
 
 
 @dataclass(frozen=True)
-class StudyRow:
+class StudyTableRow:
     """One row of a table.
 
     Attributes:
@@ -165,7 +165,7 @@ class StudySettings:
 class StudyData:
     """Every row, those that were not run too, and what follows."""
 
-    rows: tuple[StudyRow, ...]
+    rows: tuple[StudyTableRow, ...]
     claims: tuple[StudyClaim, ...]
 
 

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from lsts_edge.benchmarks.accuracy.detections_store import load_boxes, save_boxes
-from lsts_edge.benchmarks.accuracy.recipes import Recipe
+from lsts_edge.benchmarks.accuracy.recipes import RowRecipe
 from lsts_edge.boxes import Boxes
 from lsts_edge.errors import CheckFailed
 from lsts_edge.evaluation.annotations import AnnotationSet
@@ -72,6 +72,7 @@ class StudyRunner:
         options: of every training.
         folder: where runs are kept.
         given: detection files by row, for rows of kind ``detections``.
+        identity: what the training data are, and what is measured on: another one is another run.
         progress: told of steps and frames.
     """
 
@@ -84,6 +85,7 @@ class StudyRunner:
         options: FrozenOptions,
         folder: Path,
         given: Mapping[str, Path],
+        identity: tuple[str, str],
         progress: Progress = silent,
     ) -> None:
         self._checkpoint = checkpoint
@@ -93,6 +95,7 @@ class StudyRunner:
         self._options = options
         self._folder = folder
         self._given = given
+        self._identity = identity
         self._progress = progress
 
     @property
@@ -100,11 +103,11 @@ class StudyRunner:
         """Of the detector."""
         return self._info.preset
 
-    def needs_seeds(self, recipe: Recipe) -> bool:
+    def needs_seeds(self, recipe: RowRecipe) -> bool:
         """Whether another seed gives another result."""
         return recipe.kind in ("trained", "schedule")
 
-    def why_not(self, recipe: Recipe) -> str:
+    def why_not(self, recipe: RowRecipe) -> str:
         """Why a row cannot be run here; empty where it can."""
         if recipe.kind == "not-built":
             return recipe.why_not
@@ -112,12 +115,12 @@ class StudyRunner:
             return "no detections given"
         return ""
 
-    def finished(self, recipe: Recipe, seed: int) -> RowRun | None:
+    def finished(self, recipe: RowRecipe, seed: int, weights_of: RowRecipe | None = None) -> RowRun | None:
         """The row from disk; None where it has not been run."""
-        place = self._place(recipe, seed)
+        place = self.place(recipe, seed, weights_of)
         return _load(place) if (place / "run.json").exists() else None
 
-    def run(self, recipe: Recipe, seed: int, weights_of: Recipe | None = None) -> RowRun:
+    def run(self, recipe: RowRecipe, seed: int, weights_of: RowRecipe | None = None) -> RowRun:
         """The row from disk, or run now.
 
         Args:
@@ -127,10 +130,10 @@ class StudyRunner:
         Raises:
             CheckFailed: if that row has not been trained with that seed.
         """
-        known = self.finished(recipe, seed)
+        known = self.finished(recipe, seed, weights_of)
         if known is not None:
             return known
-        place = self._place(recipe, seed)
+        place = self.place(recipe, seed, weights_of)
         place.mkdir(parents=True, exist_ok=True)
         if recipe.kind == "trained":
             run = self._trained(recipe, seed, place)
@@ -146,18 +149,19 @@ class StudyRunner:
         _save(place, run)
         return run
 
-    def _place(self, recipe: Recipe, seed: int) -> Path:
+    def place(self, recipe: RowRecipe, seed: int, weights_of: RowRecipe | None = None) -> Path:
         """A folder of its own for whatever would give another result."""
-        told: list[object] = [self._info.sha256, recipe.kind, recipe.interval, recipe.input_px]
+        train, validation = self._identity
+        told: list[object] = [self._info.sha256, validation, recipe.kind, recipe.interval, recipe.input_px]
         if self.needs_seeds(recipe):
-            told += [dict(recipe.variant), dataclasses.asdict(self._options), len(self._truth.images)]
+            variant = (weights_of or recipe).variant
+            told += [train, dict(variant), dataclasses.asdict(self._options)]
         if recipe.kind == "detections":
             told.append(str(self._given[recipe.row].absolute()))
-        digest = hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:12]
         name = f"seed-{seed}" if self.needs_seeds(recipe) else "only"
-        return self._folder / f"{recipe.row}-{digest}" / name
+        return self._folder / f"{recipe.row}-{_digest(told)}" / name
 
-    def _variant(self, recipe: Recipe, seed: int) -> VideoNetwork:
+    def _variant(self, recipe: RowRecipe, seed: int) -> VideoNetwork:
         """Backbone and head of the detector; everything between them untrained."""
         network = build_network(recipe.preset(self.preset), seed=seed)
         trained = self._network.state_dict()
@@ -165,7 +169,7 @@ class StudyRunner:
         network.load_state_dict(network.state_dict() | kept)
         return network
 
-    def _trained(self, recipe: Recipe, seed: int, place: Path) -> RowRun:
+    def _trained(self, recipe: RowRecipe, seed: int, place: Path) -> RowRun:
         network = self._variant(recipe, seed)
         start = _offsets(network)
         begin = time.monotonic()
@@ -178,8 +182,8 @@ class StudyRunner:
         boxes = self._over_validation(network, recipe, seed)
         return RowRun(boxes, total_parameters(network), train_s, losses, offsets_start=start, offsets=_offsets(network))
 
-    def _scheduled(self, recipe: Recipe, seed: int, weights_of: Recipe) -> RowRun:
-        weights = self._place(weights_of, seed) / "weights.pt"
+    def _scheduled(self, recipe: RowRecipe, seed: int, weights_of: RowRecipe) -> RowRun:
+        weights = self.place(weights_of, seed) / "weights.pt"
         if not weights.exists():
             fix = f"Run the row {weights_of.row} first."
             raise CheckFailed(f"row {recipe.row}", got="no weights", expected=weights_of.row, fix=fix)
@@ -187,11 +191,11 @@ class StudyRunner:
         network.load_state_dict(network.state_dict() | torch.load(weights, weights_only=True))
         return RowRun(self._over_validation(network.eval(), recipe, seed), total_parameters(network))
 
-    def _over_validation(self, network: VideoNetwork, recipe: Recipe, seed: int) -> dict[int, Boxes]:
+    def _over_validation(self, network: VideoNetwork, recipe: RowRecipe, seed: int) -> dict[int, Boxes]:
         told = renamed(self._progress, f"frames, {recipe.row}, seed {seed}")
         return run_on_features(network, self._validation(), keyframe_interval=recipe.interval, progress=told)
 
-    def _untrained(self, recipe: Recipe) -> RowRun:
+    def _untrained(self, recipe: RowRecipe) -> RowRun:
         boxes = self._every_frame()
         if recipe.kind == "hold":
             boxes = _held(self._truth, boxes, recipe.interval)
@@ -202,19 +206,23 @@ class StudyRunner:
 
     def _every_frame(self) -> dict[int, Boxes]:
         """What the detector itself finds, which several rows start from."""
-        path = self._folder / f"every-frame-{self._info.sha256[:12]}.npz"
+        path = self._folder / f"every-frame-{_digest([self._info.sha256, self._identity[1]])}.npz"
         if not path.exists():
             told = renamed(self._progress, "frames, the detector on every frame")
             save_boxes(path, run_on_features(self._network, self._validation(), keyframe_interval=None, progress=told))
         return load_boxes(path)
 
-    def _smaller(self, recipe: Recipe) -> RowRun:
+    def _smaller(self, recipe: RowRecipe) -> RowRun:
         assert recipe.input_px is not None
         network, _ = load_checkpoint(self._checkpoint, self.preset.resized(*recipe.input_px))
         told = renamed(self._progress, f"frames, {recipe.row}")
         boxes = run_checkpoint(network, self._truth, keyframe_interval=None, progress=told)
         per_frame = dataclasses.replace(self.preset, lsts=None, transform=(), aggregation=None)
         return RowRun(boxes, total_parameters(per_frame))
+
+
+def _digest(told: list[object]) -> str:
+    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:12]
 
 
 def _held(truth: AnnotationSet, boxes: Mapping[int, Boxes], interval: int) -> dict[int, Boxes]:

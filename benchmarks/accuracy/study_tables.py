@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from lsts_edge.benchmarks.accuracy.recipes import TABLES
-from lsts_edge.benchmarks.accuracy.study_result import StudyClaim, StudyResult, StudyRow
+from lsts_edge.benchmarks.accuracy.study_result import StudyClaim, StudyResult, StudyTableRow
 from lsts_edge.tables import markdown_table
 
 __all__ = ["claims_table", "study_markdown", "study_text"]
@@ -102,7 +102,7 @@ def _claim_cells(claim: StudyClaim) -> list[str]:
     return [claim.claim, *here, claim.verdict, paper]
 
 
-def _row_cells(row: StudyRow) -> list[str]:
+def _row_cells(row: StudyTableRow) -> list[str]:
     paper = "-" if row.paper_map is None else f"{row.paper_map:.1f}"
     work = "-" if row.multiply_adds is None else f"{row.multiply_adds / 1e9:.3f}"
     if not row.runs or row.ap50_interval is None:
@@ -115,7 +115,7 @@ def _row_cells(row: StudyRow) -> list[str]:
     return [row.label, _figure(row.ap50), f"{low:.3f} .. {high:.3f}", seeds, motion or "-", parameters, work, paper]
 
 
-def _offsets(rows: tuple[StudyRow, ...]) -> str:
+def _offsets(rows: tuple[StudyTableRow, ...]) -> str:
     cells = []
     for row in rows:
         spread = row.offsets

@@ -27,7 +27,7 @@ from lsts_edge.train.options import TrainOptions
 from lsts_edge.train.store import ImageStore
 from lsts_edge.train.warm_start import warm_start_embeddings
 
-__all__ = ["Trainer", "triplet_losses"]
+__all__ = ["Trainer", "distance", "triplet_losses"]
 
 logger = logging.getLogger(__name__)
 

@@ -16,7 +16,7 @@ pytest.importorskip("pycocotools")
 from lsts_edge.benchmarks.accuracy import study_rows
 from lsts_edge.benchmarks.accuracy.detections_store import load_boxes, save_boxes
 from lsts_edge.benchmarks.accuracy.recipes import TABLES, read_comparisons, read_recipes
-from lsts_edge.benchmarks.accuracy.study import Study, StudyOptions
+from lsts_edge.benchmarks.accuracy.study import PaperStudy, StudyOptions
 from lsts_edge.benchmarks.accuracy.study_result import StudyResult
 from lsts_edge.benchmarks.accuracy.study_statistics import Draws
 from lsts_edge.benchmarks.accuracy.study_tables import study_markdown, study_text
@@ -152,7 +152,7 @@ def options(made: Path, folder: Path, **others: object) -> StudyOptions:
 
 
 def test_a_small_study_from_end_to_end(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    first = Study(options(made, tmp_path, rows=("again",), seeds=(0,)), "the command")
+    first = PaperStudy(options(made, tmp_path, rows=("again",), seeds=(0,)), "the command")
     assert [recipe.row for recipe in first.chosen()] == ["again", "full"]
     first.run()
     part = {row.row: row for row in first.result().data.rows}
@@ -160,7 +160,7 @@ def test_a_small_study_from_end_to_end(made: Path, tmp_path: Path, monkeypatch: 
     assert part["still"].why_not == "not run yet" and part["still"].ap50 is None
 
     written = []
-    study = Study(options(made, tmp_path), "the command")
+    study = PaperStudy(options(made, tmp_path), "the command")
     study.run(lambda: written.append(None))
     assert len(written) == 7, "still and every-4 with both seeds, full with the second; alone and held once"
     result = study.result()
@@ -191,17 +191,17 @@ def test_a_small_study_from_end_to_end(made: Path, tmp_path: Path, monkeypatch: 
         raise AssertionError("trained again")
 
     monkeypatch.setattr(study_rows, "train_on_features", must_not_run)
-    again = Study(options(made, tmp_path), "the command")
+    again = PaperStudy(options(made, tmp_path), "the command")
     again.run(lambda: pytest.fail("ran again"))
     assert again.result().data == result.data
 
 
 def test_what_cannot_be_asked_for(made: Path, tmp_path: Path):
     with pytest.raises(OptionError, match="teapot"):
-        Study(options(made, tmp_path, rows=("teapot",)), "")
+        PaperStudy(options(made, tmp_path, rows=("teapot",)), "")
     with pytest.raises(OptionError, match="none in both"):
         both = options(made, tmp_path)
-        Study(StudyOptions(both.checkpoint, both.train, both.train, tmp_path), "")
+        PaperStudy(StudyOptions(both.checkpoint, both.train, both.train, tmp_path), "")
 
 
 @pytest.mark.slow

@@ -31,6 +31,7 @@ def test_precision_by_distance_from_the_keyframe():
     # At distance 1 one of two is found, by the box that comes first among equal scores: recall .5 at precision 1.
     assert values[0] == pytest.approx(1.0) and values[2] == pytest.approx(1.0)
     assert values[1] == pytest.approx(51 / 101)
+    assert schedule_distances(truth, 2.5) == {1: 0, 2: 1, 3: 0, 4: 1, 5: 2}
     assert schedule_distances(truth, None) == dict.fromkeys(range(1, 6), 0)
     with pytest.raises(OptionError, match="no distance for 1 of 5"):
         ap50_by_distance(truth, found, dict.fromkeys(range(1, 5), 0))

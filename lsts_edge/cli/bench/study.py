@@ -91,7 +91,7 @@ def command(
         if output.suffix not in (".json", ".md"):
             fix = "Name the file so that its ending says what it is."
             raise OptionError("--output", got=output.name, expected="a name ending in .json or .md", fix=fix)
-    from lsts_edge.benchmarks.accuracy.study import Study, StudyOptions
+    from lsts_edge.benchmarks.accuracy.study import PaperStudy, StudyOptions
     from lsts_edge.benchmarks.accuracy.study_tables import study_markdown, study_text
     from lsts_edge.benchmarks.results import to_json, write_result, write_text
     from lsts_edge.train.frozen_training import FrozenOptions
@@ -119,7 +119,7 @@ def command(
                 write_text(output, study_markdown(result))
 
     with rewritten_line(sys.stderr) as progress:
-        study = Study(options, _command(steps, seeds, batch), progress)
+        study = PaperStudy(options, _command(steps, seeds, batch), progress)
         if not list_only:
             study.run(write if outputs else lambda: None)
     if outputs and not list_only:
