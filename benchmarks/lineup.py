@@ -141,6 +141,7 @@ def _add_bundle(
 ) -> None:
     backend, no_op = _open_with_op(engine, threads, bundle)
     methods = options.methods if bundle is main else tuple(m for m in options.methods if m in ("per-frame", "lsts"))
+    scale = bundle.manifest.light_scale
     facts = [
         EntryFacts(
             method=method,
@@ -151,6 +152,7 @@ def _add_bundle(
             form=form,
             joined=joined,
             bundle=bundle.digest,
+            variant=None if scale == 1 else f"light path at {scale:g}",
         )
         for method, form, joined in _variants(bundle, methods, options)
     ]

@@ -72,8 +72,9 @@ def _commands(options: SuiteOptions, bundles: Path) -> Iterator[SuiteCommand]:
     source = (str(options.source),) if options.source else ()
     checkpoint = str(LITE_CHECKPOINT) if LITE_CHECKPOINT.is_file() else "random"
     forms = ("--lsts-form", "all", "--overwrite")
-    lite, lite_int8, r101, r101_int8 = (
-        str(bundles / name) for name in ("lsts-lite", "lsts-lite-int8", "lsts-r101", "lsts-r101-int8")
+    lite, lite_int8, r101, r101_int8, r101_half = (
+        str(bundles / name)
+        for name in ("lsts-lite", "lsts-lite-int8", "lsts-r101", "lsts-r101-int8", "lsts-r101-int8-half")
     )
     results: list[Path] = []
 
@@ -132,10 +133,15 @@ def _commands(options: SuiteOptions, bundles: Path) -> Iterator[SuiteCommand]:
         random = ("export", "--checkpoint", "random", "--seed", "0", "--preset", "lsts-r101", *two_forms)
         yield SuiteCommand("export lsts-r101", (*random, "--output", r101))
         yield SuiteCommand("export lsts-r101, int8", (*random, "--output", r101_int8, *on_clip, "--lower", LITE_CHOICE))
+        half = ("--light-scale", "0.5", "--output", r101_half)
+        yield SuiteCommand(
+            "export lsts-r101, int8, light path at half size", (*random, *half, *on_clip, "--lower", LITE_CHOICE)
+        )
         frames = ("--frames", "10" if options.quick else "60", "--warmup-frames", "10", "--cold-starts", "1")
         yield timed("latency-r101", "latency", r101, *frames)
         segments = ("--segments", "1" if options.quick else "6")
         yield timed("compare-r101", "compare", r101, "--also", r101_int8, *best, *engines, *segments)
+        yield timed("compare-r101-half", "compare", r101_int8, "--also", r101_half, *best, *in_one_engine, *segments)
         fewer = ("--segments", "1" if options.quick else "3")
         yield timed("compare-r101-methods", "compare", r101, *in_one_engine, *fewer)
     page, markdown = folder / "report.html", folder / "report.md"

@@ -23,7 +23,7 @@ class Detections:
         frame: index of the frame in its stream, from 0.
         time_s: its time stamp, None where the source gives none.
         kind: ``first``, ``keyframe`` or ``propagated``.
-        feature_age: frames since the keyframe whose memory was used; 0 on a keyframe.
+        feature_age: frames since the keyframe whose memory was used (centred: or until it); 0 on a keyframe.
         boxes: the D boxes in frame pixels, corners as edges.
         label_names: the D class names.
         moved: ``(D,)`` bool: True for a box that was carried here from an earlier frame, not detected in this one.

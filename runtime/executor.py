@@ -58,6 +58,11 @@ class Executor:
         # Where every frame is run alike, nothing is carried across a cut.
         self._scenes = SceneWatch() if scene_cuts and runner.carries_memory else None
 
+    @property
+    def scene_cuts(self) -> bool:
+        """Whether the memory is dropped where another shot begins."""
+        return self._scenes is not None
+
     def share(self, scheduler: Scheduler | None = None) -> Executor:
         """Another stream on the same loaded graphs."""
         policy = scheduler or self.scheduler

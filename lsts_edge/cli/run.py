@@ -58,6 +58,13 @@ __all__ = ["command", "run_with_progress", "summary_to_dict"]
     show_default=True,
     help="on: nothing is carried from one shot into the next.",
 )
+@click.option(
+    "--schedule",
+    type=click.Choice(["online", "centred"]),
+    default="online",
+    show_default=True,
+    help="centred: each keyframe in the middle of its interval; for files.",
+)
 @click.option("--policy", type=click.Choice(["every", "latest"]), help="Every frame, or the newest [default: live].")
 @click.option("--every", type=int, help="Take every n-th frame.")
 @click.option(
@@ -81,6 +88,7 @@ def command(
     threads: int | None,
     lsts_form: str | None,
     scene_cuts: str,
+    schedule: str,
     policy: str | None,
     every: int | None,
     reconnect: str | None,
@@ -122,7 +130,8 @@ def command(
     engine = EngineOptions(backend, provider, threads, lsts_form=lsts_form)
     checked = Bundle.open(default_bundle() if bundle is None else bundle, expect_digest)
     try_within(checked, engine, limits_of(limit_memory, limit_time, default=False))
-    options |= {"scene_cuts": scene_cuts == "on", "classes": None if classes is None else classes.split(",")}
+    kept = None if classes is None else classes.split(",")
+    options |= {"scene_cuts": scene_cuts == "on", "classes": kept, "centred": schedule == "centred"}
     with Detector(checked, engine, **options) as detector, open_source(source, how) as opened:
         if bundle is None:
             _tell_default(detector)

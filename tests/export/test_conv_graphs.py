@@ -7,7 +7,7 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
-from export_engines import run_onnxruntime
+from export_engines import Run, run_onnxruntime
 
 from lsts_edge.errors import ExportError
 from lsts_edge.export import blend_graphs as written_graphs
@@ -68,6 +68,34 @@ def test_a_light_path_at_half_size_halves_the_bytes(tiny: ModelPreset, size: tup
     kinds = [node.op_type for node in graph.graph.node]
     odd = ["Pad"] if size[0] % 2 else []
     assert kinds[: 4 + len(odd)] == ["Transpose", "Cast", *odd, "AveragePool", "Sub"]
+
+
+class _Coarse(TinyBackbone):
+    """A low part at the feature's stride, as ResNet-101's is: the light path's result has to be brought up."""
+
+    low_stride = 16
+
+    def low(self, image: torch.Tensor) -> torch.Tensor:
+        return torch.nn.functional.max_pool2d(super().low(image), 1, 2)
+
+    def rest(self, low: torch.Tensor) -> torch.Tensor:
+        return self.feature(low.repeat(1, 2, 1, 1)).relu()
+
+
+def test_a_result_on_half_the_grid_is_brought_up(tiny: ModelPreset, run: Run) -> None:
+    coarse = dataclasses.replace(tiny.backbone, low_stride=16)
+    layers = (ConvLayer(1, 16), ConvLayer(3, 16), ConvLayer(3, 32))
+    preset = dataclasses.replace(tiny, backbone=coarse, transform=layers, light_scale=0.5).resized(93, 163)
+    torch.manual_seed(2)
+    network = VideoNetwork(preset, backbone=_Coarse(16, 32)).eval()
+    image = torch.randint(0, 256, (1, 93, 163, 3), dtype=torch.uint8)
+    with torch.no_grad():
+        wanted = network.light(Normalize(preset.input)(image))
+    assert wanted.shape == (1, 32, 6, 11)
+    graph = conv_graphs(network)["light"]
+    assert _relative(run(graph, {"image": image.numpy()})["high"], wanted) < 1e-5
+    kinds = [node.op_type for node in graph.graph.node]
+    assert kinds.count("MatMul") == 2 and "Resize" not in kinds
 
 
 class _Brightened(TinyBackbone):
