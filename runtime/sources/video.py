@@ -90,6 +90,13 @@ class VideoSource(Source):
         self._timed = not live or not (told.flags & _NO_TIMESTAMPS or told.name in ("mpjpeg", "image2pipe"))
         self._reformatter = VideoReformatter()
         self._sizes: dict[tuple[int, int], tuple[int, int]] = {}
+        codec = self._stream.codec_context
+        self.facts = self._facts = dict[str, Any](
+            container=told.name,
+            codec=codec.name,
+            pixel_format=codec.pix_fmt,
+            coded_size_px=[codec.width, codec.height],
+        )
 
     def _chosen(self, number: int | None) -> VideoStream:
         streams = self._container.streams.video
@@ -190,7 +197,9 @@ class VideoSource(Source):
         image: np.ndarray = self._reformatter.reformat(
             picture, width=width_px, height=height_px, format="bgr24"
         ).to_ndarray()
-        return _orientation(picture).apply(image)
+        orientation = _orientation(picture)
+        self._facts["orientation"] = orientation.name
+        return orientation.apply(image)
 
     def _display_size(self, height_px: int, width_px: int) -> tuple[int, int]:
         """In square pixels; looked up once for each size that the stream has."""
