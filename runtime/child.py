@@ -33,7 +33,10 @@ class ChildLimits:
 
 @dataclass(frozen=True)
 class Ending:
-    """How a child ended: ``refused`` is empty where it succeeded; ``crashed`` tells a native fault in it."""
+    """How a child ended: ``refused`` is empty where it succeeded; ``crashed`` tells a native fault in it.
+
+    ``output`` is what it had printed by then.
+    """
 
     refused: str = ""
     crashed: bool = False
@@ -55,8 +58,9 @@ def run_child(module: str, arguments: list[str], limits: ChildLimits, what: str)
     words = [sys.executable, "-I", "-c", _START, json.dumps(sys.path), asked, module, *arguments]
     try:
         done = subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=limits.time_s)
-    except subprocess.TimeoutExpired:
-        return Ending(f"{what} did not load and run it within {limits.time_s:g} s")
+    except subprocess.TimeoutExpired as error:
+        output = (error.stdout or b"").decode(errors="replace")  # bytes, whatever was asked for
+        return Ending(f"{what} did not load and run it within {limits.time_s:g} s", output=output)
     lines = done.stderr.strip().splitlines()
     if done.returncode < 0:
         try:
@@ -65,9 +69,11 @@ def run_child(module: str, arguments: list[str], limits: ChildLimits, what: str)
             name = f"signal {-done.returncode}"
         said = f": {lines[-1][:300]}" if lines else ""
         crashed = -done.returncode in _FAULTS
-        return Ending(f"{what} ended its process with {name} when it loaded or ran it{said}", crashed)
+        why = f"{what} ended its process with {name} when it loaded or ran it{said}"
+        return Ending(why, crashed, done.stdout)
     if done.returncode:
-        return Ending(lines[-1][:_TOLD_CHARACTERS] if lines else f"its process ended with status {done.returncode}")
+        why = lines[-1][:_TOLD_CHARACTERS] if lines else f"its process ended with status {done.returncode}"
+        return Ending(why, output=done.stdout)
     return Ending(output=done.stdout)
 
 

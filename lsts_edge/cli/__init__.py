@@ -27,6 +27,7 @@ _COMMANDS = {
     "verify": ("lsts_edge.cli.verify", "Compare a bundle with torch, frame by frame, state carried."),
     "inspect": ("lsts_edge.cli.inspect", "Check a bundle's files and show what is in it."),
     "sign": ("lsts_edge.cli.sign", "Sign a bundle with your Ed25519 key."),
+    "doctor": ("lsts_edge.cli.doctor", "Check this machine, a bundle or a source, and print the fixes."),
     "run": ("lsts_edge.cli.run", "Detect objects in a video."),
     "data": ("lsts_edge.cli.data", "Make training data: label clips by detectors."),
     "train": ("lsts_edge.cli.train", "Train a checkpoint on annotated video."),

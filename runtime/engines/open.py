@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import importlib.util
 
 from lsts_edge.errors import ProviderMissing
+from lsts_edge.runtime.engines.installed import onnxruntime_packages
 from lsts_edge.runtime.engines.interface import INSTALL_LINES, Backend
 from lsts_edge.runtime.engines.options import EngineOptions
 
@@ -50,17 +50,12 @@ def _require_package(package: str) -> None:
 
 
 def _refuse_two_onnxruntimes() -> None:
-    """Both packages write into one folder: the last one installed wins, and removing one breaks the other."""
-    found = []
-    for package in ("onnxruntime", "onnxruntime-gpu"):
-        try:
-            found.append(f"{package} {importlib.metadata.version(package)}")
-        except importlib.metadata.PackageNotFoundError:
-            continue
+    """The packages write into one folder: the last one installed wins, and removing one breaks the other."""
+    found = onnxruntime_packages()
     if len(found) > 1:
         raise ProviderMissing(
             "two ONNX Runtime packages share one folder",
-            got=" and ".join(found),
+            got=" and ".join(f"{name} {version}" for name, version in found.items()),
             expected="one of them",
-            fix="pip uninstall onnxruntime onnxruntime-gpu, then install one. " + INSTALL_LINES,
+            fix=f"pip uninstall {' '.join(found)}, then install one. {INSTALL_LINES}",
         )

@@ -31,7 +31,7 @@ class DropOldest(Source):
         if depth < 1:
             raise OptionError("queue depth", got=depth, expected="at least 1", fix="Use 2.")
         self.name, self.skipped = source.name, source.skipped
-        self.rate_fps, self.live = source.rate_fps, source.live
+        self.rate_fps, self.live, self.facts = source.rate_fps, source.live, source.facts
         self._source = source
         self._depth = depth
         self._frames: deque[Frame] = deque()

@@ -14,6 +14,17 @@ __all__ = ["Orientation", "display_size"]
 
 _EXTREME = 16  # a sample this much wider than high, or the other way round, is a damaged tag
 
+_NAMES = {
+    (False, False, False): "upright",
+    (True, False, True): "turned by 90 degrees to the left",
+    (False, True, True): "turned by 180 degrees",
+    (True, True, False): "turned by 90 degrees to the right",
+    (False, True, False): "mirrored",
+    (False, False, True): "mirrored, top to bottom",
+    (True, False, False): "mirrored, along a diagonal",
+    (True, True, True): "mirrored, along the other diagonal",
+}
+
 
 @dataclass(frozen=True)
 class Orientation:
@@ -50,6 +61,11 @@ class Orientation:
     def of_turn(cls, degrees: int) -> Orientation:
         """Turned counter-clockwise by the multiple of 90 degrees that is nearest to ``degrees``."""
         return (cls(), cls(True, False, True), cls(False, True, True), cls(True, True, False))[round(degrees / 90) % 4]
+
+    @property
+    def name(self) -> str:
+        """In words, for people."""
+        return _NAMES[self.transposed, self.mirrored, self.flipped]
 
     def apply(self, image: np.ndarray) -> np.ndarray:
         """The picture as it is shown, contiguous; the same array where nothing is to be done."""

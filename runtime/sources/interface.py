@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from types import TracebackType
+from types import MappingProxyType, TracebackType
+from typing import Any
 
 import numpy as np
 
@@ -55,6 +56,7 @@ class Source(ABC):
         dropped: frames left out so far because the consumer was slow.
         reconnects: how often a live source was lost and found again so far.
         live: it happens now: its end is a fault.
+        facts: what the source says of its video, such as ``codec``; filled as it becomes known.
         stopping: ``stop`` was called: the iteration is to end.
         closed: ``close`` was called.
     """
@@ -67,6 +69,7 @@ class Source(ABC):
     dropped: int = 0
     reconnects: int = 0
     live: bool = False
+    facts: Mapping[str, Any] = MappingProxyType({})
     stopping: bool = False
     closed: bool = False
 

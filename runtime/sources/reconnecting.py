@@ -7,6 +7,7 @@ import logging
 import random
 import time
 from collections.abc import Callable, Iterator
+from typing import Any
 
 from lsts_edge.errors import StreamError, StreamLost, StreamUnauthorized
 from lsts_edge.runtime.sources.connection import Connection
@@ -62,6 +63,7 @@ class Reconnecting(Source):
         self._stuck: list[Connection] = []
         self._lost_before = 0
         self._refusals = 0
+        self.facts = self._facts = dict[str, Any]()
         self._connection: Connection | None = self._begin(0)
         if not wait_for_first:
             try:
@@ -148,6 +150,7 @@ class Reconnecting(Source):
         if source is not None:
             self.rate_fps = source.rate_fps or self.rate_fps
             self.lost = self._lost_before + source.lost
+            self._facts.update(source.facts)
 
     def _end_connection(self) -> None:
         connection, self._connection = self._connection, None

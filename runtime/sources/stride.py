@@ -21,6 +21,7 @@ class EveryNth(Source):
             n: at least 1.
         """
         self.name, self.live, self.skipped = source.name, source.live, source.skipped
+        self.facts = source.facts
         self.rate_fps = None if source.rate_fps is None else source.rate_fps / n
         self.frame_count = None if source.frame_count is None else -(-source.frame_count // n)
         self._source, self._n = source, n

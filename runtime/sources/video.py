@@ -91,6 +91,13 @@ class VideoSource(Source):
         self._reformatter = VideoReformatter()
         self._sizes: dict[tuple[int, int], tuple[int, int]] = {}
         self._orientations: dict[tuple[int, int, int], Orientation] = {}
+        codec = self._stream.codec_context
+        self.facts = self._facts = dict[str, Any](
+            container=told.name,
+            codec=codec.name,
+            pixel_format=codec.pix_fmt,
+            coded_size_px=[codec.width, codec.height],
+        )
 
     def _chosen(self, number: int | None) -> VideoStream:
         streams = self._container.streams.video
@@ -191,7 +198,9 @@ class VideoSource(Source):
         image: np.ndarray = self._reformatter.reformat(
             picture, width=width_px, height=height_px, format="bgr24"
         ).to_ndarray()
-        return self._orientation(picture).apply(image)
+        orientation = self._orientation(picture)
+        self._facts["orientation"] = orientation.name
+        return orientation.apply(image)
 
     def _orientation(self, picture: VideoFrame) -> Orientation:
         """How the picture lies; its matrix is read once for each turn and size that the stream has.

@@ -83,6 +83,19 @@ def test_a_video_is_run_with_no_bundle_given(device: Path, root: Path, tmp_path:
     assert "comes with lsts-edge" in done.stderr and str(device.parent.parent) in done.stderr
 
 
+def test_the_doctor_finds_what_is_there_and_what_is_not(device: Path, hand_made_bundle: Path, tmp_path: Path) -> None:
+    command = [device.with_name("lsts-edge"), "doctor", "--bundle", str(hand_made_bundle), "--json"]
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = {(one["code"], one["what"]): one for one in json.loads(done.stdout)["findings"]}
+    assert found["provider-ok", "onnxruntime cpu"]["facts"]["forms"] == ["taps", "gridsample"]
+    assert found["oplib-missing", "op library"]["level"] == "warning"
+    assert ("form-unusable", "onnxruntime cpu, form custom") in found
+    assert not any("openvino" in what for _, what in found)
+    assert list(tmp_path.iterdir()) == [hand_made_bundle]
+
+
 @pytest.mark.parametrize("line", ["export --checkpoint random --preset lsts-tiny --output x", "bench params"])
 def test_a_workstation_command_names_the_extra(line: str, device: Path, tmp_path: Path) -> None:
     command = [device.with_name("lsts-edge"), *line.split()]

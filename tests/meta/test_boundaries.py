@@ -74,6 +74,7 @@ def _not_source(name: str) -> bool:
         ("lsts_edge.cli", WORKSTATION | ENGINES | {"numpy", "cv2", "av"}),
         ("lsts_edge.runtime", WORKSTATION | ENGINES | {"click"}),
         ("lsts_edge.custom_ops", WORKSTATION | ENGINES | {"click"}),
+        ("lsts_edge.doctor", WORKSTATION | ENGINES | {"click"}),
         ("lsts_edge.evaluation", WORKSTATION | ENGINES | {"click"}),
     ],
 )
