@@ -8,14 +8,15 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from lsts_edge.errors import OptionError, StreamLost
+from lsts_edge.kinds import check_kind
 from lsts_edge.runtime.detections import Detections
 from lsts_edge.runtime.detector import Detector
 from lsts_edge.runtime.sinks.interface import Sink
 from lsts_edge.runtime.sources.interface import Frame, Source
+from lsts_edge.runtime.video_clock import VideoClock
 
 __all__ = ["RunSummary", "run_stream"]
 
-_LONGEST_STEP_S = 10.0
 _LATENCIES = 10_000  # of each kind: their percentiles are those of the last minutes
 
 
@@ -38,7 +39,7 @@ class RunSummary:
         stage_ms: total time by stage: ``decode``, ``preprocess``, ``postprocess``, and the sinks' own.
         graph_ms: total time by graph.
         wall_s: from the first read to the last write.
-        video_s: length of the video by its time stamps, or by its rate where they tell nothing.
+        video_s: length of the video by its time stamps, as ``VideoClock`` reads them.
         stopped: the source was asked to stop before its end.
     """
 
@@ -123,6 +124,7 @@ def run_stream(
     begin = time.perf_counter()
     lost: StreamLost | None = None
     try:
+        check_kind("frames to run", max_frames, int | None)
         if max_frames is not None and max_frames < 1:
             raise OptionError("frames to run", got=max_frames, expected="at least 1", fix="Leave it out to run all.")
         with source:
@@ -158,23 +160,15 @@ def _detect(
     on_result: Callable[[Frame, Detections], None] | None,
 ) -> None:
     """Every frame, to the end of the source."""
-    before_s: float | None = None
-    step_s = 1.0 / (source.rate_fps or 25.0)
+    clock = VideoClock(1.0 / (source.rate_fps or 25.0))
     for frame, detections in detector.run(source):
         for sink in outputs:
             sink.write(frame, detections)
         summary.add(frame, detections, ((s, ms) for sink in outputs for s, ms in sink.stage_ms.items()))
         if on_result is not None:
             on_result(frame, detections)
-        summary.video_s += _step_s(before_s, frame.time_s, step_s)
-        before_s = frame.time_s
+        clock.advance(frame.time_s)
+        summary.video_s = clock.length_s
         if summary.frames == max_frames:
             return
     summary.stopped = source.stopping
-
-
-def _step_s(before_s: float | None, time_s: float | None, usual_s: float) -> float:
-    """Length of a frame; a time stamp that is missing, runs backwards or jumps tells nothing."""
-    if before_s is None or time_s is None or not 0 < time_s - before_s <= _LONGEST_STEP_S:
-        return usual_s
-    return time_s - before_s

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TextIO
 
 from lsts_edge.errors import FileUnwritable
+from lsts_edge.kinds import check_kind
 from lsts_edge.runtime.detections import Detections
 from lsts_edge.runtime.sinks.interface import Sink
 from lsts_edge.runtime.sinks.partial_file import PartialFile
@@ -25,7 +26,7 @@ logger = logging.getLogger(__name__)
 class JsonLinesSink(Sink):
     """One JSON object a line and frame: see ``Detections.to_row``."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path | str) -> None:
         """Check the path; the file is opened at the first frame.
 
         Args:
@@ -35,7 +36,8 @@ class JsonLinesSink(Sink):
             FileUnwritable: if nothing can be written there.
         """
         super().__init__()
-        self._target = None if str(path) == "-" else PartialFile(path)
+        check_kind("rows", path, str | Path)
+        self._target = None if str(path) == "-" else PartialFile(Path(path))
         self._direct = self._target is None or self._target.direct
         self._file: TextIO | PatientWriter | None = None
         self._left_out = 0

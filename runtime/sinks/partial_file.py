@@ -36,6 +36,12 @@ class PartialFile:
             FileUnwritable: if it is a directory, or its directory is missing or read-only.
         """
         self.path = path
+        try:
+            self._look(path)
+        except (OSError, ValueError) as error:  # a name too long, a NUL in it, folders that cannot be looked into
+            raise self.unwritable(getattr(error, "strerror", None) or str(error)) from error
+
+    def _look(self, path: Path) -> None:
         self.direct = path.is_symlink() or (path.exists() and not path.is_file() and not path.is_dir())
         self.partial = path if self.direct else path.with_name(f".{path.name}.partial-{secrets.token_hex(8)}")
         self._lock: int | None = None
