@@ -55,16 +55,17 @@ def test_every_field_of_every_options_class(module: str, name: str) -> None:
     if module.startswith("lsts_edge.train"):
         pytest.importorskip("torch")
     owner = getattr(importlib.import_module(module), name)
-    needed = {"steps": 10, "truth_score": 0.3, "output": Path("out"), "interval": 5}
+    paths = dict.fromkeys(("output", "checkpoint", "train", "validation", "folder"), Path("somewhere"))
+    needed = {"steps": 10, "truth_score": 0.3, **paths}
     fields = dataclasses.fields(owner)
-    plain = {field.name: needed[field.name] for field in fields if field.name in needed}
+    plain = {field.name: needed[field.name] for field in fields if field.default is field.default_factory}
     owner(**plain)
     for field in fields:
         if field.name in ("family", "overrides"):  # a type that the program does not import; values of any type
             continue
         with pytest.raises(LstsEdgeError) as caught:
             owner(**{**plain, field.name: Odd()})
-        assert caught.value.code == "option" and field.name in str(caught.value), field.name
+        assert caught.value.code == "option" and field.name in str(caught.value), f"{field.name}: check_fields(self)"
 
 
 @pytest.mark.parametrize(
