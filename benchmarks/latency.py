@@ -33,6 +33,7 @@ from lsts_edge.benchmarks.latency_result import (
 from lsts_edge.benchmarks.timed_clip import Clip, Output, run_clip
 from lsts_edge.bundle import Bundle
 from lsts_edge.errors import OptionError
+from lsts_edge.kinds import check_fields
 from lsts_edge.progress import Progress, renamed, silent
 from lsts_edge.runtime import Detections, Detector, EngineOptions, Frame
 from lsts_edge.statistics import nearest_rank
@@ -65,6 +66,7 @@ class LatencyOptions:
     score_threshold: float = 0.3
 
     def __post_init__(self) -> None:
+        check_fields(self)
         for name, value, least in (
             ("frames", self.frames, 1),
             ("warmup_frames", self.warmup_frames, 0),

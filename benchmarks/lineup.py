@@ -18,6 +18,7 @@ from lsts_edge.benchmarks.rivals import FOR_EVERY_BUNDLE, METHODS, method_runner
 from lsts_edge.benchmarks.timed_clip import Clip
 from lsts_edge.bundle import Bundle
 from lsts_edge.errors import OpLibraryError, OptionError
+from lsts_edge.kinds import check_fields
 from lsts_edge.progress import Progress, silent
 from lsts_edge.runtime.engines.interface import BACKENDS, Backend
 from lsts_edge.runtime.engines.loads_once import LoadsOnce
@@ -71,6 +72,7 @@ class LineupOptions:
     max_detections: int = 100
 
     def __post_init__(self) -> None:
+        check_fields(self)
         unknown = [name for name in self.methods if name not in METHODS]
         if unknown or not self.methods:
             raise OptionError(

@@ -31,6 +31,7 @@ from lsts_edge.benchmarks.op_result import (
     OpTarget,
 )
 from lsts_edge.errors import CheckFailed, OptionError, PackageMissing
+from lsts_edge.kinds import check_fields
 from lsts_edge.opspec import LSTS, lsts_reference
 from lsts_edge.presets import get_preset
 from lsts_edge.progress import Progress, silent
@@ -83,6 +84,7 @@ class OpOptions:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        check_fields(self)
         for name in self.sizes:
             if name not in SIZES:
                 raise OptionError("size of the op", got=name, expected=", ".join(SIZES), fix="Choose one of these.")

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from lsts_edge.benchmarks.encoded_clip import clip_name, encode_clip
 from lsts_edge.errors import CheckFailed, FileUnwritable
+from lsts_edge.kinds import check_fields
 from lsts_edge.progress import Progress, silent
 from lsts_edge.runtime.engines.interface import BACKENDS
 
@@ -43,6 +44,9 @@ class SuiteOptions:
     nanodet: Path | None = None
     annotations: Path | None = None
     calibration: Path | None = None
+
+    def __post_init__(self) -> None:
+        check_fields(self)
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from lsts_edge.benchmarks.sweep_result import SweepData, SweepResult, SweepRow, 
 from lsts_edge.benchmarks.timed_clip import Clip
 from lsts_edge.bundle import Bundle
 from lsts_edge.errors import OptionError
+from lsts_edge.kinds import check_fields
 from lsts_edge.progress import Progress, renamed, silent
 from lsts_edge.runtime import Detector, EngineOptions
 
@@ -36,6 +37,7 @@ class SweepOptions:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        check_fields(self)
         if not self.intervals or min(self.intervals) < 1 or len(set(self.intervals)) != len(self.intervals):
             raise OptionError("intervals", got=self.intervals, expected="different, at least 1", fix="Give 2,5,10.")
         if math.lcm(*self.intervals) > 1000:

@@ -268,7 +268,9 @@ class ModelPreset:
     def resized(self, height_px: int | None, width_px: int | None) -> ModelPreset:
         """The same model at another input size; ``None`` keeps a side."""
         size = dataclasses.replace(
-            self.input, height_px=height_px or self.input.height_px, width_px=width_px or self.input.width_px
+            self.input,
+            height_px=self.input.height_px if height_px is None else height_px,
+            width_px=self.input.width_px if width_px is None else width_px,
         )
         return dataclasses.replace(self, input=size)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from math import isfinite
 from typing import Any
 
 import numpy as np
@@ -96,10 +97,10 @@ class Detections:
         A detection has ``label``, ``score``, ``box_xyxy_px`` and, likewise, ``moved`` and ``track_id``.
         """
         row: dict[str, Any] = {
-            "frame": self.frame,
-            "time_s": None if self.time_s is None else round(self.time_s, 6),
+            "frame": int(self.frame),
+            "time_s": None if self.time_s is None or not isfinite(self.time_s) else round(float(self.time_s), 6),
             "kind": self.kind,
-            "feature_age": self.feature_age,
+            "feature_age": int(self.feature_age),
             "detections": [
                 {"label": label, "score": round(score, 5), "box_xyxy_px": [round(side, 2) for side in box]}
                 | ({"moved": True} if moved else {})

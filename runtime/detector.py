@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
+import math
 import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from decimal import Decimal
+from numbers import Real
 from types import TracebackType
 
 import numpy as np
@@ -16,6 +20,7 @@ from lsts_edge.bundle.manifest import Manifest
 from lsts_edge.bundle.propagation import PropagationWay
 from lsts_edge.default_bundle import default_bundle
 from lsts_edge.errors import OptionError, StateConcurrent
+from lsts_edge.kinds import check_kind
 from lsts_edge.runtime.class_filter import wanted_labels
 from lsts_edge.runtime.detections import Detections
 from lsts_edge.runtime.engines.options import EngineOptions
@@ -80,7 +85,18 @@ class Detector:
             ProviderError: if the engine or provider is missing or fails.
             OpLibraryError: if the custom form's library is missing or does not fit.
         """
-        if not 0.0 <= score_threshold <= 1.0:  # false for NaN too
+        for name, value, kind in (
+            ("score threshold", score_threshold, float),
+            ("keyframe interval", keyframe_interval, float | None),
+            ("engine", engine, EngineOptions | None),
+            ("scheduler", scheduler, Scheduler | None),
+            ("propagator", propagator, str | PropagationWay | None),
+            ("bundle", bundle, Bundle | str | os.PathLike | None),
+            ("expected digest", expect_digest, str | None),
+            ("clock", clock, Callable),
+        ):
+            check_kind(name, value, kind)
+        if not 0.0 <= score_threshold <= 1.0:
             raise OptionError("score threshold", got=score_threshold, expected="0..1", fix="Use 0.3 to show boxes.")
         if not isinstance(bundle, Bundle):
             bundle = Bundle.open(default_bundle() if bundle is None else bundle, expect_digest)
@@ -117,6 +133,7 @@ class Detector:
         self._executor = executor
         self._classes = tuple(bundle.manifest.classes)
         self._busy = threading.Lock()
+        self._reading: object | None = None  # which run the stream belongs to
 
     def share(self, scheduler: Scheduler | None = None) -> Detector:
         """A detector for another stream on the same loaded graphs.
@@ -169,10 +186,11 @@ class Detector:
 
         Args:
             frame_hwc_bgr_u8: ``(H, W, 3)`` uint8 BGR.
-            time_s: the frame's time stamp in seconds, where known.
+            time_s: the frame's time stamp in seconds, where known: any finite number, of numpy's types too.
             damaged: the decoder reports that the picture may be wrong.
         Raises:
             ShapeError: if the frame is no such picture; the stream goes on as if it had not been pushed.
+            OptionError: if the time stamp is no finite number; the stream goes on likewise.
             StateConcurrent: if another push is under way on this detector.
             ProviderError: if the engine fails.
         """
@@ -180,7 +198,9 @@ class Detector:
             raise OptionError(
                 "schedule centred", got="frames one at a time", expected="a file", fix="Use run, or leave it out."
             )
-        return self._push(Frame(frame_hwc_bgr_u8, self._executor.stream.frame, time_s, damaged))
+        time_s = None if time_s is None else _seconds(time_s)
+        self._reading = None
+        return self._push(Frame(frame_hwc_bgr_u8, self._executor.stream.frame, time_s, bool(damaged)))
 
     def reset(self, reason: str = "requested") -> None:
         """Drop the memory and start counting frames' ages anew; the next result states ``reason``.
@@ -194,20 +214,33 @@ class Detector:
         """Detect on every frame of a video, as a new stream.
 
         Args:
-            source: an open source, or what ``open_source`` takes: a file, an image folder, a camera, a URL.
+            source: an open source, or what ``open_source`` takes: a file, an image folder, a camera, a URL. A time
+                stamp that is not finite counts as missing.
         Yields:
             The frame as read and what was found in it.
         Raises:
             StreamError: if the source cannot be read, ends at once or breaks off.
             OptionError: if the schedule is centred and the source live.
+            StateConcurrent: if another ``run`` or a ``push`` has used this detector since the frame before.
         """
-        opened = open_source(source) if isinstance(source, (str, os.PathLike)) else source
+        check_kind("source", source, Source | str | os.PathLike)
+        opened = source if isinstance(source, Source) else open_source(source)
         with opened:
             self.start_stream()
+            mine = self._reading = object()
             if isinstance(self.scheduler, Centred):
                 yield from self._run_centred(opened, self.scheduler.interval)
                 return
             for frame in opened:
+                if self._reading is not mine:
+                    raise StateConcurrent(
+                        f"reading on from {opened.name}",
+                        got="another run, push or new stream on this detector in between",
+                        expected="one stream at a time",
+                        fix="Give each stream its own detector: detector.share().",
+                    )
+                if type(frame.time_s) is not float or not math.isfinite(frame.time_s):
+                    frame = dataclasses.replace(frame, time_s=_seconds_if_finite(frame.time_s))
                 yield frame, self._push(frame)
 
     def _run_centred(self, source: Source, interval: int) -> Iterator[tuple[Frame, Detections]]:
@@ -225,6 +258,7 @@ class Detector:
     def start_stream(self) -> None:
         """Begin a new video: frame numbers start at 0 and nothing is carried over."""
         with self._alone("a new stream during a push", "Begin it between frames, from the thread that pushes them."):
+            self._reading = None
             self._executor.next_video()
 
     def _push(self, frame: Frame) -> Detections:
@@ -269,3 +303,24 @@ class Detector:
             yield
         finally:
             self._busy.release()
+
+
+def _seconds(time_s: object) -> float:
+    """A time stamp of any type of number as Python's float; what is none, or not finite, is refused."""
+    try:
+        seconds = float(time_s) if isinstance(time_s, (Real, Decimal)) and not isinstance(time_s, bool) else math.nan
+    except (ValueError, OverflowError):  # a signalling NaN, a number beyond all floats
+        seconds = math.nan
+    if not math.isfinite(seconds):
+        raise OptionError(
+            "time stamp",
+            got=f"{ascii(time_s)[:60]} ({type(time_s).__name__})",
+            expected="finite seconds, or None",
+            fix="Convert it to a float, or leave it out.",
+        )
+    return seconds
+
+
+def _seconds_if_finite(time_s: object) -> float | None:
+    missing = time_s is None or (isinstance(time_s, Real) and not math.isfinite(time_s))
+    return None if missing else _seconds(time_s)

@@ -8,12 +8,13 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from lsts_edge.errors import OptionError, StreamLost
+from lsts_edge.kinds import check_kind
 from lsts_edge.runtime.detections import Detections
 from lsts_edge.runtime.detector import Detector
 from lsts_edge.runtime.sinks.interface import Sink
 from lsts_edge.runtime.sources.interface import Frame, Source
-from lsts_edge.runtime.stream_time import StreamTime
 from lsts_edge.runtime.tracking import TrackIds
+from lsts_edge.runtime.video_clock import VideoClock
 
 __all__ = ["RunSummary", "run_stream"]
 
@@ -39,7 +40,7 @@ class RunSummary:
         stage_ms: total time by stage: ``decode``, ``preprocess``, ``postprocess``, and the sinks' own.
         graph_ms: total time by graph.
         wall_s: from the first read to the last write.
-        video_s: length of the video by its time stamps, or by its rate where they tell nothing.
+        video_s: length of the video by its time stamps, as ``VideoClock`` reads them.
         stopped: the source was asked to stop before its end.
     """
 
@@ -126,6 +127,7 @@ def run_stream(
     begin = time.perf_counter()
     lost: StreamLost | None = None
     try:
+        check_kind("frames to run", max_frames, int | None)
         if max_frames is not None and max_frames < 1:
             raise OptionError("frames to run", got=max_frames, expected="at least 1", fix="Leave it out to run all.")
         with source:
@@ -162,7 +164,7 @@ def _detect(
     tracks: TrackIds | None,
 ) -> None:
     """Every frame, to the end of the source."""
-    shown = StreamTime(source.rate_fps)
+    clock = VideoClock(1.0 / (source.rate_fps or 25.0))
     for frame, found in detector.run(source):
         detections = found if tracks is None else tracks.update(found)
         for sink in outputs:
@@ -170,7 +172,8 @@ def _detect(
         summary.add(frame, detections, ((s, ms) for sink in outputs for s, ms in sink.stage_ms.items()))
         if on_result is not None:
             on_result(frame, detections)
-        summary.video_s = shown.advance(frame.time_s)
+        clock.advance(frame.time_s)
+        summary.video_s = clock.length_s
         if summary.frames == max_frames:
             return
     summary.stopped = source.stopping

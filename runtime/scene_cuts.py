@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 
 from lsts_edge.errors import OptionError
+from lsts_edge.kinds import check_fields
 
 __all__ = ["Glance", "SceneOptions", "SceneWatch", "is_cut"]
 
@@ -40,6 +41,7 @@ class SceneOptions:
     shortest_frames: int = 5
 
     def __post_init__(self) -> None:
+        check_fields(self)
         fits = 0 < self.histogram_change < 1 and self.picture_change > 0 and 0 < self.likeness <= 1
         if not fits or not self.stands_out >= 1:
             got = f"{self.histogram_change}, {self.picture_change}, {self.likeness}, {self.stands_out}"

@@ -46,8 +46,9 @@ def test_parts_check_themselves() -> None:
         ConvLayer(2, 8)
     with pytest.raises(OptionError):
         LstsPreset(locations=40, init="uniform")
-    with pytest.raises(OptionError):
-        get_preset("lsts-tiny").resized(8, None)
+    for size in ((8, None), (0, None), (None, 0), (-64, 64)):
+        with pytest.raises(OptionError):
+            get_preset("lsts-tiny").resized(*size)
 
 
 @pytest.mark.parametrize(

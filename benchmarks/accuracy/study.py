@@ -36,6 +36,7 @@ from lsts_edge.evaluation.coco import measure
 from lsts_edge.evaluation.keyframe_distance import ap50_by_distance, schedule_distances
 from lsts_edge.evaluation.metrics import sequence_matches
 from lsts_edge.evaluation.vid import measure_vid
+from lsts_edge.kinds import check_fields
 from lsts_edge.model.checkpoint import load_checkpoint
 from lsts_edge.progress import Progress, renamed, silent
 from lsts_edge.train.allocator import keep_freed_pages
@@ -83,6 +84,9 @@ class StudyOptions:
     given: Mapping[str, Path] = field(default_factory=dict)
     recipes: Path | None = None
     comparisons: Path | None = None
+
+    def __post_init__(self) -> None:
+        check_fields(self)
 
 
 class PaperStudy:

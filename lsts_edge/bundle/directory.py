@@ -17,6 +17,7 @@ from lsts_edge.bundle.signatures import SIGNATURE, SIGNATURE_MAX_BYTES
 from lsts_edge.bundle.trust import Trust, trust_here
 from lsts_edge.default_bundle import default_bundle
 from lsts_edge.errors import BundleError, DigestMismatch, OptionError
+from lsts_edge.kinds import check_kind
 
 __all__ = ["Bundle", "Model", "OpenVinoIr"]
 
@@ -68,6 +69,8 @@ class Bundle:
             ManifestError: if the manifest is refused.
             OptionError: if ``expect_digest`` is no digest.
         """
+        check_kind("bundle", path, str | os.PathLike)
+        check_kind("expected digest", expect_digest, str | None)
         root = Path(path)
         if not root.is_dir():
             got = "a file" if root.exists() else "nothing there"

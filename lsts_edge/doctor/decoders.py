@@ -64,7 +64,7 @@ def _software(codec: str, path: Path) -> Finding:
 
 
 def _decoded(path: Path) -> tuple[str, np.ndarray]:
-    with av.open(io.BytesIO(path.read_bytes()), format=path.suffix[1:]) as container:
+    with av.open(io.BytesIO(path.read_bytes()), "r", format=path.suffix[1:]) as container:
         stream = container.streams.video[0]
         for picture in container.decode(stream):
             return stream.codec_context.name, picture.to_ndarray(format="bgr24")

@@ -14,6 +14,7 @@ from lsts_edge.evaluation.frame_boxes import FrameBoxes
 from lsts_edge.evaluation.judging import Judged, judge
 from lsts_edge.evaluation.metrics import Matches, average_precision
 from lsts_edge.evaluation.new_objects import new_objects
+from lsts_edge.kinds import check_fields
 
 __all__ = ["Agreement", "AgreementOptions", "agreement_difference", "measure_agreement"]
 
@@ -39,6 +40,7 @@ class AgreementOptions:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        check_fields(self)
         for name in ("truth_score", "shown_score"):
             if not 0 < getattr(self, name) < 1:
                 fix = "Take the score of best F1 on labelled stills."

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from lsts_edge.boxes import Boxes
 from lsts_edge.errors import OptionError
+from lsts_edge.kinds import check_fields
 
 __all__ = ["OnlineSeqNms", "SeqNmsOptions", "seq_nms"]
 
@@ -29,6 +30,7 @@ class SeqNmsOptions:
     nms_iou: float = 0.3
 
     def __post_init__(self) -> None:
+        check_fields(self)
         for name in ("link_iou", "nms_iou"):
             value = getattr(self, name)
             if not 0.0 < value <= 1.0:  # false for NaN too

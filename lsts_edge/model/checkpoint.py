@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import pickle
+import re
 import tempfile
 import zipfile
 from collections.abc import Iterable, Mapping
@@ -23,6 +24,7 @@ from lsts_edge.model.build import bare_network
 from lsts_edge.model.mxnet_names import to_state
 from lsts_edge.model.mxnet_params import read_params
 from lsts_edge.model.network import VideoNetwork
+from lsts_edge.model.unwrap import strip_prefix, unwrap
 from lsts_edge.presets import ModelPreset, get_preset, preset_from_dict
 
 __all__ = [
@@ -35,7 +37,8 @@ __all__ = [
 ]
 
 FORMAT = "lsts-edge-1"
-_FLOATS = (torch.float32, torch.float16, torch.bfloat16)
+_FLOATS = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
+_TOLD = 5  # names of each kind of difference
 _GET_ANOTHER = "Get the file again, or one of another kind (.safetensors, .pth, .params)."
 
 
@@ -68,7 +71,8 @@ def load_checkpoint(
     """Build the network of a checkpoint and fill it.
 
     Args:
-        path: ``.safetensors`` (ours), ``.pth`` or ``.pt`` (a state dictionary), ``.params`` (MXNet, released names).
+        path: ``.safetensors`` (ours), ``.pth``, ``.pt`` or ``.ckpt`` (a state dictionary, wrapped or not), ``.params``
+            (MXNet, released names).
         preset: a preset or its name; ``None`` takes the one the file states, which only ours do.
 
     Returns:
@@ -77,7 +81,7 @@ def load_checkpoint(
     Raises:
         CheckpointUnsafe: if reading the file would run code.
         CheckpointError: if it cannot be read, states no preset and none is given, or does not fit; one error
-            tells every missing, extra, mis-shaped, non-finite and wrongly typed tensor.
+            counts the missing, extra, mis-shaped, non-finite and wrongly typed tensors and names some of each.
     """
     path = Path(path)
     if not path.is_file():
@@ -87,15 +91,15 @@ def load_checkpoint(
     state: Mapping[str, object] = {}
     if path.suffix == ".safetensors":
         state, metadata = _read_safetensors(path)
-    elif path.suffix in (".pth", ".pt"):
-        state = _state_of(read_torch_file(path))
+    elif path.suffix in (".pth", ".pt", ".ckpt"):
+        state = unwrap(read_torch_file(path), path.name)
     elif path.suffix == ".params":
         arrays = read_params(path)
     else:
         raise CheckpointError(
             f"checkpoint {path.name}",
             got=repr(path.suffix),
-            expected=".safetensors, .pth, .pt or .params",
+            expected=".safetensors, .pth, .pt, .ckpt or .params",
             fix="Convert it.",
         )
     chosen = _choose_preset(path, preset, metadata)
@@ -103,6 +107,8 @@ def load_checkpoint(
     problems: list[str] = []
     if arrays is not None:
         state, problems = to_state(arrays, network)
+    else:
+        state = strip_prefix(state, network.state_dict().keys(), path.name)
     load_state(network, state, source=path.name, problems=problems)
     info = CheckpointInfo(
         file=path.name,
@@ -195,16 +201,16 @@ def rebuilt(network: VideoNetwork, preset: ModelPreset, source: str) -> VideoNet
 def load_state(
     module: nn.Module, state: Mapping[str, object], *, source: str, problems: list[str] | None = None
 ) -> None:
-    """Fill a module from named tensors, or say everything that is wrong with them and change nothing.
+    """Fill a module from named tensors, or say what is wrong with them in one error and change nothing.
 
     Args:
         module: its ``state_dict`` names what is wanted.
-        state: tensors by name, float32, float16 or bfloat16.
+        state: tensors by name, of any type of float; they become float32.
         source: file name for the message.
         problems: what was already found wrong while reading.
 
     Raises:
-        CheckpointError: listing every difference.
+        CheckpointError: counting the differences, with some names of each kind and the likely cause.
     """
     wanted = module.state_dict()
     found = {"missing": sorted(set(wanted) - set(state)), "extra": sorted(set(state) - set(wanted))}
@@ -217,20 +223,21 @@ def load_state(
             continue
         if tensor.shape != wanted[name].shape:
             shaped.append(f"{name} {tuple(tensor.shape)} for {tuple(wanted[name].shape)}")
-        if not torch.isfinite(tensor).all():
+        ready[name] = tensor.to(torch.float32)
+        if not torch.isfinite(ready[name]).all():  # a float64 beyond float32 too
             finite.append(name)
-        ready[name] = tensor
     found |= {"mis-shaped": shaped, "of a wrong type": typed, "with NaN or infinity": finite}
-    lines = [f"{len(names)} {kind}: {', '.join(names)}" for kind, names in found.items() if names] + (problems or [])
+    lines = [f"{len(names)} {kind}: {_some(names)}" for kind, names in found.items() if names]
+    lines += [] if not problems else [_some(problems, "; ")]
     if lines:
         raise CheckpointError(
             f"checkpoint {source} does not fit",
             got="; ".join(lines),
             expected=f"{len(wanted)} finite float tensors of the preset's names and shapes",
-            fix="Choose the preset it was trained with, or another file.",
+            fix=_likely_cause(set(wanted), set(state), shaped),
         )
     if any(tensor.is_meta for tensor in wanted.values()):
-        values = {name: tensor.to(torch.float32, copy=True) for name, tensor in ready.items()}
+        values = {name: tensor.clone() if tensor is state[name] else tensor for name, tensor in ready.items()}
         module.load_state_dict(values, assign=True)
     else:  # in place, so that an optimizer made before keeps its parameters
         module.load_state_dict(ready)
@@ -250,11 +257,12 @@ def read_torch_file(path: Path) -> object:
                 raise pickle.UnpicklingError(f"compressed entries: {', '.join(packed[:3])}")
         return torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, ValueError, EOFError, zipfile.BadZipFile, KeyError, OSError) as error:
+        objects = re.search(r"GLOBAL ([A-Za-z0-9_.]{1,100})", str(error))
         raise CheckpointUnsafe(
             f"checkpoint {path.name} is no plain set of tensors",
-            got=_first_line(error),
+            got=f"an object of {objects[1]}" if objects else _first_line(error),
             expected="a file that torch.load reads with weights_only=True",
-            fix=_GET_ANOTHER,
+            fix="Save the weights alone: torch.save(model.state_dict(), FILE)." if objects else _GET_ANOTHER,
         ) from error
 
 
@@ -269,17 +277,21 @@ def _read_safetensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, st
         ) from error
 
 
-def _state_of(loaded: object) -> Mapping[str, object]:
-    if isinstance(loaded, Mapping) and isinstance(loaded.get("state_dict"), Mapping):
-        loaded = loaded["state_dict"]
-    if isinstance(loaded, Mapping) and all(isinstance(name, str) for name in loaded):
-        return loaded
-    raise CheckpointError(
-        "torch checkpoint",
-        got=type(loaded).__name__,
-        expected="a dictionary from names to tensors",
-        fix="Save a state_dict.",
-    )
+def _some(names: list[str], between: str = ", ") -> str:
+    """The first of them, each cut to a length that can be read."""
+    told = [name if len(name) <= 120 else f"{name[:117]}..." for name in names[:_TOLD]]
+    return between.join(told) + (f" and {len(names) - _TOLD} more" if len(names) > _TOLD else "")
+
+
+def _likely_cause(wanted: set[str], found: set[str], shaped: list[str]) -> str:
+    if not wanted & found:
+        return "No name is one of the preset's: it is of another network, or wrapped in a way that is not known."
+    parts = {name.partition(".")[0] for name in wanted - found}
+    if wanted == found and shaped and all(name.startswith("head.") for name in shaped):
+        return "Only its head differs: it was trained for other classes. Choose its preset."
+    if parts and not parts & {name.partition(".")[0] for name in found}:
+        return f"It has nothing of {_some(sorted(parts))}: it is of a network without. Choose its preset."
+    return "Choose the preset it was trained with, or another file."
 
 
 def _choose_preset(path: Path, preset: ModelPreset | str | None, metadata: dict[str, str]) -> ModelPreset:

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 
 from lsts_edge.errors import OptionError
+from lsts_edge.kinds import check_fields
 from lsts_edge.train.store import ImageStore
 
 __all__ = ["Augmentation", "Batch", "draw_batch", "sample_triplets"]
@@ -44,6 +45,7 @@ class Augmentation:
     min_side_px: float = 5.0
 
     def __post_init__(self) -> None:
+        check_fields(self)
         for name in ("plain_fraction", "mosaic_fraction", "flip", "blur_fraction", "min_visible", "still_shift"):
             value = getattr(self, name)
             if not 0.0 <= value <= 1.0:

@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from lsts_edge.errors import OptionError, TrainingError
+from lsts_edge.kinds import check_fields
 from lsts_edge.model.network import Normalize, VideoNetwork
 from lsts_edge.model.rfcn import RfcnHead
 from lsts_edge.progress import Progress, silent
@@ -62,6 +63,7 @@ class FrozenOptions:
     loss: LossOptions = field(default_factory=LossOptions)
 
     def __post_init__(self) -> None:
+        check_fields(self)
         if min(self.steps, self.batch, self.segment) < 1 or not 0 <= self.ema < 1:
             got = f"{self.steps} steps of {self.batch}, segment {self.segment}, ema {self.ema}"
             raise OptionError("training on features", got=got, expected="all >= 1, ema 0..1", fix="Correct them.")

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 
 from lsts_edge.errors import OptionError
+from lsts_edge.kinds import check_fields
 from lsts_edge.model.boxes import clip_boxes, decode_boxes, encode_boxes, overlaps, suppress
 from lsts_edge.model.rfcn import HeadMaps, RfcnHead
 
@@ -43,6 +44,7 @@ class LossOptions:
     label_smoothing: float = 0.0
 
     def __post_init__(self) -> None:
+        check_fields(self)
         for name in ("rpn_batch", "proposals", "hard"):
             value = getattr(self, name)
             if value < 1:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from lsts_edge.errors import OptionError
+from lsts_edge.kinds import check_fields
 from lsts_edge.train.augment import Augmentation
 from lsts_edge.train.losses import LossOptions
 
@@ -73,6 +74,7 @@ class TrainOptions:
     loss: LossOptions = field(default_factory=LossOptions)
 
     def __post_init__(self) -> None:
+        check_fields(self)
         for name in ("steps", "batch", "video_batch", "save_every"):
             _check(getattr(self, name) >= 1, name, getattr(self, name), ">= 1")
         for name in ("video_fraction", "small_fraction", "still_fraction", "class_balance"):

@@ -19,6 +19,7 @@ from lsts_edge.boxes import Boxes
 from lsts_edge.errors import AnnotationError, FileUnwritable, LstsEdgeError, OptionError, StreamUnreadable
 from lsts_edge.evaluation.grouped import KINDS, group_boxes, kind_boxes
 from lsts_edge.evaluation.scenes import find_shots
+from lsts_edge.kinds import check_fields
 from lsts_edge.presets import FIVE_GROUPS
 from lsts_edge.progress import Progress, silent
 from lsts_edge.runtime.sources.open import open_source
@@ -71,6 +72,7 @@ class TeachOptions:
     groups: tuple[str, ...] = FIVE_GROUPS
 
     def __post_init__(self) -> None:
+        check_fields(self)
         if not 1 <= self.every <= 1000 or self.max_side_px < 32:
             raise OptionError("frames to label", got=f"1 of {self.every}, {self.max_side_px} px",
                               expected="1 of 1..1000, 32 px or more", fix="Correct them.")  # fmt: skip

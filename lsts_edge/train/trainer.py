@@ -11,12 +11,13 @@ import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import nn
 
 from lsts_edge.errors import TrainingError
+from lsts_edge.model.checkpoint import read_torch_file
 from lsts_edge.model.interfaces import Backbone
 from lsts_edge.model.network import VideoNetwork
 from lsts_edge.progress import Progress, silent
@@ -286,7 +287,9 @@ class Trainer:
         path = self.resume_file
         if path is None or not path.is_file():
             raise TrainingError("nothing to resume", got=path, expected="a resume file", fix="Start without --resume.")
-        state = torch.load(path, map_location=self.device, weights_only=True)
+        state: Any = read_torch_file(path)
+        if not isinstance(state, dict) or not {"identity", "step", "network", "average", "optimizer"} <= set(state):
+            raise TrainingError(f"{path} is no resume file", got="other contents", expected="one", fix="Start anew.")
         if state["identity"] != self._identity():
             raise TrainingError(
                 f"{path} is of another run",

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from lsts_edge.errors import OptionError
+from lsts_edge.kinds import check_fields
 from lsts_edge.runtime.engines.interface import BACKENDS, Backend
 
 __all__ = ["EngineOptions"]
@@ -43,6 +44,7 @@ class EngineOptions:
     joined: bool | None = None
 
     def __post_init__(self) -> None:
+        check_fields(self)
         if not isinstance(self.backend, str):
             self._refuse_what_is_ignored()
             return

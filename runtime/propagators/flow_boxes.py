@@ -10,6 +10,7 @@ import numpy as np
 
 from lsts_edge.boxes import Boxes, Corners
 from lsts_edge.errors import OptionError
+from lsts_edge.kinds import check_fields
 from lsts_edge.runtime.propagators.flow import DisFlow, LkTracker, PointTracker
 from lsts_edge.runtime.propagators.hold import require_keyframe
 from lsts_edge.runtime.propagators.interface import (
@@ -55,6 +56,7 @@ class FlowBoxesOptions:
     most_error: float = 0.15
 
     def __post_init__(self) -> None:
+        check_fields(self)
         if self.flow not in _FLOWS:
             expected = ", ".join(_FLOWS)
             raise OptionError("propagator option flow", got=repr(self.flow), expected=expected, fix="Choose one.")

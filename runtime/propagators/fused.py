@@ -9,6 +9,7 @@ import numpy as np
 
 from lsts_edge.boxes import Boxes
 from lsts_edge.errors import StateError
+from lsts_edge.kinds import check_fields
 from lsts_edge.runtime.propagators.flow_boxes import FlowBoxes, FlowBoxesOptions
 from lsts_edge.runtime.propagators.interface import PropagatedBoxes, check_fraction
 
@@ -32,6 +33,7 @@ class FusedOptions(FlowBoxesOptions):
     unseen_decay: float = 0.9
 
     def __post_init__(self) -> None:
+        check_fields(self)
         super().__post_init__()
         check_fraction(self, "same_iou", "new_iou", "detected_weight", "unseen_decay")
 

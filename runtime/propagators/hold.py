@@ -9,6 +9,7 @@ import numpy as np
 
 from lsts_edge.boxes import Boxes
 from lsts_edge.errors import StateError
+from lsts_edge.kinds import check_fields
 from lsts_edge.runtime.propagators.interface import PropagatedBoxes, check_fraction
 
 __all__ = ["Hold", "HoldOptions", "require_keyframe"]
@@ -23,6 +24,7 @@ class HoldOptions:
     score_decay: float = 1.0
 
     def __post_init__(self) -> None:
+        check_fields(self)
         check_fraction(self, "score_decay")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from lsts_edge.errors import OptionError
+from lsts_edge.kinds import check_kind
 from lsts_edge.runtime.schedulers.interface import Decision, FrameInfo, Scheduler
 
 __all__ = ["FixedInterval"]
@@ -22,7 +23,8 @@ class FixedInterval(Scheduler):
         Args:
             interval: 1 to 1000 frames.
         """
-        if not 1 <= interval <= 1000:  # false for NaN too
+        check_kind("keyframe interval", interval, float)
+        if not 1 <= interval <= 1000:
             raise OptionError(
                 "keyframe interval", got=interval, expected="1..1000 frames", fix="Use the preset's 10 if unsure."
             )

@@ -25,7 +25,7 @@ class CocoSink(TextSink):
 
     stage: ClassVar[str] = "coco"
 
-    def __init__(self, path: Path | SocketAddress, classes: Sequence[str], *, recoverable: bool = False) -> None:
+    def __init__(self, path: Path | str | SocketAddress, classes: Sequence[str], *, recoverable: bool = False) -> None:
         """Check the path.
 
         Args:

@@ -47,14 +47,8 @@ class MqttSink(Sink):
             port = parts.port or _PORTS.get(parts.scheme)
         except ValueError:
             port = None
-        if (
-            port is None
-            or not parts.hostname
-            or not self._topic
-            or parts.query
-            or parts.fragment
-            or set(self._topic) & set("+\0")
-        ):
+        wildcard = bool(parts.query) or bool(set(unquote(address.rpartition("@")[2])) & set("#+\0"))
+        if port is None or not parts.hostname or not self._topic or wildcard:
             expected = "mqtt://HOST/TOPIC or mqtts://, no wildcard in the topic"
             raise OptionError("MQTT address", got=self._name, expected=expected, fix="Correct it.")
         self._client = self._connected(parts.scheme, parts.hostname, port, parts.username, parts.password)

@@ -45,12 +45,16 @@ class PartialFile:
             FileUnwritable: if it is a directory, or its directory is missing or read-only.
         """
         self.path = path
+        self._kind = "segment" if recoverable else "partial"
+        try:
+            self._look(path)
+        except (OSError, ValueError) as error:  # a name too long, a NUL in it, folders that cannot be looked into
+            raise self.unwritable(getattr(error, "strerror", None) or str(error)) from error
+
+    def _look(self, path: Path) -> None:
         self.direct = path.is_symlink() or (path.exists() and not path.is_file() and not path.is_dir())
-        self.partial = (
-            path
-            if self.direct
-            else path.with_name(f".{path.name}.{'segment' if recoverable else 'partial'}-{secrets.token_hex(8)}")
-        )
+        hidden = path.with_name(f".{path.name}.{self._kind}-{secrets.token_hex(8)}")
+        self.partial = path if self.direct else hidden
         self._lock: int | None = None
         self._older: Path | None = None
         self._older_lock: int | None = None

@@ -12,11 +12,12 @@ from lsts_edge.errors import OptionError
 from lsts_edge.runtime.detections import Detections
 from lsts_edge.runtime.sinks.interface import Sink
 from lsts_edge.runtime.sources.interface import Frame
-from lsts_edge.runtime.stream_time import StreamTime
+from lsts_edge.runtime.video_clock import VideoClock
 
 __all__ = ["SegmentedSink"]
 
 _SHORTEST_S = 1.0
+_ROUNDING_S = 1e-6  # of time stamps that are sums
 
 
 def _now() -> datetime:
@@ -58,7 +59,7 @@ class SegmentedSink(Sink):
             raise OptionError("segment", got=f"{length_s} s", expected="at least a second", fix="Try 10m.")
         self.published: deque[Path] = deque(maxlen=1000)
         self.outputs, self._length_s, self._now = dict(outputs), length_s, now
-        self._shown = StreamTime(rate_fps)
+        self._clock = VideoClock(1.0 / (rate_fps or 25.0))
         self._ends_s = length_s
         self._stamp: datetime | None = None
         self._named: list[Path] = []
@@ -72,14 +73,13 @@ class SegmentedSink(Sink):
         Raises:
             FileUnwritable: if a segment cannot be written or published.
         """
-        before_s = self._shown.elapsed_s
-        self._shown.advance(frame.time_s)
+        now_s = self._clock.advance(frame.time_s)
         if not self._current:
             self._begin()
-        elif before_s >= self._ends_s:
+        elif now_s >= self._ends_s - _ROUNDING_S:
             self._complete()
             self._begin()
-            self._ends_s = before_s + self._length_s
+            self._ends_s = now_s + self._length_s
         self.stage_ms = {}
         for sink in self._current:
             sink.write(frame, detections)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import ClassVar, TextIO
 
 from lsts_edge.errors import FileUnwritable
+from lsts_edge.kinds import check_kind
 from lsts_edge.runtime.detections import Detections
 from lsts_edge.runtime.sinks.interface import Sink
 from lsts_edge.runtime.sinks.partial_file import PartialFile
@@ -32,7 +33,7 @@ class TextSink(Sink):
 
     stage: ClassVar[str] = "text"
 
-    def __init__(self, path: Path | SocketAddress, *, recoverable: bool = False) -> None:
+    def __init__(self, path: Path | str | SocketAddress, *, recoverable: bool = False) -> None:
         """Check the path; the file is opened at the first frame.
 
         Args:
@@ -43,6 +44,7 @@ class TextSink(Sink):
             FileUnwritable: if nothing can be written there.
         """
         super().__init__()
+        check_kind("output", path, str | Path | SocketAddress)
         self._target: PartialFile | None = None
         self._direct: SocketAddress | Path | TextIO | None = None
         self._is_stdout = str(path) == "-"
@@ -51,8 +53,8 @@ class TextSink(Sink):
         elif isinstance(path, SocketAddress):
             self._direct = path
         else:
-            self._target = PartialFile(path, recoverable=recoverable)
-            self._direct = path if self._target.direct else None
+            self._target = PartialFile(Path(path), recoverable=recoverable)
+            self._direct = self._target.path if self._target.direct else None
         self._row_by_row = recoverable
         self._file: TextIO | PatientWriter | None = None
         self._left_out = 0

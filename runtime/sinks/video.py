@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import time
 from fractions import Fraction
 from pathlib import Path
@@ -14,29 +15,30 @@ import cv2
 import numpy as np
 
 from lsts_edge.errors import OptionError
+from lsts_edge.kinds import check_kind
 from lsts_edge.runtime.detections import Detections
 from lsts_edge.runtime.sinks.drawing import annotate
 from lsts_edge.runtime.sinks.interface import Sink
 from lsts_edge.runtime.sinks.partial_file import PartialFile
 from lsts_edge.runtime.sources.interface import Frame
+from lsts_edge.runtime.video_clock import VideoClock
 
 __all__ = ["VideoSink"]
 
 _CONTAINERS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska"}
 _TICKS_PER_S = 90_000
 _FRAGMENT_S = 2.0  # of a video that must be playable whatever ends it
-_LONGEST_STEP_S = 10.0  # a longer pause of the source is not kept in the video
 
 
 class VideoSink(Sink):
     """H.264 by libx264 with the boxes drawn on; sizes are made even by repeating the last row or column.
 
-    The first frame sets the size; a later frame of another size is scaled to fit and padded black. The source's
-    time stamps are kept, except that a step back or a pause over 10 s becomes one frame's interval.
+    The first frame sets the size; a later frame of another size is scaled to fit and padded black. Times are the
+    source's as ``VideoClock`` reads them.
     """
 
     def __init__(
-        self, path: Path, *, rate_fps: float | None = None, tag: bool = True, recoverable: bool = False
+        self, path: Path | str, *, rate_fps: float | None = None, tag: bool = True, recoverable: bool = False
     ) -> None:
         """Check the path; the file is opened at the first frame, whose size it takes.
 
@@ -47,10 +49,15 @@ class VideoSink(Sink):
             recoverable: write fragments of two seconds, so that a kill loses no more; the next run in the folder
                 publishes them.
         Raises:
-            OptionError: if the suffix is another.
+            OptionError: if the suffix is another, or the rate is not above 0.
             FileUnwritable: if nothing can be written there.
         """
         super().__init__()
+        for name, value, kind in (("video", path, str | Path), ("frame rate", rate_fps, float | None)):
+            check_kind(name, value, kind)
+        if rate_fps is not None and not 0 < rate_fps < math.inf:
+            raise OptionError("frame rate", got=rate_fps, expected="above 0", fix="Leave it out to take 25.")
+        path = Path(path)
         if path.suffix.lower() not in _CONTAINERS:
             raise OptionError(
                 "video file name",
@@ -61,13 +68,12 @@ class VideoSink(Sink):
         self._target = PartialFile(path, recoverable=recoverable)
         self._recoverable = recoverable
         self._format = _CONTAINERS[path.suffix.lower()]
-        self._step_s = 1.0 / (rate_fps or 25.0)
+        self._rate = Fraction(rate_fps or 25.0).limit_denominator(1001)
+        self._clock = VideoClock(1.0 / (rate_fps or 25.0))
         self._tag = tag
         self._container: Any = None
         self._stream: Any = None
         self._size = (0, 0)
-        self._time_s = 0.0
-        self._last_source_s: float | None = None
 
     def write(self, frame: Frame, detections: Detections) -> None:
         """Draw, encode and write one frame.
@@ -81,10 +87,7 @@ class VideoSink(Sink):
         try:
             if self._container is None:
                 self._open(*picture.shape[:2])
-            else:
-                self._advance(frame.time_s)
-            self._last_source_s = frame.time_s
-            self._encode(self._fit(picture))
+            self._encode(self._fit(picture), self._clock.advance(frame.time_s))
         except (av.error.FFmpegError, OSError) as error:
             raise self._target.unwritable(error.strerror or str(error)) from error
         done = time.perf_counter_ns()
@@ -133,25 +136,16 @@ class VideoSink(Sink):
         if pieces and self._format in ("mp4", "mov"):
             options["movflags"] = "frag_keyframe+empty_moov+default_base_moof"
         self._container = av.open(str(self._target.create()), "w", format=self._format, options=options)
-        rate = Fraction(1 / self._step_s).limit_denominator(1001)
         encoder = {"preset": "veryfast", "crf": "23"}
         if self._recoverable:  # a fragment ends with each keyframe, and frames do not wait in the encoder
-            encoder |= {"g": str(max(1, round(_FRAGMENT_S / self._step_s))), "tune": "zerolatency"}
-        stream = self._container.add_stream("libx264", rate=rate, options=encoder)
+            encoder |= {"g": str(max(1, round(_FRAGMENT_S * self._rate))), "tune": "zerolatency"}
+        stream = self._container.add_stream("libx264", rate=self._rate, options=encoder)
         stream.height, stream.width = self._size
         stream.pix_fmt = "yuv420p"
         stream.codec_context.time_base = Fraction(1, _TICKS_PER_S)
         stream.codec_context.color_range = 1  # limited range and BT.601: what cv2's conversion gives
         stream.codec_context.colorspace = 6
         self._stream = stream
-
-    def _advance(self, source_s: float | None) -> None:
-        step_s = self._step_s
-        if source_s is not None and self._last_source_s is not None:
-            measured_s = source_s - self._last_source_s
-            if 0 < measured_s <= _LONGEST_STEP_S:
-                step_s = max(measured_s, 1.0 / 1000)
-        self._time_s += step_s
 
     def _fit(self, picture: np.ndarray) -> np.ndarray:
         height_px, width_px = self._size
@@ -168,10 +162,10 @@ class VideoSink(Sink):
             picture = cv2.copyMakeBorder(picture, 0, missing_h, 0, missing_w, cv2.BORDER_REPLICATE)
         return picture
 
-    def _encode(self, picture: np.ndarray) -> None:
+    def _encode(self, picture: np.ndarray, time_s: float) -> None:
         planes: Any = cv2.cvtColor(picture, cv2.COLOR_BGR2YUV_I420)
         frame = av.VideoFrame.from_ndarray(planes, format="yuv420p")
-        frame.pts = round(self._time_s * _TICKS_PER_S)
+        frame.pts = round(time_s * _TICKS_PER_S)
         frame.time_base = Fraction(1, _TICKS_PER_S)
         frame.color_range, frame.colorspace = 1, 6
         self._container.mux(self._stream.encode(frame))

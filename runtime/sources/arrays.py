@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterable, Iterator, Sized
 
 import numpy as np
 
 from lsts_edge.errors import OptionError, StreamEmpty
+from lsts_edge.kinds import check_kind
 from lsts_edge.runtime.sources.interface import Frame, Source
 
 __all__ = ["ArraySource"]
@@ -26,7 +28,9 @@ class ArraySource(Source):
         Raises:
             OptionError: if the rate is not above 0.
         """
-        if not rate_fps > 0:
+        check_kind("frames", frames, Iterable)
+        check_kind("frame rate", rate_fps, float)
+        if not 0 < rate_fps < math.inf:
             raise OptionError("frame rate", got=rate_fps, expected="above 0", fix="Correct it.")
         self.name = name
         self.rate_fps = rate_fps

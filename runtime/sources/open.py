@@ -8,6 +8,7 @@ import urllib.parse
 from pathlib import Path
 
 from lsts_edge.errors import StreamLost, StreamUnreadable
+from lsts_edge.kinds import check_kind
 from lsts_edge.runtime.sources.address import Address, find_address
 from lsts_edge.runtime.sources.animation import AnimatedWebP
 from lsts_edge.runtime.sources.drop_oldest import DropOldest
@@ -44,6 +45,8 @@ def open_source(source: str | os.PathLike[str], options: SourceOptions | None = 
         StreamEmpty: if a folder has no pictures.
         OptionError: if an option does not concern this source.
     """
+    check_kind("source", source, str | os.PathLike)
+    check_kind("source options", options, SourceOptions | None)
     options = options or SourceOptions()
     address = find_address(os.fspath(source), options)
     opened = _live(address, options) if address.live else _open(address, options, 0)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from lsts_edge.errors import OptionError
+from lsts_edge.kinds import check_fields
 
 __all__ = ["SourceOptions"]
 
@@ -49,6 +50,7 @@ class SourceOptions:
     decoder_threads: int | None = None
 
     def __post_init__(self) -> None:
+        check_fields(self)
         reconnect_ok = self.reconnect in (None, "never", "forever") or _positive(self.reconnect)
         for name, ok, expected in (
             ("policy", self.policy in (None, "every", "latest"), "every or latest"),

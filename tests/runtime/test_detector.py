@@ -240,3 +240,38 @@ def test_results_are_values(detector: Detector) -> None:
     detector.push(flat(240))
     np.testing.assert_array_equal(result.boxes_xyxy_px, kept)
     assert replace(result, frame=7).frame == 7
+
+
+def test_two_runs_that_interleave_are_refused(hand_made_bundle: Path) -> None:
+    one, other = small_clip(4), small_clip(4, seed=1)
+    with Detector(hand_made_bundle) as detector:
+        alone = [found.to_row() for _, found in Detector(hand_made_bundle).run(ArraySource(other))]
+        first, second = detector.run(ArraySource(one)), detector.run(ArraySource(other))
+        next(first)
+        got = [next(second)[1].to_row()]
+        with pytest.raises(StateConcurrent, match="share"):
+            next(first)
+        got += [found.to_row() for _, found in second]
+        got[0].pop("reset")
+        assert got == alone, "the later run goes on, untouched by the one that was refused"
+
+
+@pytest.mark.parametrize("between", ["push", "start_stream"])
+def test_a_run_that_something_else_came_between_is_refused(hand_made_bundle: Path, between: str) -> None:
+    clip = small_clip(4)
+    with Detector(hand_made_bundle) as detector:
+        run = detector.run(ArraySource(clip))
+        next(run)
+        detector.push(clip[0]) if between == "push" else detector.start_stream()
+        with pytest.raises(StateConcurrent):
+            next(run)
+
+
+def test_a_run_that_was_left_does_not_stand_in_the_way(hand_made_bundle: Path) -> None:
+    clip = small_clip(4)
+    with Detector(hand_made_bundle) as detector:
+        left = detector.run(ArraySource(clip))
+        next(left)
+        detector.reset()
+        next(left)
+        assert len(list(detector.run(ArraySource(clip)))) == 4

@@ -9,7 +9,7 @@ import pytest
 import torch
 from toy_data import write_toy_data
 
-from lsts_edge.errors import OptionError, TrainingError
+from lsts_edge.errors import CheckpointUnsafe, OptionError, TrainingError
 from lsts_edge.evaluation.annotations import read_annotations
 from lsts_edge.model import VideoNetwork, build_network
 from lsts_edge.presets import FIVE_GROUPS, get_preset
@@ -160,6 +160,12 @@ def test_resume_of_another_run_is_refused(store: ImageStore, tmp_path: Path):
     other = dataclasses.replace(SHORT, learning_rate=0.5)
     with pytest.raises(TrainingError, match="another run"):
         Trainer(network, store, other, torch.device("cpu"), resume_file=file).run(resume=True)
+    torch.save({"step": 3}, tmp_path / "other.resume")
+    (tmp_path / "cut.resume").write_bytes(file.read_bytes()[:1000])
+    for name, error, told in (("other", TrainingError, "no resume file"), ("cut", CheckpointUnsafe, "no plain set")):
+        with pytest.raises(error, match=told):
+            trainer = Trainer(network, store, SHORT, torch.device("cpu"), resume_file=tmp_path / f"{name}.resume")
+            trainer.run(resume=True)
     with pytest.raises(TrainingError, match="nothing to resume"):
         Trainer(network, store, SHORT, torch.device("cpu"), resume_file=tmp_path / "none").run(resume=True)
 

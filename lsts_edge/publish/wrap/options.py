@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from lsts_edge.errors import OptionError
+from lsts_edge.kinds import check_fields
 from lsts_edge.publish.wrap.candidates import INTERVALS
 from lsts_edge.publish.wrap.subject import Size
 
@@ -70,6 +71,7 @@ class WrapOptions:
     fresh: bool = False
 
     def __post_init__(self) -> None:
+        check_fields(self)
         if not 0 < self.min_agreement <= 1:
             fix = "0.85 keeps most; 1 runs every frame."
             raise OptionError("--min-agreement", got=self.min_agreement, expected="above 0, at most 1", fix=fix)

@@ -43,5 +43,5 @@ def test_between_whole_numbers_gaps_take_turns(interval: float, keyframes: list[
 
 @pytest.mark.parametrize("interval", [0, 0.99, float("nan"), -1, 1001])
 def test_an_absurd_interval_is_refused(interval: float) -> None:
-    with pytest.raises(OptionError, match=r"1\.\.1000"):
+    with pytest.raises(OptionError, match=r"1\.\.1000|a number"):
         FixedInterval(interval)
