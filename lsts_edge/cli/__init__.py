@@ -14,6 +14,7 @@ import click
 from lsts_edge import __version__
 from lsts_edge.cli.group import LazyGroup
 from lsts_edge.errors import LstsEdgeError, PackageMissing
+from lsts_edge.redact import redact_text
 
 __all__ = ["command_line", "main"]
 
@@ -100,7 +101,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _fail(code: str, text: str, status: int) -> None:
     if os.environ.get(TRACEBACK_VARIABLE) == "1" and code != "usage":
         raise
-    click.echo(f"error[{code}]: {text}", err=True)
+    click.echo(f"error[{code}]: {redact_text(text, sys.argv)}", err=True)  # click's own messages repeat the words
     sys.exit(status)
 
 

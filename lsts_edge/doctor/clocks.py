@@ -66,14 +66,14 @@ def _synchronised(state: int | None) -> Finding:
 def _monotonic(sysfs: Path) -> Finding:
     clock = time.get_clock_info("monotonic")
     try:
-        source = (sysfs / "devices/system/clocksource/clocksource0/current_clocksource").read_text().strip()
+        hardware = (sysfs / "devices/system/clocksource/clocksource0/current_clocksource").read_text().strip()
     except OSError:
-        source = "unknown source"
-    facts = {"source": source, "resolution_s": clock.resolution, "cores": len(os.sched_getaffinity(0))}
-    if source in _SLOW_SOURCES:
-        got = f"read from {source}, which takes microseconds each time"
+        hardware = "unknown source"
+    facts = {"source": hardware, "resolution_s": clock.resolution, "cores": len(os.sched_getaffinity(0))}
+    if hardware in _SLOW_SOURCES:
+        got = f"read from {hardware}, which takes microseconds each time"
         fix = "The kernel found its usual one unsteady (dmesg says why): update the firmware."
         return Finding("clock-slow", "warning", "monotonic clock", got, fix, facts)
     return Finding(
-        "clock-monotonic", "ok", "monotonic clock", f"{source}, steps of {clock.resolution:g} s", facts=facts
+        "clock-monotonic", "ok", "monotonic clock", f"{hardware}, steps of {clock.resolution:g} s", facts=facts
     )

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Sequence
 
 from lsts_edge.doctor.finding import Finding
 from lsts_edge.progress import Progress, silent
-from lsts_edge.redact import redact
+from lsts_edge.redact import redact, redact_text
 from lsts_edge.runtime.sources.options import SourceOptions
 
 __all__ = ["examine_bundle", "examine_machine", "examine_source"]
@@ -92,5 +93,5 @@ def _guarded(name: str, check: Callable[[], list[Finding]]) -> list[Finding]:
     except Exception as error:  # a check must not end the others
         if os.environ.get("LSTS_EDGE_TRACEBACK") == "1":
             raise
-        got = redact(f"the check itself failed: {type(error).__name__}: {error}")
+        got = f"the check itself failed: {type(error).__name__}: {redact_text(str(error), sys.argv)}"
         return [Finding("check-broken", "error", name, got, "This is a bug; LSTS_EDGE_TRACEBACK=1 shows where.")]

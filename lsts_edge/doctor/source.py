@@ -12,7 +12,7 @@ from typing import Any
 
 from lsts_edge.doctor.finding import Finding
 from lsts_edge.errors import LstsEdgeError
-from lsts_edge.redact import redact
+from lsts_edge.redact import redact, redact_text
 from lsts_edge.runtime.sources.address import Address, find_address
 from lsts_edge.runtime.sources.interface import Frame, Source
 from lsts_edge.runtime.sources.open import open_source
@@ -51,7 +51,7 @@ def check_source(
         error = watch.error
         if not isinstance(error, LstsEdgeError):
             raise error
-        told, fix = f"{error.problem}: {error.got}".replace(source, name), error.fix.replace(source, name)
+        told, fix = redact_text(f"{error.problem}: {error.got}", [source]), redact_text(error.fix, [source])
         return [Finding(error.code, "error", name, told, fix, watch.facts())]
     return _judged(name, watch)
 

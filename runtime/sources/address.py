@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from lsts_edge.errors import OptionError, StreamUnreadable
-from lsts_edge.redact import redact
+from lsts_edge.redact import redact, redact_error
 from lsts_edge.runtime.sources.animation import animation_kind
 from lsts_edge.runtime.sources.options import SourceOptions
 from lsts_edge.runtime.sources.picture import PICTURES
@@ -94,17 +94,25 @@ def find_address(source: str, options: SourceOptions) -> Address:
 def _remote(source: str, scheme: str, options: SourceOptions) -> Address:
     rest = source[len(scheme) + 3 :]
     url, name = f"{scheme}://{rest}", redact(source)
-    if scheme == "file":
+    try:
         parts = urllib.parse.urlsplit(url)
+    except ValueError:  # its text may hold a piece of the password, and so may the traceback
+        raise StreamUnreadable(
+            f"cannot open {name}",
+            got="an address that cannot be read",
+            expected="SCHEME://USER:PASSWORD@HOST:PORT/PATH",
+            fix="Percent-encode what is special in the password.",
+        ) from None
+    if scheme == "file":
         if parts.netloc not in ("", "localhost"):
             raise StreamUnreadable(
-                f"cannot open {name}", got=f"a file on {parts.netloc}", expected="file:///PATH", fix="Give the path."
+                f"cannot open {name}", got="a file on another machine", expected="file:///PATH", fix="Give the path."
             )
         return _local(urllib.parse.unquote(parts.path), options)
     if scheme == "csi":
         if not rest.isdigit():
             raise StreamUnreadable(
-                f"cannot open {name}", got=rest, expected="csi:// and a sensor's number", fix="Use csi://0."
+                f"cannot open {name}", got="no number", expected="csi:// and a sensor's number", fix="Use csi://0."
             )
         return Address("csi", name, rest, live=True)
     tls = _tls_options(options)
@@ -143,7 +151,7 @@ def _local(source: str, options: SourceOptions) -> Address:
             got=getattr(error, "strerror", None) or "a name that no file can have",
             expected="a video file, image folder, camera or stream URL",
             fix="Check the path; a stream's URL begins with rtsp://, http:// or the like.",
-        ) from error
+        ) from redact_error(error)
     mode = found.st_mode
     if stat.S_ISDIR(mode):
         return Address("folder", name, str(path))

@@ -59,7 +59,14 @@ def ask_http(
     except urllib.error.HTTPError as error:
         error.close()
         raise _refused(url, error.code, error.reason) from error
-    except (OSError, http.client.HTTPException, ValueError) as error:
+    except (http.client.InvalidURL, ValueError):  # their texts may hold a piece of the password
+        raise StreamUnreadable(
+            f"cannot open {redact(url)}",
+            got="an address whose host or port cannot be read",
+            expected="http://USER:PASSWORD@HOST:PORT/PATH",
+            fix="Percent-encode what is special in the password.",
+        ) from None
+    except (OSError, http.client.HTTPException) as error:
         reason = getattr(error, "reason", error)
         raise StreamUnreadable(
             f"cannot open {redact(url)}",

@@ -16,6 +16,7 @@ from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
 
 from lsts_edge.errors import OptionError, StreamEmpty, StreamUnreadable
+from lsts_edge.redact import redact_error
 from lsts_edge.runtime.sources.causes import broke_off, cannot_open, silent
 from lsts_edge.runtime.sources.geometry import Orientation, display_size
 from lsts_edge.runtime.sources.interface import Frame, Source
@@ -74,7 +75,7 @@ class VideoSource(Source):
                 metadata_errors="replace",  # titles are in any encoding
             )
         except (av.error.FFmpegError, OSError, ValueError) as error:
-            raise cannot_open(name, error, self._timeouts_s[0]) from error
+            raise cannot_open(name, error, self._timeouts_s[0]) from redact_error(error)
         try:
             self._stream = self._chosen(stream)
         except BaseException:
@@ -173,7 +174,7 @@ class VideoSource(Source):
                 demuxer = self._container.demux(self._stream)
                 yield None
             except (av.error.FFmpegError, OSError) as error:
-                raise broke_off(self.name, error, self._timeouts_s[1]) from error
+                raise broke_off(self.name, error, self._timeouts_s[1]) from redact_error(error)
             else:
                 # An interrupted read hands out the picture that the parser still held, as if nothing were wrong.
                 limit_s = self._timeouts_s[1]
