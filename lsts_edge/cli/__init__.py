@@ -53,6 +53,8 @@ _EXTRAS = {
     "paho": "mqtt",
 }
 
+_received: list[int] = []  # signals that are ending the program
+
 command_line = LazyGroup(
     name="lsts-edge",
     commands=_COMMANDS,
@@ -72,7 +74,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     Raises:
         SystemExit: always.
     """
+    _received.clear()
     signal.signal(signal.SIGTERM, _on_terminate)
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, _on_interrupt)
     if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as nohup sets it
         signal.signal(signal.SIGHUP, _on_terminate)
     for stream in (sys.stdout, sys.stderr):  # a file name need not be text, and a terminal need not have its letters
@@ -99,6 +104,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _fail(code: str, text: str, status: int) -> None:
+    if _received:  # inside an import, the exception of the signal comes out as an error of the import
+        sys.exit(128 + _received[-1])
     if os.environ.get(TRACEBACK_VARIABLE) == "1" and code != "usage":
         raise
     click.echo(f"error[{code}]: {redact_text(text, sys.argv)}", err=True)  # click's own messages repeat the words
@@ -123,5 +130,14 @@ def _package_missing(error: ModuleNotFoundError) -> LstsEdgeError:
 def _on_terminate(number: int, frame: FrameType | None) -> None:
     """Leave by an exception, so that every output file is closed; a second signal ends at once."""
     signal.signal(number, signal.SIG_DFL)
+    _received.append(number)
     click.echo(f"error[terminated]: stopped by {signal.Signals(number).name}", err=True)
     sys.exit(128 + number)
+
+
+def _on_interrupt(number: int, frame: FrameType | None) -> None:
+    """The same for Ctrl-C, by the exception that it raises everywhere."""
+    signal.signal(number, signal.default_int_handler)
+    _received.append(number)
+    click.echo("error[interrupted]: stopped from the keyboard", err=True)
+    raise KeyboardInterrupt

@@ -115,11 +115,14 @@ def test_a_traceback_on_request(monkeypatch: pytest.MonkeyPatch) -> None:
         main(["inspect"])
 
 
-@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
-def test_a_signal_leaves_through_the_cleanup(number: signal.Signals, status: int, tmp_path: Path) -> None:
+@pytest.mark.parametrize("inside", ["", "    except BaseException:\n        raise ImportError('failed')\n"])
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129), (signal.SIGINT, 130)])
+def test_a_signal_leaves_through_the_cleanup(number: signal.Signals, status: int, inside: str, tmp_path: Path) -> None:
+    """Also where it falls into the import of a compiled module, which turns any exception into an error of its own."""
     program = (
         "import pathlib, sys, time, click\nfrom lsts_edge.cli import command_line, main\n@click.command()\n"
         "def wait():\n    try:\n        print('ready', flush=True)\n        time.sleep(600)\n"
+        f"{inside}"
         "    finally:\n        pathlib.Path(sys.argv[1]).write_text('closed')\n"
         "command_line.get_command = lambda context, name: wait\nmain(['inspect'])"
     )
