@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ from lsts_edge.export.detectors.resize import resized
 from lsts_edge.export.detectors.spec import DetectorSpec
 from lsts_edge.export.finished import finished
 
-__all__ = ["CANDIDATES", "wrap_detector"]
+__all__ = ["CANDIDATES", "add_detections", "add_picture", "wrap_detector"]
 
 CANDIDATES = 300
 """Most boxes that suppression compares."""
@@ -83,22 +83,49 @@ def wrap_detector(
     for tensor in graph.tensors().values():
         tensor.name = f"net/{tensor.name}"
     nodes = Nodes(graph, opset, "wrap/")
-    _add_picture(nodes, graph, spec, height_px, width_px)
+    add_picture(nodes, graph, spec, height_px, width_px)
     kept = candidates if spec.suppression == "added" else min(candidates, max_detections)
     reading = Reading(spec, height_px, width_px, len(classes), score_floor, kept)
-    found = add_decoding(nodes, reading, outputs)
-    if spec.suppression == "added":
-        found = _suppressed(nodes, found, reading, overlap, max_detections)
-    else:
-        found = _cut(nodes, found)
-    _name_outputs(graph, found)
+    add_detections(nodes, graph, reading, outputs, overlap, max_detections)
     graph.name = "detector"
     graph.cleanup(remove_unused_graph_inputs=True).toposort()
     return finished(gs.export_onnx(graph, do_type_check=False))
 
 
-def _add_picture(nodes: Nodes, graph: gs.Graph, spec: DetectorSpec, height_px: int, width_px: int) -> None:
-    """The bundle's ``image`` in place of the network's input."""
+def add_detections(
+    nodes: Nodes, graph: gs.Graph, reading: Reading, outputs: Mapping[str, Any], overlap: float, most: int
+) -> None:
+    """Decoding and suppression behind the network; its outputs become ``boxes``, ``scores`` and ``labels``.
+
+    Args:
+        nodes: of the graph.
+        graph: is changed.
+        reading: how the outputs are read.
+        outputs: by name.
+        overlap: from which the lesser box of a class goes.
+        most: boxes of a picture.
+    """
+    found = add_decoding(nodes, reading, outputs)
+    if reading.spec.suppression == "added":
+        found = _suppressed(nodes, found, reading, overlap, most)
+    else:
+        found = _cut(nodes, found)
+    _name_outputs(graph, found)
+
+
+def add_picture(
+    nodes: Nodes, graph: gs.Graph, spec: DetectorSpec, height_px: int, width_px: int, *, halved: bool = False
+) -> None:
+    """The bundle's ``image`` in place of the network's input.
+
+    Args:
+        nodes: of the graph.
+        graph: is changed.
+        spec: how the network wants its picture.
+        height_px: of the image.
+        width_px: likewise.
+        halved: the network sees means of two by two pixels; it takes float32 planes.
+    """
     image = gs.Variable("image", dtype=np.uint8, shape=(1, height_px, width_px, 3))
     inner = next(tensor for tensor in graph.inputs if tensor.name == f"net/{spec.image_input}")
     graph.inputs = [image]
@@ -121,6 +148,8 @@ def _add_picture(nodes: Nodes, graph: gs.Graph, spec: DetectorSpec, height_px: i
         value = nodes.op("Sub", value, nodes.constant(shift))
     if np.any(factor != 1):
         value = nodes.op("Mul", value, nodes.constant(factor))
+    if halved:
+        value = nodes.op("AveragePool", value, kernel_shape=[2, 2], strides=[2, 2])
     nodes.into(inner, "Cast", value, to=np.dtype(spec.dtype).type)
 
 

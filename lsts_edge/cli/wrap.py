@@ -83,6 +83,8 @@ _EVERY_S = 5.0
 @click.option("--report", type=click.Path(path_type=Path), help="Write the page here [default: OUTPUT.report.html].")
 @click.option("--cache", type=click.Path(path_type=Path), help="Folder of results, for interrupted runs.")
 @click.option("--fresh", is_flag=True, help="Measure again what an earlier run has left there.")
+@click.option("--learn", is_flag=True, help="Learn LSTS around it too, from its own outputs; needs torch, takes hours.")
+@click.option("--learn-steps", type=int, default=3000, show_default=True, help="Steps of the optimiser.")
 @click.option("--overwrite", is_flag=True, help="Replace a bundle that is there.")
 @json_option
 def command(
@@ -97,6 +99,8 @@ def command(
     study: Path | None,
     report: Path | None,
     cache: Path | None,
+    learn: bool,
+    learn_steps: int,
     as_json: bool,
     **given: Any,
 ) -> None:
@@ -109,6 +113,7 @@ def command(
     Where nothing keeps --min-agreement or --budget-ms, the bundle runs the nearest to it and the exit status is 9.
     """
     from lsts_edge.export.detectors.spec import FAMILIES, read_spec_file
+    from lsts_edge.publish.wrap.learn.options import LearnOptions
     from lsts_edge.publish.wrap.options import WrapOptions
     from lsts_edge.publish.wrap.report import study_html
     from lsts_edge.publish.wrap.wrap import wrap
@@ -127,6 +132,7 @@ def command(
         size=None if size is None else _size(size),
         intervals=_intervals(intervals),
         openvino="openvino" in formats,
+        learn=LearnOptions(steps=learn_steps) if learn else None,
         **given,
     )
     done = wrap(

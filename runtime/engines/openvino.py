@@ -42,10 +42,10 @@ class _OpenVinoSession(Session):
         self._name = name
         self.tensors = tensors
         self._local = threading.local()  # an infer request serves one thread at a time
-        self.inputs = tuple(port.get_any_name() for port in compiled.inputs)
         # A port has all the names its tensor had on the way through the optimiser, the graph's own among them.
+        self._inputs = {name: place for place, port in enumerate(compiled.inputs) for name in port.get_names()}
         self._places = {name: place for place, port in enumerate(compiled.outputs) for name in port.get_names()}
-        self._inputs = {name: place for place, name in enumerate(self.inputs)}
+        self.inputs = tuple(self._inputs)
         self._sizes = [
             (port.get_element_type(), port.get_shape() if port.get_partial_shape().is_static else None)
             for port in compiled.outputs

@@ -70,7 +70,7 @@ class Cache:
 
     def content(self, key: Mapping[str, Any]) -> bytes | None:
         """The bytes kept under a key."""
-        path = self._path(key)
+        path = self.path(key)
         if self._fresh and path not in self._kept:
             return None
         try:
@@ -84,7 +84,7 @@ class Cache:
         Raises:
             FileUnwritable: if the folder cannot be written.
         """
-        path = self._path(key)
+        path = self.path(key)
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             handle, partial = tempfile.mkstemp(prefix=".partial-", dir=self.folder)
@@ -102,5 +102,11 @@ class Cache:
             expected = "a folder that can be written"
             raise FileUnwritable(f"results in {self.folder}", got=got, expected=expected, fix=fix) from error
 
-    def _path(self, key: Mapping[str, Any]) -> Path:
+    def has(self, key: Mapping[str, Any]) -> bool:
+        """Whether something is kept under a key that counts."""
+        path = self.path(key)
+        return path.is_file() and (not self._fresh or path in self._kept)
+
+    def path(self, key: Mapping[str, Any]) -> Path:
+        """Where what is kept under a key lies, once it is there."""
         return self.folder / hashlib.sha256(canonical_json({**key, "layout": _LAYOUT})).hexdigest()[:32]

@@ -69,15 +69,24 @@ class Candidate:
         return f"{self.kind} {self.interval}, {self.size[1]}x{self.size[0]}{small}"
 
 
-def candidates(size: Size, smaller: Sequence[Size], intervals: Sequence[float] = INTERVALS) -> tuple[Candidate, ...]:
+def candidates(
+    size: Size,
+    smaller: Sequence[Size],
+    intervals: Sequence[float] = INTERVALS,
+    learnt: dict[str, Parameter] | None = None,
+) -> tuple[Candidate, ...]:
     """All of them; the first runs the detector on every frame.
 
     Args:
         size: the largest input.
         smaller: others, the largest first. ``fused`` looks at the two smallest between keyframes of the largest.
         intervals: from keyframe to keyframe.
+        learnt: what tells the learnt way from others like it, where something was learnt.
     """
-    return tuple(_listed(size, smaller, intervals))
+    found = tuple(_listed(size, smaller, intervals))
+    if learnt is None:
+        return found
+    return (*found, *(Candidate("features", interval, size, None, learnt) for interval in intervals))
 
 
 def _listed(size: Size, smaller: Sequence[Size], intervals: Sequence[float]) -> Iterator[Candidate]:

@@ -15,7 +15,7 @@ __all__ = ["Chosen", "choose_row"]
 
 _MOST_BELOW = 0.05
 """A choice whose stated agreement falls further below what was asked for is not believed."""
-_KINDS = ("hold", "flow-boxes", "fused", "smaller-input", "every-frame")
+_KINDS = ("hold", "flow-boxes", "fused", "features", "smaller-input", "every-frame")
 
 
 @dataclass(frozen=True)

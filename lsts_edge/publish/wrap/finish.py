@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -39,6 +39,9 @@ from lsts_edge.verify.film import decode_film, encode_film
 from lsts_edge.verify.golden import GOLDEN_FILE, GoldenRecorder
 from lsts_edge.verify.references import CLIP_FRAMES, CLIP_SEED, EngineReference, clip_images
 
+if TYPE_CHECKING:
+    from lsts_edge.publish.wrap.learn.way import LearntWay
+
 __all__ = ["Finished", "bundle_ways", "finish_bundle"]
 
 MAX_STUDY_ROWS = 256
@@ -68,16 +71,18 @@ def bundle_ways(study: Study, keep: str) -> tuple[dict[str, PropagationWay], str
     alike = [one for one in study.rows if (one.engine, one.precision) == (row.engine, row.precision)]
     ways: dict[str, PropagationWay] = {"every-frame": PropagationWay("every-frame", 1)}
     sizes = {size}
-    for kind in ("hold", "flow-boxes", "fused"):
+    for kind in ("hold", "flow-boxes", "fused", "features"):
         of_kind = [one for one in alike if one.way == kind and (one.height_px, one.width_px) == size]
         if not of_kind:
             continue
         best = row if row.way == kind else _best(of_kind, study.min_agreement)
         small = None if best.small_height_px is None else (best.small_height_px, best.small_width_px or 0)
-        if small is not None and keep == "chosen" and best is not row:
+        more = small is not None or kind == "features"
+        if more and keep == "chosen" and best is not row:
             continue
         interval = _USUAL_INTERVAL if best.agreement.pooled is None else best.keyframe_interval
-        ways[kind] = Candidate(best.way, interval, size, small, propagator_parameters(best.way)).way()
+        parameters = {} if kind == "features" else propagator_parameters(best.way)
+        ways[kind] = Candidate(best.way, interval, size, small, parameters).way()
         sizes |= set() if small is None else {small}
     default = "every-frame" if row.way == "smaller-input" else row.way
     smaller = [one for one in alike if one.way == "smaller-input" and one.width_px * one.height_px < size[0] * size[1]]
@@ -102,6 +107,7 @@ def finish_bundle(
     clips: Sequence[CutClip],
     scenes: Sequence[Scene],
     progress: Progress = silent,
+    learnt: LearntWay | None = None,
 ) -> Finished:
     """Record, prove and write.
 
@@ -115,6 +121,7 @@ def finish_bundle(
         clips: that were measured on.
         scenes: of them, to record; none records the built-in clip.
         progress: told of each step.
+        learnt: what was learnt, where a row is about it.
 
     Raises:
         CheckFailed: if an engine does not give what it must; nothing is written.
@@ -122,22 +129,34 @@ def finish_bundle(
     """
     row = study.chosen
     ways, default, sizes = bundle_ways(study, options.keep)
-    draft = make_draft(
-        subject,
-        {size: graphs[size] for size in sizes},
-        (row.height_px, row.width_px),
-        precision=row.precision,
-        name=study.name,
-        licence=options.licence,
-        propagation=PropagationInfo(default, ways),
-    )
+    size = (row.height_px, row.width_px)
+    propagation = PropagationInfo(default, ways)
+    learnt = learnt if "features" in ways else None
+    if learnt is not None:
+        smaller = {one: graphs[one] for one in sizes if one != size}
+        draft = learnt.bundle(smaller, name=study.name, licence=options.licence, propagation=propagation)
+    else:
+        draft = make_draft(
+            subject,
+            {one: graphs[one] for one in sizes},
+            size,
+            precision=row.precision,
+            name=study.name,
+            licence=options.licence,
+            propagation=propagation,
+        )
     if options.openvino:
         progress("converting to OpenVINO IR")
         draft = _with_ir(draft)
     progress("recording the bundle and comparing it with the detector's file")
     images, film = _images(draft.manifest, clips, scenes)
     recorder = GoldenRecorder(draft.manifest.input.height_px, draft.manifest.input.width_px, CLIP_SEED, film)
-    parity = _proved(subject, draft, images, engines, recorder, row)
+    if learnt is not None:
+        reports = learnt.check(draft, images, engines, open_backend(engines[0]), recorder)
+        infos = [dataclasses.replace(one.to_info("taps"), reference="original") for one in reports]
+        parity = ParityInfo.merged(infos[:1], infos[1:])
+    else:
+        parity = _proved(subject, draft, images, engines, recorder, row)
     files: dict[str, bytes | Path] = {**_files(draft), GOLDEN_FILE: recorder.to_bytes()}
     if film:
         files[FILM_NOTE] = _film_note(clips, scenes, options.record_licence).encode()
@@ -197,10 +216,13 @@ def _with_ir(draft: DraftBundle) -> DraftBundle:
 
     files, infos = dict(_files(draft)), {}
     for name, info in draft.manifest.graphs.items():
-        onnx_file = info.forms["default"]
-        xml = onnx_file.removesuffix(".onnx") + ".xml"
-        files[xml], files[ir_weights(xml)] = openvino_ir(files[onnx_file], name, folded=info.precision != "int8")
-        infos[name] = dataclasses.replace(info, ir={"default": xml})
+        ir = {}
+        for form, onnx_file in info.forms.items():
+            if form == "custom":  # OpenVINO runs it from ONNX
+                continue
+            xml = ir[form] = onnx_file.removesuffix(".onnx") + ".xml"
+            files[xml], files[ir_weights(xml)] = openvino_ir(files[onnx_file], name, folded=info.precision != "int8")
+        infos[name] = dataclasses.replace(info, ir=ir)
     tools = {**draft.manifest.tools, "openvino": version("openvino")}
     return DraftBundle.of(dataclasses.replace(draft.manifest, graphs=infos, tools=tools, files={}), files)
 

@@ -20,7 +20,7 @@ from lsts_edge.bundle.manifest import (
 from lsts_edge.publish.wrap.study import Precision
 from lsts_edge.publish.wrap.subject import MAX_DETECTIONS, SCORE_FLOOR, Size, Subject
 
-__all__ = ["MAIN_GRAPH", "make_draft", "program_name"]
+__all__ = ["MAIN_GRAPH", "input_rule", "make_draft", "program_name"]
 
 MAIN_GRAPH = "detector"
 _OUTPUTS = (
@@ -33,6 +33,11 @@ _OUTPUTS = (
 def program_name(size: Size) -> str:
     """Of the additional graph at a size, and of the program that runs it."""
     return f"{MAIN_GRAPH}-{size[1]}x{size[0]}"
+
+
+def input_rule(subject: Subject, size: Size) -> InputInfo:
+    """How a frame becomes the detector's picture of a size."""
+    return InputInfo(*size, subject.spec.resize, subject.spec.pad_value)
 
 
 def make_draft(
@@ -77,7 +82,7 @@ def make_draft(
             file=subject.file,
             sha256=subject.sha256,
         ),
-        input=InputInfo(*size, spec.resize, spec.pad_value),
+        input=input_rule(subject, size),
         classes=subject.classes,
         graphs=infos,
         state=(),

@@ -105,6 +105,7 @@ def time_all(
     cache: Cache,
     key: Mapping[str, Any],
     progress: Progress = silent,
+    learnt: DraftBundle | None = None,
 ) -> dict[tuple[Any, ...], BlockTimes]:
     """Times of every family of ways on one engine, by ``Candidate.family``; none is measured if the cache has them.
 
@@ -119,6 +120,7 @@ def time_all(
         cache: of results.
         key: of all that they follow from but ways, blocks and engine.
         progress: told of blocks done and blocks in all.
+        learnt: bundle of the learnt way, where there is one.
     """
     families = list({way.family: way for way in ways}.values())
     full_key = {
@@ -134,8 +136,8 @@ def time_all(
     shared = EngineOptions(LoadsOnce(open_backend(engine)))
     detectors = [
         (
-            Detector(drafts[way.size], shared, propagator=way.way(), keyframe_interval=_interval(way),
-                     score_threshold=_SCORE_THRESHOLD),
+            Detector(learnt if learnt and way.kind == "features" else drafts[way.size], shared,
+                     propagator=way.way(), keyframe_interval=_interval(way), score_threshold=_SCORE_THRESHOLD),
             not way.detects_always,
         )
         for way in families

@@ -20,6 +20,7 @@ from lsts_edge.runtime.propagators.make import make_propagator
 from lsts_edge.runtime.runners.boxes import BoxRunner
 from lsts_edge.runtime.runners.interface import FrameRunner
 from lsts_edge.runtime.runners.network import NetworkRunner, Seen
+from lsts_edge.runtime.runners.open import open_runner
 from lsts_edge.runtime.schedulers.fixed import FixedInterval
 
 __all__ = ["Networks", "OncePerFrame"]
@@ -57,9 +58,13 @@ class Networks:
     Args:
         drafts: bundles whose input has the size.
         engine: what runs them.
+        learnt: bundle of the learnt way, where there is one.
     """
 
-    def __init__(self, drafts: Mapping[Size, DraftBundle], engine: EngineOptions) -> None:
+    def __init__(
+        self, drafts: Mapping[Size, DraftBundle], engine: EngineOptions, learnt: DraftBundle | None = None
+    ) -> None:
+        self._learnt = None if learnt is None else open_runner(learnt, engine, "features")
         self._of: dict[Size, OncePerFrame] = {}
         for size, draft in drafts.items():
             manifest = draft.manifest
@@ -77,7 +82,10 @@ class Networks:
     def executor(self, candidate: Candidate) -> Executor:
         """A stream of its own, run as the candidate says, on the shared networks."""
         runner: FrameRunner = self._of[candidate.size]
-        if not candidate.detects_always:
+        if candidate.kind == "features":
+            assert self._learnt is not None, "a learnt way is listed where something was learnt"
+            runner = self._learnt.share()
+        elif not candidate.detects_always:
             make = functools.partial(make_propagator, candidate.kind, candidate.parameters)
             small = None if candidate.small is None else self._of[candidate.small]
             runner = BoxRunner(self._of[candidate.size], make, small)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal
 from lsts_edge.errors import OptionError
 from lsts_edge.kinds import check_fields
 from lsts_edge.publish.wrap.candidates import INTERVALS
+from lsts_edge.publish.wrap.learn.options import LearnOptions
 from lsts_edge.publish.wrap.subject import Size
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ class WrapOptions:
         record_licence: of those frames.
         overwrite: replace a bundle that is there.
         fresh: measure again what an earlier run has left.
+        learn: learn LSTS around the detector, and measure it as another way; None does not.
     """
 
     family: Family | None = None
@@ -69,6 +71,7 @@ class WrapOptions:
     record_licence: str = ""
     overwrite: bool = False
     fresh: bool = False
+    learn: LearnOptions | None = None
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -83,6 +86,9 @@ class WrapOptions:
         if wrong or not self.intervals or len(set(self.intervals)) < len(self.intervals):
             got, fix = list(self.intervals), "Leave it out for 2, 2.5, 3, 4, 5 and 10."
             raise OptionError("--intervals", got=got, expected="different numbers, above 1, at most 1000", fix=fix)
+        if self.learn is not None and self.precision != "fp32":
+            fix = "Learn in float32: measure int8 in a run of its own."
+            raise OptionError("options", got="--learn and --precision auto", expected="one of them", fix=fix)
         if self.truth_score is not None and self.stills is not None:
             fix = "Give the score, or stills to find it on."
             raise OptionError("options", got="--truth-score and --stills", expected="one of them", fix=fix)

@@ -64,7 +64,8 @@ def make_plan(
         engines: that are timed.
     """
     carried = sum(not way.detects_always for way in ways)
-    frame_s = (sum(network_s.values()) + _CARRY_S * carried) * precisions + _READ_S
+    learnt = sum(_learnt_s(way, network_s) for way in ways if way.kind == "features")
+    frame_s = (sum(network_s.values()) + _CARRY_S * carried + learnt) * precisions + _READ_S
     affordable = int(_FOUND_SHARE * seconds_left / frame_s)
     frames = min(max(affordable, LEAST_FRAMES), MOST_FRAMES)
     longest = min(max(min(int(_PIECE_S / frame_s), frames // 8), _SHORTEST_PIECE), _LONGEST_PIECE)
@@ -74,9 +75,16 @@ def make_plan(
     return Plan(frames, longest, blocks, round(seconds, 1), seconds > seconds_left)
 
 
+def _learnt_s(way: Candidate, network_s: Mapping[Size, float]) -> float:
+    """A frame of a learnt way: the network on keyframes, and about half of it on every frame."""
+    return network_s[way.size] * (0.5 + 1 / way.interval)
+
+
 def _block_s(way: Candidate, network_s: Mapping[Size, float]) -> float:
     if way.detects_always:
         return BLOCK_FRAMES * network_s[way.size]
     keyframes = BLOCK_FRAMES // TIMED_INTERVAL
     between = _CARRY_S + (0.0 if way.small is None else network_s[way.small])
+    if way.kind == "features":
+        between = network_s[way.size] / 2
     return keyframes * network_s[way.size] + (BLOCK_FRAMES - keyframes) * between

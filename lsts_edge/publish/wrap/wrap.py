@@ -10,12 +10,14 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from lsts_edge import __version__
 from lsts_edge.bundle import Bundle
+from lsts_edge.bundle.draft import DraftBundle
+from lsts_edge.bundle.propagation import Parameter
 from lsts_edge.bundle.write import check_target
 from lsts_edge.errors import OptionError, ProviderMissing
 from lsts_edge.progress import Progress, silent
@@ -52,6 +54,9 @@ from lsts_edge.runtime.engines.interface import INSTALL_LINES
 from lsts_edge.runtime.engines.open import open_backend
 from lsts_edge.runtime.engines.options import EngineOptions
 from lsts_edge.runtime.preprocess import Preprocessor
+
+if TYPE_CHECKING:
+    from lsts_edge.publish.wrap.learn.way import LearntWay
 
 __all__ = ["ENGINES", "Wrapped", "wrap"]
 
@@ -144,7 +149,6 @@ class _Work:
         """Prove, measure, choose, write."""
         subject, options, progress = self.subject, self.options, self.progress
         sizes = (subject.size, *smaller_sizes(subject))
-        ways = candidates(subject.size, sizes[1:], options.intervals)
         notes = list(size_notes(subject, sizes, self.clips))
         everything = sample_pieces(self.clips, most_frames=MOST_FRAMES, longest_frames=150)
         some = self._frames(everything.pieces, _PROOF_FRAMES)
@@ -159,7 +163,12 @@ class _Work:
             if lowered is not None:
                 graphs["int8"] = lowered
                 networks["int8"] = self._networks(lowered, "int8")
-        plan = self._plan(network_s, ways, graphs)
+        learnt, spent_s = self._learnt()
+        told: dict[str, Parameter] | None = None if learnt is None else {"learnt": learnt.digest[:12]}
+        ways = candidates(subject.size, sizes[1:], options.intervals, told)
+        if learnt is not None:
+            networks["fp32"] = self._networks(graphs["fp32"], "fp32", learnt.draft)
+        plan = self._plan(network_s, ways, graphs, spent_s)
         notes += plan_notes(plan, network_s[subject.size], options.minutes)
         for note in notes:
             progress(note)
@@ -171,7 +180,7 @@ class _Work:
             for precision, one in graphs.items()
         }
         blocks = spread_blocks(sample.pieces, plan.blocks)
-        times = self._times(sizes, ways, graphs, blocks)
+        times = self._times(sizes, ways, graphs, blocks, None if learnt is None else learnt.draft)
         rows = make_rows(ways, sample, self.clips, found, times, truth, self.labels, progress)
         chosen = choose_row(rows, output, min_agreement=options.min_agreement, budget_ms=options.budget_ms)
         row = next(one for one in chosen.rows if one.chosen)
@@ -201,7 +210,7 @@ class _Work:
         scenes = choose_scenes(sample.pieces, found["fp32"], LEAST_SCORE) if options.record else []
         finished = finish_bundle(
             subject, graphs[row.precision], study, options, self.engines, output,
-            clips=self.clips, scenes=scenes, progress=progress,
+            clips=self.clips, scenes=scenes, progress=progress, learnt=learnt,
         )  # fmt: skip
         return Wrapped(finished.bundle, finished.study)
 
@@ -230,12 +239,25 @@ class _Work:
             graphs[size] = self.subject.graph(size)
         return graphs
 
-    def _networks(self, graphs: Mapping[Size, bytes], precision: Precision) -> Networks:
+    def _learnt(self) -> tuple[LearntWay | None, float]:
+        """What was learnt, and the seconds it took, which are not the measurement's."""
+        options, begin_s = self.options, time.monotonic()
+        if options.learn is None:
+            return None, 0.0
+        from lsts_edge.publish.wrap.learn.way import learnt_way  # needs torch
+
+        backend = open_backend(self.engines[0])
+        way = learnt_way(self.subject, self.clips, self.cache, backend, options.learn, progress=self.progress)
+        return way, time.monotonic() - begin_s
+
+    def _networks(
+        self, graphs: Mapping[Size, bytes], precision: Precision, learnt: DraftBundle | None = None
+    ) -> Networks:
         drafts = {
             size: make_draft(self.subject, {size: content}, size, precision=precision)
             for size, content in graphs.items()
         }
-        return Networks(drafts, self.engines[0])
+        return Networks(drafts, self.engines[0], learnt)
 
     def _truth(self, networks: Networks) -> TruthUsed:
         options = self.options
@@ -270,7 +292,7 @@ class _Work:
         asked = f"{LEAST_AGREEMENT} are asked for"
         return None, f"int8 is left out: its agreement with float32, frame by frame, is {found}; {asked}."
 
-    def _plan(self, network_s: Mapping[Size, float], ways: Sequence[Candidate], graphs: Graphs) -> Plan:
+    def _plan(self, network_s: Mapping[Size, float], ways: Sequence[Candidate], graphs: Graphs, spent_s: float) -> Plan:
         """What fits the time; the plan of an interrupted run is kept to, so that its results are of use."""
         key = {
             "what": "plan",
@@ -284,20 +306,25 @@ class _Work:
         if kept is not None:
             self.progress("an earlier run's plan and results are used as far as they go; --fresh measures again")
             return Plan(**kept)
-        left_s = self.options.minutes * 60 - (time.monotonic() - self.begin_s)
+        left_s = self.options.minutes * 60 - (time.monotonic() - self.begin_s - spent_s)
         plan = make_plan(max(left_s, 1.0), network_s, ways, precisions=len(graphs), engines=len(self.engines))
         self.cache.keep_plain(key, plan.to_dict())
         return plan
 
     def _times(
-        self, sizes: Sequence[Size], ways: Sequence[Candidate], graphs: Graphs, blocks: Sequence[Block]
+        self,
+        sizes: Sequence[Size],
+        ways: Sequence[Candidate],
+        graphs: Graphs,
+        blocks: Sequence[Block],
+        learnt: DraftBundle | None,
     ) -> Timed:
         times = {}
         for engine, (precision, one) in itertools.product(self.engines, graphs.items()):
             drafts = {size: make_draft(self.subject, one, size, precision=precision) for size in sizes}
             key = {**self._key(one), "machine": self.machine.key}
             times[engine.name, precision] = time_all(
-                drafts, ways, self.clips, blocks, engine, self.cache, key, self.progress
+                drafts, ways, self.clips, blocks, engine, self.cache, key, self.progress, learnt
             )
         return times
 
