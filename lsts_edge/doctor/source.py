@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import os
 import statistics
 import threading
@@ -21,20 +22,20 @@ from lsts_edge.runtime.sources.options import SourceOptions
 __all__ = ["check_source"]
 
 _FRAMES = 50
-_WATCH_S = 4.0  # of a live source that gives fewer
+_WATCH_S = 4.0  # of a live source
 _LIMIT_S = 40.0  # FFmpeg's own limits for opening and reading come first
-_OLD_S = 1.0
+_OLD_S = 3.0  # opening a stream takes FFmpeg a second or so of watching it, and those frames come at once
 
 
 def check_source(
-    source: str, options: SourceOptions | None = None, *, frames: int = _FRAMES, limit_s: float = _LIMIT_S
+    source: str, options: SourceOptions | None = None, *, frames: int | None = None, limit_s: float = _LIMIT_S
 ) -> list[Finding]:
     """Open a source as ``run`` would, read some frames and tell what they are. Nothing it says holds a password.
 
     Args:
         source: as for ``open_source``.
         options: of the source; unless they say so, a source that is lost is not looked for.
-        frames: how many to read; of a live source, those of four seconds at most.
+        frames: how many to read; None takes 50, of a live source those of four seconds.
         limit_s: without an answer for so long, the source is silent.
     """
     name = redact(source)
@@ -59,7 +60,7 @@ def check_source(
 class _Watch:
     """Reads a source in a thread of its own, which is left behind where a driver or pipe never answers."""
 
-    def __init__(self, source: str, options: SourceOptions, frames: int) -> None:
+    def __init__(self, source: str, options: SourceOptions, frames: int | None) -> None:
         self.frames: list[_Seen] = []
         self.error: BaseException | None = None
         self.address: Address | None = None
@@ -80,14 +81,13 @@ class _Watch:
                 options = dataclasses.replace(options, reconnect="never")
             with open_source(self._source, options) as opened:
                 self._opened = opened
+                enough = self._count or (math.inf if opened.live else _FRAMES)
                 for frame in opened:
                     self.frames.append(_Seen.of(frame))
-                    first = self.frames[0]
-                    if len(self.frames) == 1:
+                    first, last = self.frames[0], self.frames[-1]
+                    if first is last:
                         self._transport = _transport(self._source, self.address)
-                    if len(self.frames) >= self._count or (
-                        opened.live and self.frames[-1].at_s - first.at_s > _WATCH_S
-                    ):
+                    if len(self.frames) >= enough or (opened.live and last.at_s - first.at_s > _WATCH_S):
                         break
         except BaseException as error:  # handed to the thread that asks
             self.error = error
@@ -138,15 +138,15 @@ def _measured(frames: list[_Seen]) -> dict[str, Any]:
         "damaged": sum(frame.damaged for frame in frames),
         "decode_p50_ms": round(statistics.median(frame.decode_ms for frame in frames), 2),
     }
-    passed_s = last.at_s - first.at_s
-    if len(frames) > 1 and passed_s > 0:
-        told["read_rate_fps"] = round((len(frames) - 1) / passed_s, 2)
+    half = frames[len(frames) // 2 :]  # the first ones of a stream come at once
+    if len(half) > 1 and half[-1].at_s > half[0].at_s:
+        told["read_rate_fps"] = round((len(half) - 1) / (half[-1].at_s - half[0].at_s), 2)
     ages = [frame.at_s - frame.arrived_s for frame in frames if frame.arrived_s is not None]
     if ages:
         told["age_max_ms"] = round(1000 * max(ages), 1)
     if first.time_s is not None and last.time_s is not None and len(frames) > 1:
         # Frames that come faster than their stamps pass were waiting somewhere: the first was so old at least.
-        told["backlog_s"] = round(max(0.0, (last.time_s - first.time_s) - passed_s), 2)
+        told["backlog_s"] = round(max(0.0, (last.time_s - first.time_s) - (last.at_s - first.at_s)), 2)
     return told
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import socket
+import subprocess
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,7 +15,7 @@ import av
 import cv2
 import numpy as np
 import pytest
-from cameras import Camera
+from cameras import Camera, free_port
 from conftest import ROOT
 
 from lsts_edge.doctor.finding import Finding
@@ -52,6 +55,28 @@ def test_a_live_camera() -> None:
     assert found[0].code == "source-ok" and found[0].got.startswith("live (http), 128x96, mjpeg in mpjpeg")
     assert (facts["live"], facts["transport"], facts["frames"]) == (True, "http", 12)
     assert facts["age_max_ms"] >= 0 and facts["read_rate_fps"] > 0
+
+
+@pytest.mark.parametrize("transport", ["tcp", "udp"])
+def test_what_an_rtsp_stream_comes_over(transport: str) -> None:
+    """Found out where nothing was asked for: a server that offers one transport only."""
+    python = Path("/usr/bin/python3")
+    probe = "import gi; gi.require_version('GstRtspServer', '1.0'); from gi.repository import GstRtspServer"
+    if not python.exists() or subprocess.run([python, "-c", probe], capture_output=True).returncode:
+        pytest.skip("no RTSP server (apt-get install gir1.2-gst-rtsp-server-1.0 python3-gi gstreamer1.0-plugins-ugly)")
+    port = free_port()
+    server = subprocess.Popen([python, ROOT / "tests" / "rtsp_server.py", str(port), transport, "hunter2"])
+    try:
+        for _ in range(300):
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+                break
+            time.sleep(0.1)
+        found = check_source(f"rtsp://admin:hunter2@127.0.0.1:{port}/cam", frames=10)
+    finally:
+        server.kill()
+        server.wait()
+    assert found[0].code == "source-ok" and found[0].facts["transport"] == transport
+    assert found[0].got.endswith(f"over {transport}") and "hunter2" not in str(found)
 
 
 def test_a_damaged_file(tmp_path: Path) -> None:
