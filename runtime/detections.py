@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass, field
 from math import isfinite
 from typing import Any
@@ -69,6 +70,17 @@ class Detections:
 
     def __len__(self) -> int:
         return len(self.boxes)
+
+    def select(self, keep: np.ndarray) -> Detections:
+        """The same frame with some of the boxes: ``(D,)`` bool, or indices."""
+        indices = np.arange(len(self))[keep]
+        return dataclasses.replace(
+            self,
+            boxes=self.boxes.select(indices),
+            label_names=tuple(self.label_names[index] for index in indices.tolist()),
+            moved=self.moved[indices],
+            track_ids=self.track_ids[indices],
+        )
 
     @property
     def boxes_xyxy_px(self) -> np.ndarray:

@@ -131,10 +131,14 @@ PROMISES = (
         "what differs from torch is not published",
         (
             "tests/verify/test_compare.py::test_planted_fault*",
+            "tests/verify/test_planted_faults.py::test_planted_fault*",
             "tests/verify/test_compare.py::test_a_wrong_export*",
             "tests/verify/test_compare.py::test_wrong_ir*",
         ),
-        ("tests/verify/test_compare.py::test_the_recording_matches*",),
+        (
+            "tests/verify/test_compare.py::test_the_recording_matches*",
+            "tests/verify/test_planted_faults.py::test_the_right_one*",
+        ),
     ),
     Promise(
         13,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections import Counter
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
@@ -56,11 +55,7 @@ class Watched:
 
 def shown(detections: Detections, score: float) -> Detections:
     """Without the boxes that score less."""
-    kept = detections.scores >= score
-    names = tuple(name for name, keep in zip(detections.label_names, kept, strict=True) if keep)
-    return dataclasses.replace(
-        detections, boxes=detections.boxes.select(kept), label_names=names, moved=detections.moved[kept]
-    )
+    return detections.select(detections.scores >= score)
 
 
 class BesidePerFrame(Sink):
