@@ -38,6 +38,7 @@ class TrackIds:
                 fix='Run: pip install "lsts-edge[track]"',
             ) from error
         rate = rate_fps or _USUAL_RATE_FPS
+        self._first_id = self._next_id = 0
         self._supervision: Any = supervision
         self._tracker: Any = ByteTrackTracker(
             lost_track_buffer=30,  # of 30 frames a second: the package counts in these
@@ -53,6 +54,7 @@ class TrackIds:
         """
         if detections.reset_reason is not None:
             self._tracker.reset()
+            self._first_id = self._next_id  # the package counts from 0 again, and no number is used twice
         given = self._supervision.Detections(
             xyxy=detections.boxes_xyxy_px.copy(),
             confidence=detections.scores.copy(),
@@ -62,5 +64,7 @@ class TrackIds:
         found = self._tracker.update(given)
         ids = np.full(len(detections), -1, np.int64)
         if len(found):
-            ids[np.asarray(found.data["index"], np.int64)] = found.tracker_id
+            numbers = np.asarray(found.tracker_id, np.int64)
+            ids[np.asarray(found.data["index"], np.int64)] = np.where(numbers < 0, -1, numbers + self._first_id)
+            self._next_id = max(self._next_id, int(ids.max()) + 1)
         return dataclasses.replace(detections, track_ids=ids)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import logging
 import os
 import re
 import secrets
@@ -12,12 +11,10 @@ import stat
 from pathlib import Path
 
 from lsts_edge.errors import FileUnwritable
+from lsts_edge.runtime.sinks.recovery import recover
 
 __all__ = ["PartialFile"]
 
-logger = logging.getLogger(__name__)
-
-_BINARY = (".mp4", ".m4v", ".mov", ".mkv")
 _HIDDEN = re.compile(r"\.(.+)\.(partial|segment|older)-[0-9a-f]{16}")
 
 
@@ -168,25 +165,12 @@ def _remove_stale(folder: Path) -> None:
                     fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
                     if hidden[2] == "older" and not os.path.lexists(path):
                         os.rename(entry.path, path)
-                    elif hidden[2] == "segment" and os.fstat(handle).st_size:
-                        _recover(Path(entry.path), path)
+                    elif hidden[2] == "segment":
+                        recover(Path(entry.path), path)
                     else:
                         os.unlink(entry.path)
                 finally:
                     os.close(handle)
-
-
-def _recover(left: Path, path: Path) -> None:
-    """Publish what a dead run wrote of a segment; of rows, those that are whole."""
-    if path.suffix.lower() not in _BINARY:
-        content = left.read_bytes()
-        os.truncate(left, content.rfind(b"\n") + 1)
-        if path.suffix.lower() == ".json":  # a list whose last entries may be missing
-            left.write_bytes(left.read_bytes().rstrip(b",\n") + b"\n]\n")
-    name = path.with_name(f"{path.stem}-recovered{path.suffix}")
-    os.link(left, name)  # refuses to replace what is there: the left-over stays then
-    os.unlink(left)
-    logger.warning("recovered what a killed run had written: %s", name)
 
 
 def _mode(path: Path) -> int:

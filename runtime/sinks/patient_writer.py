@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import math
 import os
 import select
 import stat
@@ -16,23 +17,31 @@ from lsts_edge.runtime.sinks.socket_address import SocketAddress
 
 __all__ = ["PatientWriter"]
 
+PATIENCE_S = 10.0
 _POLL_S = 0.1  # who waits looks this often whether the run is to end
 _PIECE_BYTES = select.PIPE_BUF  # a pipe that takes anything takes so much
 
 
 class PatientWriter:
-    """Whole texts to a descriptor, unbuffered."""
+    """Whole texts to a descriptor, unbuffered.
 
-    def __init__(self, target: Path | TextIO | SocketAddress, stopping: Callable[[], bool]) -> None:
+    A pipe's reader has all the time it likes; a socket's, which may be a machine that is gone, ``patience_s``.
+    """
+
+    def __init__(
+        self, target: Path | TextIO | SocketAddress, stopping: Callable[[], bool], patience_s: float = PATIENCE_S
+    ) -> None:
         """Open it, waiting for the reader of a FIFO.
 
         Args:
             target: a path, a socket that somebody listens on, or a file with a descriptor, which stays open.
             stopping: asked while it waits.
+            patience_s: how long a socket's reader may take nothing at all.
         Raises:
             OSError: if it cannot be opened, or has no descriptor.
         """
         self._stopping = stopping
+        self._patience_s = patience_s if isinstance(target, SocketAddress) else math.inf
         self._owned = isinstance(target, (Path, SocketAddress))
         self._fd: int | None
         if isinstance(target, SocketAddress):
@@ -50,14 +59,18 @@ class PatientWriter:
         """Write all of a text; False where the run was to end before its reader had taken it.
 
         Raises:
-            OSError: if it cannot be written.
+            OSError: if it cannot be written, or a socket's reader has taken nothing for too long.
         """
         content = memoryview(text.encode())
+        taken_s = time.monotonic()
         while content:
             if self._fd is None or not self._poll.poll(_POLL_S * 1000):
                 if self._stopping():
                     return False
+                if time.monotonic() - taken_s >= self._patience_s:
+                    raise TimeoutError(f"its reader took nothing for {self._patience_s:g} s")
                 continue
+            taken_s = time.monotonic()
             with contextlib.suppress(BlockingIOError):  # a socket that has less room than its poll promised
                 content = content[os.write(self._fd, content[:_PIECE_BYTES]) :]
         return True

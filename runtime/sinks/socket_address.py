@@ -6,6 +6,7 @@ import socket
 from dataclasses import dataclass
 
 from lsts_edge.errors import OptionError
+from lsts_edge.redact import redact
 
 __all__ = ["SocketAddress"]
 
@@ -36,11 +37,11 @@ class SocketAddress:
                 return cls(text, path=text[5:])
         elif text.startswith("tcp://"):
             host, _, port = text[6:].rpartition(":")
-            if host and port.isascii() and port.isdecimal() and 0 < int(port) < 1 << 16:
+            if host and "@" not in host and port.isascii() and port.isdecimal() and 0 < int(port) < 1 << 16:
                 return cls(text, host=host.strip("[]"), port=int(port))
         else:
             return None
-        raise OptionError("socket", got=repr(text), expected="tcp://HOST:PORT or unix:PATH", fix="Correct it.")
+        raise OptionError("socket", got=repr(redact(text)), expected="tcp://HOST:PORT or unix:PATH", fix="Correct it.")
 
     def connect(self) -> int:
         """A descriptor of a connection that does not block.

@@ -38,13 +38,15 @@ class TextSink(Sink):
 
         Args:
             path: a file, which is there when it is complete; ``-`` for standard output, a device, a FIFO, a link or
-                a socket get each row as it comes.
+                a socket (``tcp://HOST:PORT``, ``unix:PATH``) get each row as it comes.
             recoverable: after a kill, the next run in the folder publishes the rows that are whole.
         Raises:
             FileUnwritable: if nothing can be written there.
         """
         super().__init__()
         check_kind("output", path, str | Path | SocketAddress)
+        if isinstance(path, str):
+            path = SocketAddress.parse(path) or path
         self._target: PartialFile | None = None
         self._direct: SocketAddress | Path | TextIO | None = None
         self._is_stdout = str(path) == "-"

@@ -13,6 +13,7 @@ import av
 import av.error
 import cv2
 import numpy as np
+from av.video.frame import PictureType
 
 from lsts_edge.errors import OptionError
 from lsts_edge.kinds import check_kind
@@ -74,6 +75,7 @@ class VideoSink(Sink):
         self._container: Any = None
         self._stream: Any = None
         self._size = (0, 0)
+        self._keyframe_s = 0.0  # of the encoder; a fragment begins there
 
     def write(self, frame: Frame, detections: Detections) -> None:
         """Draw, encode and write one frame.
@@ -135,10 +137,12 @@ class VideoSink(Sink):
         options = {"flush_packets": "1"} if self._recoverable else {}
         if pieces and self._format in ("mp4", "mov"):
             options["movflags"] = "frag_keyframe+empty_moov+default_base_moof"
+        if self._recoverable and self._format == "matroska":
+            options["cluster_time_limit"] = str(round(1000 * _FRAGMENT_S))
         self._container = av.open(str(self._target.create()), "w", format=self._format, options=options)
         encoder = {"preset": "veryfast", "crf": "23"}
-        if self._recoverable:  # a fragment ends with each keyframe, and frames do not wait in the encoder
-            encoder |= {"g": str(max(1, round(_FRAGMENT_S * self._rate))), "tune": "zerolatency"}
+        if self._recoverable:  # frames do not wait in the encoder
+            encoder["tune"] = "zerolatency"
         stream = self._container.add_stream("libx264", rate=self._rate, options=encoder)
         stream.height, stream.width = self._size
         stream.pix_fmt = "yuv420p"
@@ -168,4 +172,6 @@ class VideoSink(Sink):
         frame.pts = round(time_s * _TICKS_PER_S)
         frame.time_base = Fraction(1, _TICKS_PER_S)
         frame.color_range, frame.colorspace = 1, 6
+        if self._recoverable and time_s - self._keyframe_s >= _FRAGMENT_S:  # by time: a slow detector gives few frames
+            frame.pict_type, self._keyframe_s = PictureType.I, time_s
         self._container.mux(self._stream.encode(frame))

@@ -12,7 +12,9 @@ import pytest
 from lsts_edge.errors import FileUnwritable, OptionError
 from lsts_edge.runtime import Detector, Frame
 from lsts_edge.runtime.loop import run_stream
+from lsts_edge.runtime.sinks.json_lines import JsonLinesSink
 from lsts_edge.runtime.sinks.outputs import Outputs
+from lsts_edge.runtime.sinks.patient_writer import PatientWriter
 from lsts_edge.runtime.sinks.socket_address import SocketAddress
 from lsts_edge.runtime.sources.arrays import ArraySource
 from videos import small_clip
@@ -92,10 +94,33 @@ def test_a_reader_that_stands_still_does_not_hold_up_the_end(hand_made_bundle: P
     assert summary.stopped
 
 
+def test_a_reader_that_takes_nothing_is_gone_in_the_end(tmp_path: Path) -> None:
+    server, address = listen("unix", tmp_path)
+    socket_address = SocketAddress.parse(address)
+    assert socket_address is not None
+    with server:
+        writer = PatientWriter(socket_address, lambda: False, patience_s=0.3)
+        with pytest.raises(TimeoutError, match=r"took nothing for 0\.3 s"):
+            for _ in range(1000):  # far more than any buffer takes
+                writer.write("x" * (1 << 20))
+        writer.close()
+
+
+def test_an_address_is_understood_by_the_sink(tmp_path: Path) -> None:
+    with pytest.raises(OptionError, match="tcp://HOST:PORT or unix:PATH"):
+        JsonLinesSink("tcp://nowhere")
+
+
 @pytest.mark.parametrize("text", ["tcp://", "tcp://host", "tcp://host:0", "tcp://host:99999", "tcp://:1", "unix:"])
 def test_addresses_that_are_none(text: str) -> None:
     with pytest.raises(OptionError, match="tcp://HOST:PORT or unix:PATH"):
         SocketAddress.parse(text)
+
+
+def test_a_password_has_no_place_and_is_not_shown() -> None:
+    with pytest.raises(OptionError, match="unix:PATH") as told:
+        SocketAddress.parse("tcp://camera:s3cret@host:9000")
+    assert "s3cret" not in str(told.value)
 
 
 def test_addresses() -> None:
