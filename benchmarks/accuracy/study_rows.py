@@ -176,14 +176,20 @@ class StudyRunner:
     def _trained(self, recipe: RowRecipe, seed: int, place: Path) -> RowRun:
         network = self._variant(recipe, seed)
         start = _offsets(network)
-        begin = time.monotonic()
-        told = renamed(self._progress, f"steps, {recipe.row}, seed {seed}")
-        losses = train_on_features(network, self._train(), self._options, seed=seed, progress=told)
-        train_s = time.monotonic() - begin
-        own = {name: value for name, value in network.state_dict().items() if not name.startswith("backbone.")}
-        torch.save(own, place / "weights.part")
-        os.replace(place / "weights.part", place / "weights.pt")
-        boxes = self._over_validation(network, recipe, seed)
+        weights, note = place / "weights.pt", place / "trained.json"
+        if not note.exists():
+            begin = time.monotonic()
+            told = renamed(self._progress, f"steps, {recipe.row}, seed {seed}")
+            losses = train_on_features(network, self._train(), self._options, seed=seed, progress=told)
+            own = {name: value for name, value in network.state_dict().items() if not name.startswith("backbone.")}
+            torch.save(own, place / "weights.part")
+            os.replace(place / "weights.part", weights)
+            (place / "trained.part").write_text(json.dumps([time.monotonic() - begin, losses]))
+            os.replace(place / "trained.part", note)
+        else:  # interrupted after the training
+            network.load_state_dict(network.state_dict() | torch.load(weights, weights_only=True))
+        train_s, losses = json.loads(note.read_text())
+        boxes = self._over_validation(network.eval(), recipe, seed)
         return RowRun(boxes, total_parameters(network), train_s, losses, offsets_start=start, offsets=_offsets(network))
 
     def _scheduled(self, recipe: RowRecipe, seed: int, weights_of: RowRecipe) -> RowRun:
