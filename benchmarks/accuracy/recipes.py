@@ -31,8 +31,18 @@ _FOLDER = Path(__file__).parent / "rows"
 _MAX_BYTES = 2**16
 
 Kind = Literal[
-    "trained", "same-as", "schedule", "per-frame", "hold", "flow-boxes", "smaller-input", "detections", "not-built"
+    "trained",
+    "same-as",
+    "schedule",
+    "seq-nms",
+    "per-frame",
+    "hold",
+    "flow-boxes",
+    "smaller-input",
+    "detections",
+    "not-built",
 ]
+_OF_ANOTHER = ("same-as", "schedule", "seq-nms")
 
 
 @dataclass(frozen=True)
@@ -44,10 +54,11 @@ class RowRecipe:
         table: of ``TABLES``.
         label: in the table.
         kind: what it is made of: ``trained`` a variant; ``same-as`` another row; ``schedule`` another row's weights at
-            another interval; ``per-frame``, ``hold``, ``flow-boxes`` and ``smaller-input`` the detector itself,
-            untrained; ``detections`` a file that is given; ``not-built`` nothing that is here.
+            another interval; ``seq-nms`` another row's boxes after it; ``per-frame``, ``hold``, ``flow-boxes`` and
+            ``smaller-input`` the detector itself, untrained; ``detections`` a file that is given; ``not-built``
+            nothing that is here.
         variant: of a trained row: what it changes of the preset, in the words of ``lsts_edge.variants``.
-        of: the row that it is the same as, or whose weights it runs.
+        of: the row that it is the same as, or that it starts from.
         interval: frames from keyframe to keyframe.
         input_px: height and width of a smaller input.
         paper_map: what the paper states for it, mean AP on ImageNet VID.
@@ -107,7 +118,10 @@ def read_recipes(folder: Path | None = None) -> list[RowRecipe]:
     for recipe in recipes:
         if recipe.table not in TABLES:
             raise OptionError(f"recipe {recipe.row}", got=recipe.table, expected=", ".join(TABLES), fix="Correct it.")
-        if (recipe.kind in ("same-as", "schedule")) != (recipe.of is not None) or recipe.of not in {None, *rows}:
+        if (recipe.kind in _OF_ANOTHER) != (recipe.of is not None) or recipe.of not in {
+            None,
+            *rows,
+        }:
             raise OptionError(f"recipe {recipe.row}", got=f"of {recipe.of}", expected="a row", fix="Correct it.")
     if not recipes:
         raise OptionError("recipes", got=f"none in {folder}", expected="a .json file for each row", fix="Add them.")

@@ -68,6 +68,7 @@ class StudyOptions:
         given: detection files by row.
         recipes: a folder of other rows; None for those that come along.
         comparisons: a file of other claims.
+        note: about the data, for the page.
     """
 
     checkpoint: Path
@@ -84,6 +85,7 @@ class StudyOptions:
     given: Mapping[str, Path] = field(default_factory=dict)
     recipes: Path | None = None
     comparisons: Path | None = None
+    note: str = ""
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -183,14 +185,15 @@ class PaperStudy:
             threads=torch.get_num_threads(),
             resamples=self.options.resamples,
             command=self._command,
+            note=self.options.note,
         )
         return StudyResult(origin=Origin.here(), settings=settings, data=StudyData(tuple(rows.values()), tuple(claims)))
 
     def _jobs(self) -> Iterator[tuple[RowRecipe, int]]:
         for position, seed in enumerate(self.options.seeds):
             recipes = [recipe for recipe in self.chosen() if recipe.kind != "same-as"]
-            # A schedule runs the weights of its row, so trained rows come first.
-            for recipe in sorted(recipes, key=lambda recipe: recipe.kind == "schedule"):
+            # Some rows start from a trained one, so trained ones come first.
+            for recipe in sorted(recipes, key=lambda recipe: recipe.of is not None):
                 if not self._runner.why_not(recipe) and (position == 0 or self._runner.needs_seeds(recipe)):
                     yield recipe, seed
 
@@ -251,7 +254,7 @@ class PaperStudy:
         if recipe.kind in ("detections", "not-built"):
             return None
         preset = self._info.preset
-        if recipe.kind in ("trained", "schedule"):
+        if recipe.kind in ("trained", "schedule", "seq-nms"):
             size = self._size((self._by_name(recipe.of) or recipe).preset(preset))
             keyframe, propagated = (size.path_multiply_adds(kind) or 0 for kind in ("keyframe", "propagated"))
             return (keyframe + (recipe.interval - 1) * propagated) // recipe.interval

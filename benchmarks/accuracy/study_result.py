@@ -143,6 +143,7 @@ class StudySettings:
         threads: of the processor.
         resamples: of the bootstrap.
         command: that runs every row.
+        note: about the data, in words.
     """
 
     preset: str
@@ -159,6 +160,7 @@ class StudySettings:
     threads: int
     resamples: int
     command: str
+    note: str
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ from lsts_edge.errors import CheckFailed
 from lsts_edge.evaluation.annotations import AnnotationSet
 from lsts_edge.evaluation.bundles import read_image
 from lsts_edge.evaluation.detection_files import read_detections
+from lsts_edge.evaluation.rescoring import rescored
 from lsts_edge.model.build import build_network
 from lsts_edge.model.checkpoint import load_checkpoint
 from lsts_edge.model.counts import total_parameters
@@ -105,7 +106,7 @@ class StudyRunner:
 
     def needs_seeds(self, recipe: RowRecipe) -> bool:
         """Whether another seed gives another result."""
-        return recipe.kind in ("trained", "schedule")
+        return recipe.kind in ("trained", "schedule", "seq-nms")
 
     def why_not(self, recipe: RowRecipe) -> str:
         """Why a row cannot be run here; empty where it can."""
@@ -126,7 +127,7 @@ class StudyRunner:
         Args:
             recipe: of any kind but ``same-as`` and ``not-built``.
             seed: of everything random.
-            weights_of: the trained row that a ``schedule`` runs.
+            weights_of: the trained row that a ``schedule`` or ``seq-nms`` starts from.
         Raises:
             CheckFailed: if that row has not been trained with that seed.
         """
@@ -140,6 +141,9 @@ class StudyRunner:
         elif recipe.kind == "schedule":
             assert weights_of is not None
             run = self._scheduled(recipe, seed, weights_of)
+        elif recipe.kind == "seq-nms":
+            assert weights_of is not None
+            run = self._rescored(recipe, seed, weights_of)
         elif recipe.kind == "smaller-input":
             run = self._smaller(recipe)
         elif recipe.kind == "detections":
@@ -172,14 +176,20 @@ class StudyRunner:
     def _trained(self, recipe: RowRecipe, seed: int, place: Path) -> RowRun:
         network = self._variant(recipe, seed)
         start = _offsets(network)
-        begin = time.monotonic()
-        told = renamed(self._progress, f"steps, {recipe.row}, seed {seed}")
-        losses = train_on_features(network, self._train(), self._options, seed=seed, progress=told)
-        train_s = time.monotonic() - begin
-        own = {name: value for name, value in network.state_dict().items() if not name.startswith("backbone.")}
-        torch.save(own, place / "weights.part")
-        os.replace(place / "weights.part", place / "weights.pt")
-        boxes = self._over_validation(network, recipe, seed)
+        weights, note = place / "weights.pt", place / "trained.json"
+        if not note.exists():
+            begin = time.monotonic()
+            told = renamed(self._progress, f"steps, {recipe.row}, seed {seed}")
+            losses = train_on_features(network, self._train(), self._options, seed=seed, progress=told)
+            own = {name: value for name, value in network.state_dict().items() if not name.startswith("backbone.")}
+            torch.save(own, place / "weights.part")
+            os.replace(place / "weights.part", weights)
+            (place / "trained.part").write_text(json.dumps([time.monotonic() - begin, losses]))
+            os.replace(place / "trained.part", note)
+        else:  # interrupted after the training
+            network.load_state_dict(network.state_dict() | torch.load(weights, weights_only=True))
+        train_s, losses = json.loads(note.read_text())
+        boxes = self._over_validation(network.eval(), recipe, seed)
         return RowRun(boxes, total_parameters(network), train_s, losses, offsets_start=start, offsets=_offsets(network))
 
     def _scheduled(self, recipe: RowRecipe, seed: int, weights_of: RowRecipe) -> RowRun:
@@ -190,6 +200,13 @@ class StudyRunner:
         network = self._variant(weights_of, seed)
         network.load_state_dict(network.state_dict() | torch.load(weights, weights_only=True))
         return RowRun(self._over_validation(network.eval(), recipe, seed), total_parameters(network))
+
+    def _rescored(self, recipe: RowRecipe, seed: int, weights_of: RowRecipe) -> RowRun:
+        before = self.finished(weights_of, seed)
+        if before is None:
+            fix = f"Run the row {weights_of.row} first."
+            raise CheckFailed(f"row {recipe.row}", got="no boxes", expected=weights_of.row, fix=fix)
+        return RowRun(rescored(self._truth, before.boxes, "offline"), before.parameters)
 
     def _over_validation(self, network: VideoNetwork, recipe: RowRecipe, seed: int) -> dict[int, Boxes]:
         told = renamed(self._progress, f"frames, {recipe.row}, seed {seed}")

@@ -21,6 +21,7 @@ def study_markdown(result: StudyResult) -> str:
     parts = [
         "# The study: the paper's comparisons on another data set",
         _what(result),
+        *([settings.note] if settings.note else []),
         _how(result),
         "## What of the paper holds here",
         markdown_table(*claims_table(result)),

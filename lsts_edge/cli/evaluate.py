@@ -115,8 +115,8 @@ def command(
 ) -> None:
     """Run MODEL over the sequences of ANNOTATIONS.json and print how accurate it is.
 
-    MODEL is a bundle, a checkpoint, or ready detections: COCO's result file (.json), what lsts-edge run
-    --output-json wrote of one sequence (.jsonl), or a folder with a .jsonl file for each, named after it.
+    MODEL is a bundle, a checkpoint, or ready detections: COCO's result file (.json), what lsts-edge run wrote of one
+    sequence (.jsonl, .csv, MOT's .txt), or a folder with such a file for each, named after it.
 
     The annotations are COCO-VID style; boxes under the key ignore count neither as found nor as false. --per-frame
     and --keyframe-interval may be given together, and the latter repeatedly: each schedule is measured.
@@ -149,7 +149,7 @@ def command(
         with rewritten_line(sys.stderr) as shown:
             progress = renamed(shown, f"frames, {schedule}")
             if _is_detections(path):
-                run = _detections(path, annotations, names, interval, stream)
+                run = _detections(path, annotations, names, interval, class_agnostic, stream)
             elif path.is_dir():
                 run = _bundle(path, annotations, names, frame_by_frame, interval, engine, stream, progress)
             else:
@@ -279,9 +279,11 @@ def _stream(latency_ms: str | None, latency: str | None, fps: float, pipeline: b
 
 
 def _is_detections(path: Path) -> bool:
+    from lsts_edge.evaluation.detection_files import VIDEO_SUFFIXES
+
     if path.is_dir():
-        return not (path / "manifest.json").exists() and any(path.glob("*.jsonl"))
-    return path.suffix in (".json", ".jsonl")
+        return not (path / "manifest.json").exists() and any(file.suffix in VIDEO_SUFFIXES for file in path.iterdir())
+    return path.suffix in (".json", *VIDEO_SUFFIXES)
 
 
 def _drawn(
@@ -303,14 +305,21 @@ def _drawn(
     )
 
 
-def _detections(path: Path, annotations: str, names: set[str], interval: int | None, stream: _Stream | None) -> _Run:
+def _detections(
+    path: Path,
+    annotations: str,
+    names: set[str],
+    interval: int | None,
+    class_agnostic: bool,
+    stream: _Stream | None,
+) -> _Run:
     from lsts_edge.benchmarks.envelope import Precision
     from lsts_edge.evaluation.annotations import category_names
     from lsts_edge.evaluation.detection_files import read_detections
     from lsts_edge.evaluation.keyframe_distance import schedule_distances
 
     truth = _truth(annotations, category_names(Path(annotations)), names)
-    read = read_detections(path, truth)
+    read = read_detections(path, truth, class_agnostic=class_agnostic)
     distances = read.distances if interval is None else schedule_distances(truth, interval)
     facts = {
         "model": path.stem,

@@ -1,7 +1,8 @@
-"""Read detections that somebody wrote: rows of ``lsts-edge run --output-json``, or a result file of COCO."""
+"""Read detections that somebody wrote: a video's rows as JSON lines, CSV or MOT text, or a result file of COCO."""
 
 from __future__ import annotations
 
+import csv
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from lsts_edge.boxes import Boxes
 from lsts_edge.errors import AnnotationError
 from lsts_edge.evaluation.annotations import COCO_GROUPS, AnnotationSet, ImageRecord, category_ids
 
-__all__ = ["DetectionFile", "read_detections"]
+__all__ = ["VIDEO_SUFFIXES", "DetectionFile", "read_detections"]
 
 
 @dataclass(frozen=True)
@@ -30,33 +31,40 @@ class DetectionFile:
     distances: Mapping[int, int]
 
 
-def read_detections(path: Path, annotations: AnnotationSet) -> DetectionFile:
-    """Read a file of detections, or a folder with a ``.jsonl`` file for each sequence, named after it.
+VIDEO_SUFFIXES = (".jsonl", ".csv", ".txt")
+"""Of files that hold one video."""
+
+
+def read_detections(path: Path, annotations: AnnotationSet, *, class_agnostic: bool = False) -> DetectionFile:
+    """Read a file of detections, or a folder with a file for each sequence, named after it.
 
     ``.json``: COCO's result rows (``image_id``, ``category_id``, ``bbox`` as x, y, width, height, ``score``), with the
-    ids of the annotations. ``.jsonl``: what ``lsts-edge run`` writes for one video; its n-th frame is the sequence's
-    n-th. Labels are matched by name, COCO's 80 with a group where the annotations have groups; a class that the
-    annotations do not have is left out.
+    ids of the annotations. Of one video, whose n-th frame is the sequence's n-th: ``.jsonl``, the rows of ``lsts-edge
+    run``; ``.csv`` with the columns ``frame`` (from 0), ``label``, ``score``, ``x1_px``, ``y1_px``, ``x2_px``,
+    ``y2_px``; ``.txt``, MOT Challenge's ``frame`` (from 1), id, left, top, width, height, score, which name no class.
+    Labels are matched by name, COCO's 80 with a group where the annotations have groups; a class that the annotations
+    do not have is left out.
 
     Args:
         path: the file or folder.
         annotations: what the detections are of.
+        class_agnostic: classes do not count, so that boxes without one can be read.
     Raises:
         AnnotationError: if it cannot be read, does not fit the annotations, or names none of their classes.
     """
     try:
         if path.is_dir():
-            return _folder(path, annotations)
-        if path.suffix == ".jsonl":
+            return _of_videos(_folder(path, annotations), annotations.classes, class_agnostic)
+        if path.suffix in VIDEO_SUFFIXES:
             sequences = annotations.sequences()
             if len(sequences) != 1:
                 raise _refused(
                     path,
                     got=f"one video for {len(sequences)} sequences",
-                    expected="a folder with SEQUENCE.jsonl for each",
+                    expected=f"a folder with SEQUENCE{path.suffix} for each",
                     fix="Give the folder, or one name to --sequences.",
                 )
-            return _of_videos({path: next(iter(sequences.values()))}, annotations.classes)
+            return _of_videos({path: next(iter(sequences.values()))}, annotations.classes, class_agnostic)
         return _coco(path, annotations)
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
         raise _refused(path, got=str(error), expected="a readable file", fix="Check the path.") from error
@@ -64,41 +72,81 @@ def read_detections(path: Path, annotations: AnnotationSet) -> DetectionFile:
         if isinstance(error, AnnotationError):
             raise
         got = f"{type(error).__name__}: {error}"
-        expected = "rows of lsts-edge run --output-json, or COCO's result rows"
+        expected = "rows of lsts-edge run, or COCO's result rows"
         raise _refused(path, got=got, expected=expected, fix="Check the file.") from error
 
 
-def _folder(path: Path, annotations: AnnotationSet) -> DetectionFile:
-    sequences = annotations.sequences()
-    missing = [name for name in sequences if not (path / f"{name}.jsonl").is_file()]
+def _folder(path: Path, annotations: AnnotationSet) -> dict[Path, list[ImageRecord]]:
+    """The file of each sequence."""
+    files: dict[Path, list[ImageRecord]] = {}
+    missing = []
+    for name, records in annotations.sequences().items():
+        there = [file for suffix in VIDEO_SUFFIXES if (file := path / f"{name}{suffix}").is_file()]
+        if len(there) == 1:
+            files[there[0]] = records
+        else:
+            missing.append(name)
     if missing:
         raise _refused(
             path,
-            got=f"no {missing[0]}.jsonl ({len(missing)} missing)",
-            expected="a .jsonl file for each sequence",
+            got=f"no {missing[0]}.jsonl, or more than one file of it ({len(missing)} such sequences)",
+            expected=f"one file for each sequence: {', '.join(VIDEO_SUFFIXES)}",
             fix="Run the others too, or name those that are there with --sequences.",
         )
-    files = {path / f"{name}.jsonl": records for name, records in sequences.items()}
-    return _of_videos(files, annotations.classes)
+    return files
 
 
-def _of_videos(files: Mapping[Path, list[ImageRecord]], classes: tuple[str, ...]) -> DetectionFile:
-    boxes: dict[int, Boxes] = {}
+_Row = tuple[int, int | None, list[tuple[Any, float, str | None]]]  # frame, feature age, boxes with score and class
+
+
+def _of_videos(
+    files: Mapping[Path, list[ImageRecord]], classes: tuple[str, ...], class_agnostic: bool
+) -> DetectionFile:
+    found: dict[int, list[Boxes]] = {}
     distances: dict[int, int] = {}
     names = _Names(classes)
+    readers = {".jsonl": _json_rows, ".csv": _csv_rows, ".txt": _mot_rows}
     for path, records in files.items():
-        for row in _lines(path):
-            frame = int(row["frame"])
+        for frame, age, rows in readers[path.suffix](path):
             if not 0 <= frame < len(records):
                 expected = f"0..{len(records) - 1}, the frames of {records[0].video}"
                 raise _refused(path, got=f"frame {frame}", expected=expected, fix="Run the sequence's own frames.")
+            if any(label is None for _, _, label in rows) and not class_agnostic and len(classes) > 1:
+                fix = "Add --class-agnostic."
+                raise _refused(path, got="boxes without a class", expected=f"one of {len(classes)} classes", fix=fix)
             key = records[frame].image_id
-            distances[key] = int(row["feature_age"])
-            found = ((one["box_xyxy_px"], one["score"], names.label(one["label"])) for one in row["detections"])
-            boxes[key] = _boxes(path, found)
+            if age is not None:
+                distances[key] = age
+            labelled = ((box, score, 0 if name is None else names.label(name)) for box, score, name in rows)
+            found.setdefault(key, []).append(_boxes(path, labelled))
     names.check(next(iter(files)))
     complete = len(distances) == sum(len(records) for records in files.values())
-    return DetectionFile(boxes, distances if complete else {})
+    return DetectionFile({key: Boxes.join(parts) for key, parts in found.items()}, distances if complete else {})
+
+
+def _json_rows(path: Path) -> Iterator[_Row]:
+    with path.open(encoding="utf-8") as stream:
+        for line in stream:
+            if line.strip():
+                row = json.loads(line)
+                boxes: list[tuple[Any, float, str | None]] = [
+                    (one["box_xyxy_px"], one["score"], str(one["label"])) for one in row["detections"]
+                ]
+                yield int(row["frame"]), int(row["feature_age"]), boxes
+
+
+def _csv_rows(path: Path) -> Iterator[_Row]:
+    with path.open(encoding="utf-8", newline="") as stream:
+        for row in csv.DictReader(stream):
+            box = [float(row[side]) for side in ("x1_px", "y1_px", "x2_px", "y2_px")]
+            yield int(row["frame"]), None, [(box, float(row["score"]), row["label"])]
+
+
+def _mot_rows(path: Path) -> Iterator[_Row]:
+    with path.open(encoding="utf-8", newline="") as stream:
+        for row in csv.reader(stream):
+            x, y, width, height, score = (float(value) for value in row[2:7])
+            yield int(row[0]) - 1, None, [((x, y, x + width, y + height), score, None)]
 
 
 def _coco(path: Path, annotations: AnnotationSet) -> DetectionFile:
@@ -148,13 +196,6 @@ def _boxes(path: Path, found: Iterable[tuple[Any, float, int]]) -> Boxes:
         expected = "finite boxes and scores of 0 to 1"
         raise _refused(path, got="a box or score out of range", expected=expected, fix="Check the file.")
     return Boxes(xyxy.astype(np.float32), scores.astype(np.float32), np.array([row[2] for row in rows], np.int64))
-
-
-def _lines(path: Path) -> Iterator[dict[str, Any]]:
-    with path.open(encoding="utf-8") as stream:
-        for line in stream:
-            if line.strip():
-                yield json.loads(line)
 
 
 def _refused(path: Path, *, got: str, expected: str, fix: str) -> AnnotationError:

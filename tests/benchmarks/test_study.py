@@ -100,6 +100,7 @@ ROWS = {
     "still": {"kind": "trained", "table": "table-4", "variant": {"alignment": "copy"}, "interval": 2},
     "again": {"kind": "same-as", "table": "table-3", "of": "full", "interval": 2},
     "every-4": {"kind": "schedule", "table": "intervals", "of": "full", "interval": 4},
+    "smooth": {"kind": "seq-nms", "table": "table-1", "of": "full", "interval": 2},
     "alone": {"kind": "per-frame", "table": "table-1"},
     "held": {"kind": "hold", "table": "ways", "interval": 2},
     "peer": {"kind": "detections", "table": "peers"},
@@ -147,6 +148,7 @@ def options(made: Path, folder: Path, **others: object) -> StudyOptions:
         resamples=50,
         recipes=made / "rows",
         comparisons=made / "claims.json",
+        note="Rectangles on noise.",
         **{"seeds": (0, 1), **others},  # type: ignore[arg-type]
     )
 
@@ -162,7 +164,7 @@ def test_a_small_study_from_end_to_end(made: Path, tmp_path: Path, monkeypatch: 
     written = []
     study = PaperStudy(options(made, tmp_path), "the command")
     study.run(lambda: written.append(None))
-    assert len(written) == 7, "still and every-4 with both seeds, full with the second; alone and held once"
+    assert len(written) == 9, "still, every-4 and smooth with both seeds, full with the second; alone and held once"
     result = study.result()
     rows = {row.row: row for row in result.data.rows}
     assert [run.seed for run in rows["full"].runs] == [0, 1] == [run.seed for run in rows["every-4"].runs]
@@ -184,15 +186,20 @@ def test_a_small_study_from_end_to_end(made: Path, tmp_path: Path, monkeypatch: 
     markdown = study_markdown(read)
     assert "| the row never | not run | - | - | - | - | - | - |" in markdown
     assert "| never | the row never | no such network |" in markdown and "the command --tables table-4" in markdown
-    assert "77.2" in markdown and str(tmp_path) not in markdown
-    assert study_text(read).splitlines()[-1] == "6 of 8 rows run"
+    assert "77.2" in markdown and "\n\nRectangles on noise.\n\n" in markdown and str(tmp_path) not in markdown
+    assert study_text(read).splitlines()[-1] == "7 of 9 rows run"
 
     def must_not_run(*arguments: object, **words: object) -> None:
         raise AssertionError("trained again")
 
+    for interrupted in tmp_path.glob("runs/full-*/seed-1/*"):
+        if interrupted.name not in ("weights.pt", "trained.json"):
+            interrupted.unlink()
     monkeypatch.setattr(study_rows, "train_on_features", must_not_run)
     again = PaperStudy(options(made, tmp_path), "the command")
-    again.run(lambda: pytest.fail("ran again"))
+    ran = []
+    again.run(lambda: ran.append(None))
+    assert len(ran) == 1, "the run that was interrupted after its training"
     assert again.result().data == result.data
 
 

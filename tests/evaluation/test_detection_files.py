@@ -84,6 +84,35 @@ def test_labels_are_matched_by_name_and_cocos_by_group(truth: AnnotationSet, tmp
         read_detections(path, one)
 
 
+def test_csv_rows(truth: AnnotationSet, tmp_path: Path):
+    path = tmp_path / "b.csv"
+    header = "frame,time_s,kind,label,score,x1_px,y1_px,x2_px,y2_px,moved,track_id\r\n"
+    rows = "0,0.0,first,bird,0.75,10.0,20.0,40.0,60.0,0,\r\n0,0.0,first,vehicle,0.5,0,0,9,9,0,\r\n"
+    rows += "2,,keyframe,bird,1,1,2,3,4,0,7\r\n"
+    path.write_text(header + rows)
+    read = read_detections(path, truth.only({"b"}))
+    assert sorted(read.boxes) == [20, 22] and read.distances == {}
+    assert read.boxes[20].labels.tolist() == [0, 1] and read.boxes[20].xyxy_px[0].tolist() == list(BOX)
+    path.write_text(header.replace("label", "class") + rows)
+    with pytest.raises(AnnotationError, match="label"):
+        read_detections(path, truth.only({"b"}))
+
+
+def test_mot_rows_have_no_class(truth: AnnotationSet, tmp_path: Path):
+    folder = tmp_path / "rows"
+    folder.mkdir()
+    for name in ("a", "b"):
+        (folder / f"{name}.txt").write_text("1,-1,10,20,30,40,0.75,-1,-1,-1\n2,7,10,20,30,40,0.5,-1,-1,-1\n")
+    with pytest.raises(AnnotationError, match="--class-agnostic"):
+        read_detections(folder, truth)
+    read = read_detections(folder, truth, class_agnostic=True)
+    assert sorted(read.boxes) == [10, 11, 20, 21]
+    assert read.boxes[11].xyxy_px.tolist() == [list(BOX)] and read.boxes[11].scores.tolist() == [0.5]
+    write_rows(folder / "a.jsonl", 2)
+    with pytest.raises(AnnotationError, match="more than one file"):
+        read_detections(folder, truth, class_agnostic=True)
+
+
 def test_cocos_result_rows(truth: AnnotationSet, tmp_path: Path):
     path = tmp_path / "found.json"
     boxes = Boxes(np.array([BOX], np.float32), np.array([0.75], np.float32), np.array([0]))

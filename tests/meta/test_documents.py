@@ -10,6 +10,8 @@ import click
 import pytest
 
 from committed_results import BENCHMARKS, WRAPPED
+from lsts_edge.benchmarks.accuracy.study_result import StudyResult
+from lsts_edge.benchmarks.accuracy.study_tables import study_markdown
 from lsts_edge.benchmarks.readme import BEGIN, END, TABLES_BEGIN, TABLES_END, readme_block, tables_block
 from lsts_edge.benchmarks.results import read_result
 from lsts_edge.benchmarks.targets import TARGETS_BEGIN, TARGETS_END, targets_block
@@ -122,6 +124,12 @@ def test_tables_of_wrapped_detectors_are_what_the_results_say() -> None:
     for name, block in (("README.md", wrap_block), ("docs/what-pays.md", study_block)):
         text = (ROOT / name).read_text(encoding="utf-8")
         assert text.partition(WRAP_BEGIN)[2].partition(WRAP_END)[0] == f"\n{block(results)}", name
+
+
+def test_the_study_is_what_its_result_says() -> None:
+    results = [read_result(path) for path in BENCHMARKS if path.name.startswith("study-")]
+    pages = [study_markdown(result) for result in results if isinstance(result, StudyResult)]
+    assert pages == [(ROOT / "docs" / "study.md").read_text(encoding="utf-8")]
 
 
 def test_planted_faults_are_seen() -> None:

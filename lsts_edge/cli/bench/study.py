@@ -56,6 +56,7 @@ __all__ = ["command"]
     metavar="ROW=FILE",
     help="Detections for a row of the table peers; repeatable.",
 )
+@click.option("--note", default="", help="About the data, for the page.")
 @click.option("--list", "list_only", is_flag=True, help="Say which rows there are and what is run, and run nothing.")
 @click.option(
     "--output",
@@ -78,6 +79,7 @@ def command(
     threads: int | None,
     mirror: bool,
     given: tuple[str, ...],
+    note: str,
     list_only: bool,
     outputs: tuple[Path, ...],
     as_json: bool,
@@ -108,6 +110,7 @@ def command(
         threads=threads,
         mirrored=mirror,
         given=dict(map(_given, given)),
+        note=note,
     )
 
     def write() -> None:
