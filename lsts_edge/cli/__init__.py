@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
 import os
 import signal
@@ -120,11 +121,15 @@ def _fail(code: str, text: str, status: int) -> None:
 
 
 def _refused(error: OSError) -> FileUnusable:
-    """What the operating system says no to; an error without a file name is standard output's."""
+    """What the operating system says no to; where it names no file, it is standard output that takes no more."""
     reason = error.strerror or str(error) or type(error).__name__
-    if error.filename is not None:
+    if isinstance(error.filename, (str, bytes)):
         expected, fix = "one that can be used", "Check the path and its rights."
         return FileUnusable(f"cannot use {os.fsdecode(error.filename)}", got=reason, expected=expected, fix=fix)
+    if error.errno not in (errno.ENOSPC, errno.EPIPE, errno.EIO, errno.EBADF):
+        return FileUnusable(
+            "the system refuses", got=reason, expected="that it can be done", fix="Check what it names."
+        )
     with contextlib.suppress(OSError, ValueError):  # what is left in its buffer would fail once more at the exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     expected, fix = "somebody who reads it, and room", "Let the reader run on, or free some space."
