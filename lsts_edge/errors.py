@@ -21,6 +21,7 @@ __all__ = [
     "DetectorUnknown",
     "DigestMismatch",
     "ExportError",
+    "FileUnusable",
     "FileUnwritable",
     "KeyFileError",
     "LstsEdgeError",
@@ -118,6 +119,13 @@ class TrainingError(LstsEdgeError, RuntimeError):
     """Training cannot go on (a loss that is not finite, a resume that does not fit)."""
 
     code = "training"
+    exit_status = 1
+
+
+class FileUnusable(LstsEdgeError, OSError):
+    """A file, folder or standard output that the operating system refuses."""
+
+    code = "file"
     exit_status = 1
 
 

@@ -22,13 +22,14 @@ from pathlib import Path
 
 from lsts_edge.bundle import Bundle
 from lsts_edge.bundle.manifest import GraphInfo, LstsInfo
+from lsts_edge.cache import cache_folder
 from lsts_edge.errors import OpLibraryError, OptionError, ProviderError
 from lsts_edge.runtime.engines.interface import Backend, Session
 from lsts_edge.runtime.engines.open import open_backend
 from lsts_edge.runtime.engines.options import EngineOptions
 from lsts_edge.runtime.form_trial import example_feeds, try_form
 
-__all__ = ["FormChoice", "cache_folder", "choose_form"]
+__all__ = ["FormChoice", "choose_form"]
 
 logger = logging.getLogger(__name__)
 
@@ -54,12 +55,6 @@ class FormChoice:
     from_cache: bool
 
 
-def cache_folder() -> Path:
-    """``$XDG_CACHE_HOME/lsts-edge`` or ``~/.cache/lsts-edge``."""
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "lsts-edge"
-
-
 def choose_form(
     bundle: Bundle, options: EngineOptions | None = None, *, folder: Path | None = None, rounds: int = 15
 ) -> FormChoice:
@@ -68,7 +63,7 @@ def choose_form(
     Args:
         bundle: an open bundle with an LSTS model.
         options: the engine, which must not be open yet; its ``lsts_form`` and ``joined`` say nothing here.
-        folder: where choices are kept; ``cache_folder()`` unless given.
+        folder: where choices are kept; the user's cache unless given. Without a home they are not kept.
         rounds: timed runs of each form, in turn.
 
     Returns:
@@ -96,8 +91,9 @@ def choose_form(
         return FormChoice(next(iter(engines)), {}, refused, from_cache=False)
     version = next((engine.version for engine in engines.values()), "")
     key = _key(bundle.digest, options.name, version, options.provider, str(options.threads), options.precision)
-    path = (folder or cache_folder()) / "forms" / f"{key}.json"
-    kept = _read(path, set(engines))
+    folder = folder or cache_folder()
+    path = None if folder is None else folder / "forms" / f"{key}.json"
+    kept = None if path is None else _read(path, set(engines))
     if kept is not None:
         return FormChoice(_fastest(kept.times_ms, lsts), kept.times_ms, {**refused, **kept.refused}, from_cache=True)
     graph, crashed = _graph_of(bundle), {}
@@ -201,8 +197,11 @@ def _read(path: Path, forms: set[str]) -> _Kept | None:
     return _Kept(times, refused) if times and whole and all(0 < value < 1e9 for value in times.values()) else None
 
 
-def _write(path: Path, kept: _Kept) -> None:
+def _write(path: Path | None, kept: _Kept) -> None:
     """Keep the answer; a cache that cannot be written costs a measurement at each start and nothing else."""
+    if path is None:
+        logger.warning("the choice of LSTS form is not kept: no home folder (XDG_CACHE_HOME=FOLDER names another)")
+        return
     content = {"schema": _SCHEMA, "times_ms": dict(kept.times_ms), "refused": dict(kept.refused)}
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

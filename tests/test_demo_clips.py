@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from lsts_edge import demo_clips
-from lsts_edge.demo_clips import CLIPS, cache_folder, fetch_clip
+from lsts_edge.demo_clips import CLIPS, fetch_clip
 from lsts_edge.errors import ClipUnavailable
 
 VIDEO = b"stands for a video" * 100
@@ -134,13 +134,6 @@ def test_the_clip_of_the_checkout_needs_no_network_and_is_credited(
     (tmp_path / "bottle-detection.mp4").write_bytes(VIDEO)
     with pytest.raises(ClipUnavailable, match="another file there"):
         fetch_clip("bottle")
-
-
-def test_the_cache_follows_the_users_setting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", "/somewhere")
-    assert cache_folder() == Path("/somewhere/lsts-edge/clips")
-    monkeypatch.delenv("XDG_CACHE_HOME")
-    assert cache_folder().parts[-3:] == (".cache", "lsts-edge", "clips")
 
 
 def test_pip_is_there_to_be_called() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import io
 import os
 import signal
@@ -13,7 +15,7 @@ import click
 
 from lsts_edge import __version__
 from lsts_edge.cli.group import LazyGroup
-from lsts_edge.errors import LstsEdgeError, PackageMissing
+from lsts_edge.errors import FileUnusable, LstsEdgeError, PackageMissing
 from lsts_edge.redact import redact_text
 
 __all__ = ["command_line", "main"]
@@ -85,6 +87,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             stream.reconfigure(errors="backslashreplace")
     try:
         status = command_line.main(arguments, prog_name="lsts-edge", standalone_mode=False)
+        if sys.stdout is not None:
+            sys.stdout.flush()
     except click.Abort:
         _fail("interrupted", "stopped from the keyboard", _INTERRUPTED)
     except click.UsageError as error:
@@ -97,6 +101,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except ModuleNotFoundError as error:
         missing = _package_missing(error)
         _fail(missing.code, str(missing), missing.exit_status)
+    except OSError as error:
+        refused = _refused(error)
+        _fail(refused.code, str(refused), refused.exit_status)
     except Exception as error:
         hint = f"This is a bug; {TRACEBACK_VARIABLE}=1 shows where."
         _fail(LstsEdgeError.code, f"{type(error).__name__}: {error}. {hint}", LstsEdgeError.exit_status)
@@ -108,8 +115,25 @@ def _fail(code: str, text: str, status: int) -> None:
         sys.exit(128 + _received[-1])
     if os.environ.get(TRACEBACK_VARIABLE) == "1" and code != "usage":
         raise
-    click.echo(f"error[{code}]: {redact_text(text, sys.argv)}", err=True)  # click's own messages repeat the words
+    with contextlib.suppress(OSError):  # standard error may be full too
+        click.echo(f"error[{code}]: {redact_text(text, sys.argv)}", err=True)  # click's own messages repeat the words
     sys.exit(status)
+
+
+def _refused(error: OSError) -> FileUnusable:
+    """What the operating system says no to; where it names no file, it is standard output that takes no more."""
+    reason = error.strerror or str(error) or type(error).__name__
+    if isinstance(error.filename, (str, bytes)):
+        expected, fix = "one that can be used", "Check the path and its rights."
+        return FileUnusable(f"cannot use {os.fsdecode(error.filename)}", got=reason, expected=expected, fix=fix)
+    if error.errno not in (errno.ENOSPC, errno.EPIPE, errno.EIO, errno.EBADF):
+        return FileUnusable(
+            "the system refuses", got=reason, expected="that it can be done", fix="Check what it names."
+        )
+    with contextlib.suppress(OSError, ValueError):  # what is left in its buffer would fail once more at the exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    expected, fix = "somebody who reads it, and room", "Let the reader run on, or free some space."
+    return FileUnusable("cannot write to standard output", got=reason, expected=expected, fix=fix)
 
 
 def _package_missing(error: ModuleNotFoundError) -> LstsEdgeError:

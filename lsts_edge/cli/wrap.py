@@ -112,17 +112,23 @@ def command(
 
     Where nothing keeps --min-agreement or --budget-ms, the bundle runs the nearest to it and the exit status is 9.
     """
+    from lsts_edge.cache import cache_folder
     from lsts_edge.export.detectors.spec import FAMILIES, read_spec_file
     from lsts_edge.publish.wrap.learn.options import LearnOptions
     from lsts_edge.publish.wrap.options import WrapOptions
     from lsts_edge.publish.wrap.report import study_html
     from lsts_edge.publish.wrap.wrap import wrap
-    from lsts_edge.runtime.form_choice import cache_folder
     from lsts_edge.runtime.sinks.partial_file import PartialFile
 
     if family != "auto" and family not in FAMILIES:
         expected = f"auto, {', '.join(FAMILIES)}"
         raise OptionError("--family", got=repr(family), expected=expected, fix="Choose one of these.")
+    if not output.name:
+        raise OptionError("--output", got=repr(str(output)), expected="the name of a folder to make", fix="Name one.")
+    kept = cache or cache_folder("wrap")
+    if kept is None:
+        expected, fix = "a folder for results", "Give --cache FOLDER, or set XDG_CACHE_HOME."
+        raise OptionError("--cache", got="no home folder", expected=expected, fix=fix)
     written = study or output.with_name(f"{output.name}.study.json")
     page = report or output.with_name(f"{output.name}.report.html")
     study_file, page_file = PartialFile(written), PartialFile(page)
@@ -140,7 +146,7 @@ def command(
         clips,
         output,
         machine=_machine(),
-        cache=cache or cache_folder() / "wrap",
+        cache=kept,
         options=options,
         progress=_Told(),
     )

@@ -10,7 +10,7 @@ from typing import Any
 from lsts_edge.boxes import Boxes
 from lsts_edge.bundle import Bundle
 from lsts_edge.bundle.manifest import DETECTION_SLOTS, Manifest, ParityInfo
-from lsts_edge.errors import CheckFailed, OpLibraryError
+from lsts_edge.errors import BundleError, CheckFailed, OpLibraryError
 from lsts_edge.progress import Progress, silent
 from lsts_edge.runtime.engines.loads_once import LoadsOnce
 from lsts_edge.runtime.engines.open import open_backend
@@ -142,6 +142,13 @@ def verify_bundle(
             steps = programs[truth.kind if pipeline.carries_memory else "first"]
             written = {slot for step in steps for slot in step.outputs.values()} - set(DETECTION_SLOTS)
             parity.totals.frames += 1
+            if absent := sorted(slot for slot in written if torch_name(slot) not in truth.tensors):
+                raise BundleError(
+                    f"the reference of {manifest.name}",
+                    got=f"nothing for {', '.join(absent)}",
+                    expected="every tensor that the programs write",
+                    fix="Export the bundle again.",
+                )
             for slot in sorted(written):
                 distance = truth.tensors[torch_name(slot)].error_of(slots[slot])
                 parity.totals.add_tensor(slot, index, distance)

@@ -22,7 +22,7 @@ class SourceOptions:
     Attributes:
         policy: ``every`` frame, or the ``latest`` one, older ones dropped and counted; None takes ``latest`` for live
             sources and ``every`` for all others.
-        every: take every n-th frame, from 1.
+        every: take every n-th frame, 1 to 1000000.
         reconnect: seconds to try after a live source was lost, ``never`` or ``forever``; None is ``forever`` once the
             source has been there. Seconds and ``forever`` also wait for a source that is not there at the start.
         stall_s: a live source without a frame for so long is lost, above 0.
@@ -54,7 +54,7 @@ class SourceOptions:
         reconnect_ok = self.reconnect in (None, "never", "forever") or _positive(self.reconnect)
         for name, ok, expected in (
             ("policy", self.policy in (None, "every", "latest"), "every or latest"),
-            ("every", isinstance(self.every, int) and self.every >= 1, "a whole number, at least 1"),
+            ("every", 1 <= self.every <= 1_000_000, "a whole number, 1 to 1000000"),
             ("reconnect", reconnect_ok, "seconds above 0, never or forever"),
             ("stall_s", _positive(self.stall_s), "seconds above 0"),
             ("rtsp_transport", self.rtsp_transport in ("tcp", "udp", "auto"), "tcp, udp or auto"),

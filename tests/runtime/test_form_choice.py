@@ -16,10 +16,9 @@ from lsts_edge.errors import OpLibraryError, OptionError
 from lsts_edge.export.exporter import export_model
 from lsts_edge.model import random_network
 from lsts_edge.presets import get_preset
-from lsts_edge.runtime import form_choice
 from lsts_edge.runtime.engines.open import open_backend
 from lsts_edge.runtime.engines.options import EngineOptions
-from lsts_edge.runtime.form_choice import cache_folder, choose_form
+from lsts_edge.runtime.form_choice import choose_form
 from lsts_edge.runtime.pipeline import Pipeline
 
 WEIGHTS = WeightsInfo("random", "none", "random weights", seed=0)
@@ -157,8 +156,18 @@ def test_the_pipeline_takes_the_measured_form(bundle: Bundle, tmp_path: Path, mo
         EngineOptions(open_backend(), lsts_form="auto")
 
 
-def test_the_cache_is_the_user_s(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert cache_folder() == tmp_path / "lsts-edge"
-    monkeypatch.delenv("XDG_CACHE_HOME")
-    assert form_choice.cache_folder() == Path.home() / ".cache" / "lsts-edge"
+def test_without_a_home_it_is_measured_and_not_kept(
+    bundle: Bundle, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    def nobody(number: int) -> None:
+        raise KeyError(f"getpwuid(): uid not found: {number}")
+
+    needs_library()
+    monkeypatch.setattr("pwd.getpwuid", nobody)
+    monkeypatch.delenv("HOME", raising=False)
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.chdir(tmp_path)
+    choice = choose_form(bundle, EngineOptions(threads=1), rounds=1)
+    assert choice.form in ("taps", "custom") and not choice.from_cache
+    assert caplog.text.count("no home folder") == 1
+    assert list(tmp_path.iterdir()) == [], "no folder named ~"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from lsts_edge.errors import OptionError
+from lsts_edge.kinds import check_fields
 
 __all__ = ["LearnOptions"]
 
@@ -40,6 +41,7 @@ class LearnOptions:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        check_fields(self)
         limits = {
             "steps": (1, 10**7),
             "frames": (2, 10**6),
