@@ -37,8 +37,8 @@ soak: $(READY)  ## ten minutes on a camera that is killed now and then: nothing 
 	PYTHONPATH=.:tests $(BIN)/python tests/soak/camera_soak.py --output benchmarks/results/faults/soak.json $(ARGS)
 
 attacks: $(READY)  ## every attack on files, bundles and kernels at its full count; the table of docs/reliability.md
-	$(BIN)/python -m pytest -p promises -m "slow or not slow" --timeout=1800 --promises-output=benchmarks/results/attacks.json tests $(ARGS)
-	$(BIN)/python tests/promises.py benchmarks/results/attacks.json docs/reliability.md
+	$(BIN)/python -m pytest -p promises -m "slow or not slow" --timeout=1800 --promises-output=benchmarks/results/faults/attacks.json tests $(ARGS)
+	$(BIN)/python tests/promises.py benchmarks/results/faults/attacks.json docs/reliability.md
 
 check: $(READY)  ## ruff, ruff format, mypy --strict on the device side, the layers of .importlinter
 	$(BIN)/ruff check .

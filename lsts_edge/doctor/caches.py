@@ -6,8 +6,8 @@ import shutil
 import tempfile
 from pathlib import Path
 
+from lsts_edge.cache import cache_folder
 from lsts_edge.doctor.finding import Finding
-from lsts_edge.runtime.form_choice import cache_folder
 
 __all__ = ["check_caches"]
 
@@ -20,9 +20,8 @@ def check_caches(folder: Path | None = None) -> list[Finding]:
     Args:
         folder: None takes the user's.
     """
-    try:
-        path = cache_folder() if folder is None else folder
-    except RuntimeError:
+    path = cache_folder() if folder is None else folder
+    if path is None:
         got = "this user has no home, and XDG_CACHE_HOME is not set"
         return [Finding("cache-homeless", "warning", "cache", got, "Set XDG_CACHE_HOME to a writable folder.")]
     facts = {"folder": str(path)}

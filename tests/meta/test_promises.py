@@ -22,13 +22,13 @@ def test_every_pattern_names_tests_that_exist(root: Path) -> None:
 
 
 def test_the_document_shows_the_committed_result(root: Path) -> None:
-    result = json.loads((root / "benchmarks" / "results" / "attacks.json").read_text())
+    result = json.loads((root / "benchmarks" / "results" / "faults" / "attacks.json").read_text())
     text = (root / "docs" / "reliability.md").read_text()
     assert text.partition(BEGIN)[2].partition(END)[0].strip() == table(result)
 
 
 def test_everything_held_and_every_planted_fault_was_caught(root: Path) -> None:
-    result = json.loads((root / "benchmarks" / "results" / "attacks.json").read_text())
+    result = json.loads((root / "benchmarks" / "results" / "faults" / "attacks.json").read_text())
     assert [row["row"] for row in result["rows"]] == [promise.row for promise in PROMISES]
     for row in result["rows"]:
         assert row["attacks"] == row["held"] > 0 and row["planted"] == row["caught"], row
