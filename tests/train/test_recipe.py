@@ -180,7 +180,12 @@ def test_the_list_of_what_is_held_out():
     assert {"bikes.mp4", "cockatoo.mp4", "bottle-detection.mp4", "vtest.avi"} <= names
 
 
-def test_the_weights_in_the_tree_have_not_seen_it():
-    _, info = load_checkpoint(ROOT / "examples" / "weights" / "lsts-lite.safetensors")
-    trained_on = json.loads(info.metadata.get("sequences", "[]"))
-    refuse_held_out(held_out_names(LIST), trained_on, [])
+def test_the_taught_weights_have_not_seen_it():
+    _, info = load_checkpoint(ROOT / "examples" / "weights" / "lsts-lite-taught.safetensors")
+    assert "research use only" in info.licence
+    stages = [dict(info.metadata), json.loads(info.metadata["earlier"])]  # triplets, and frames before them
+    for stage in stages:
+        trained_on = json.loads(stage["sequences"])
+        assert len(trained_on) > 200 and "coco256" not in stage["data"]
+        refuse_held_out(held_out_names(LIST), trained_on, [])
+        assert not set(info.held_out) & set(trained_on)
