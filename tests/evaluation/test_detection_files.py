@@ -14,8 +14,12 @@ from lsts_edge.benchmarks.results import read_result
 from lsts_edge.boxes import Boxes
 from lsts_edge.errors import AnnotationError
 from lsts_edge.evaluation.annotations import AnnotationSet, category_names, read_annotations
-from lsts_edge.evaluation.detection_files import read_detections
+from lsts_edge.evaluation.detection_files import VIDEO_SUFFIXES, read_detections
 from lsts_edge.runtime.detections import Detections
+from lsts_edge.runtime.sinks.csv_table import CsvSink
+from lsts_edge.runtime.sinks.json_lines import JsonLinesSink
+from lsts_edge.runtime.sinks.mot import MotSink
+from lsts_edge.runtime.sources.interface import Frame
 
 BOX = (10.0, 20.0, 40.0, 60.0)
 
@@ -111,6 +115,19 @@ def test_mot_rows_have_no_class(truth: AnnotationSet, tmp_path: Path):
     write_rows(folder / "a.jsonl", 2)
     with pytest.raises(AnnotationError, match="more than one file"):
         read_detections(folder, truth, class_agnostic=True)
+
+
+def test_what_the_sinks_write_is_read(truth: AnnotationSet, tmp_path: Path):
+    boxes = Boxes(np.array([BOX], np.float32), np.array([0.75], np.float32), np.array([0]))
+    for sink in (JsonLinesSink(tmp_path / "x.jsonl"), CsvSink(tmp_path / "x.csv"), MotSink(tmp_path / "x.txt")):
+        for index in (0, 2):
+            frame = Frame(np.zeros((2, 2, 3), np.uint8), index, None)
+            sink.write(frame, Detections(index, None, "first", 0, boxes, ("bird",)))
+        sink.finish()
+        sink.publish()
+    for suffix in VIDEO_SUFFIXES:
+        read = read_detections(tmp_path / f"x{suffix}", truth.only({"b"}), class_agnostic=True)
+        assert sorted(read.boxes) == [20, 22] and all(found == boxes for found in read.boxes.values())
 
 
 def test_cocos_result_rows(truth: AnnotationSet, tmp_path: Path):
