@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 import click
 
 from lsts_edge.bundle import Bundle
+from lsts_edge.errors import OptionError
 from lsts_edge.runtime.engines.interface import BACKENDS
 
 if TYPE_CHECKING:
@@ -53,6 +54,8 @@ def limits_of(limit_memory: int | None, limit_time: float | None, *, default: bo
 
     if limit_memory is None and limit_time is None and not default:
         return None
+    if limit_time is not None and not limit_time >= 1:  # click's range lets NaN through
+        raise OptionError("--limit-time", got=limit_time, expected="1..86400 seconds", fix="Give a number.")
     return ChildLimits(limit_time or DEFAULT_LIMITS.time_s, limit_memory or DEFAULT_LIMITS.memory_bytes)
 
 

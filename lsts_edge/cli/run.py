@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -123,7 +124,7 @@ def command(
     named = {"policy": policy, "every": every, "reconnect": reconnect}
     how = SourceOptions().with_pairs((*pairs, *(f"{key}={value}" for key, value in named.items() if value is not None)))
     to_stdout = bool({"-", "/dev/stdout"} & set(outputs.names))  # the summary goes beside the rows
-    paths = [path.resolve() for path in (Path(source), *outputs.files) if str(path) != "-"]
+    paths = [os.path.realpath(path) for path in map(str, (source, *outputs.files)) if path != "-"]
     if len(set(paths)) < len(paths):
         got = ", ".join(map(redact, (source, *outputs.names)))
         raise OptionError("source and outputs", got=got, expected="different paths", fix="Choose others.")

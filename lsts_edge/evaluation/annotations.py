@@ -15,6 +15,9 @@ from lsts_edge.errors import AnnotationError
 
 __all__ = ["COCO_GROUPS", "AnnotationSet", "ImageRecord", "category_ids", "category_names", "read_annotations"]
 
+# What a reader meets that takes its way through JSON of other shapes than it expects.
+MALFORMED = (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError)
+
 # The usual 80 COCO names that have a place among the five groups.
 COCO_GROUPS: Mapping[str, str] = {
     "person": "person",
@@ -112,12 +115,12 @@ def read_annotations(path: Path, classes: tuple[str, ...], groups: Mapping[str, 
     data = _load(path)
     try:
         return _build(path, data, classes, groups or {})
-    except (KeyError, TypeError, ValueError, IndexError) as error:
+    except MALFORMED as error:
         if isinstance(error, AnnotationError):
             raise
         raise AnnotationError(
             f"{path}: not COCO-style annotations",
-            got=f"{type(error).__name__}: {error}",
+            got=f"{type(error).__name__}: {error}"[:300],
             expected="images, annotations with bbox [x, y, w, h], categories",
             fix="Check the file.",
         ) from error
@@ -132,10 +135,10 @@ def category_ids(path: Path) -> dict[int, str]:
     categories = _load(path).get("categories", [])
     try:
         return {int(category["id"]): str(category["name"]) for category in categories}
-    except (KeyError, TypeError, ValueError) as error:
+    except MALFORMED as error:
         raise AnnotationError(
             f"{path}: categories",
-            got=f"{type(error).__name__}: {error}",
+            got=f"{type(error).__name__}: {error}"[:300],
             expected="ids and names",
             fix="Check the file.",
         ) from error
@@ -153,9 +156,9 @@ def category_names(path: Path) -> tuple[str, ...]:
 def _load(path: Path) -> dict[str, Any]:
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise AnnotationError(
-            f"annotations {path}", got=str(error), expected="a readable JSON file", fix="Check the path."
+            f"annotations {path}", got=str(error)[:300], expected="a readable JSON file", fix="Check the path."
         ) from error
     if not isinstance(data, dict) or not data.get("images"):
         raise AnnotationError(

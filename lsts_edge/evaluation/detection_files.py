@@ -13,7 +13,7 @@ import numpy as np
 
 from lsts_edge.boxes import Boxes
 from lsts_edge.errors import AnnotationError
-from lsts_edge.evaluation.annotations import COCO_GROUPS, AnnotationSet, ImageRecord, category_ids
+from lsts_edge.evaluation.annotations import COCO_GROUPS, MALFORMED, AnnotationSet, ImageRecord, category_ids
 
 __all__ = ["VIDEO_SUFFIXES", "DetectionFile", "read_detections"]
 
@@ -66,12 +66,14 @@ def read_detections(path: Path, annotations: AnnotationSet, *, class_agnostic: b
                 )
             return _of_videos({path: next(iter(sequences.values()))}, annotations.classes, class_agnostic)
         return _coco(path, annotations)
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise _refused(path, got=str(error), expected="a readable file", fix="Check the path.") from error
-    except (KeyError, TypeError, ValueError, IndexError) as error:
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
         if isinstance(error, AnnotationError):
             raise
-        got = f"{type(error).__name__}: {error}"
+        raise _refused(path, got=str(error)[:300], expected="a readable file", fix="Check the path.") from error
+    except MALFORMED as error:
+        if isinstance(error, AnnotationError):
+            raise
+        got = f"{type(error).__name__}: {error}"[:300]
         expected = "rows of lsts-edge run, or COCO's result rows"
         raise _refused(path, got=got, expected=expected, fix="Check the file.") from error
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -252,7 +253,7 @@ def _gate_of(
     stated = set(held_out) & known
     if stated:
         return judge.only(stated)
-    if source is not None and judge.path.resolve() == source.path.resolve():
+    if source is not None and os.path.realpath(judge.path) == os.path.realpath(source.path):
         raise OptionError(
             "--gate",
             got="the calibration's file and no names, and the checkpoint states no sequence that was held out",

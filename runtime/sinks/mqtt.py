@@ -41,7 +41,10 @@ class MqttSink(Sink):
         super().__init__()
         self._last: Any = None
         self._name = redact(address)
-        parts = urlsplit(address)
+        try:
+            parts = urlsplit(address)
+        except ValueError:  # http://[
+            parts = urlsplit("")
         self._topic = unquote(parts.path.lstrip("/"))
         try:
             port = parts.port or _PORTS.get(parts.scheme)

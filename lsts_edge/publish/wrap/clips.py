@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -111,7 +112,7 @@ def find_clips(paths: Sequence[Path]) -> list[Path]:
             got = "an empty folder" if path.is_dir() else "nothing there"
             fix = "Give video files, or a folder of them."
             raise StreamUnreadable(f"--clips {path}", got=got, expected="video files", fix=fix)
-    return list({path.resolve(): path for path in found}.values())
+    return list({os.path.realpath(path): path for path in found}.values())
 
 
 def read_clips(

@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import importlib.util
 import itertools
+import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -354,5 +355,5 @@ def _engines(options: WrapOptions) -> tuple[EngineOptions, ...]:
 
 
 def _plain_name(output: Path) -> str:
-    name = output.resolve().name
+    name = os.path.basename(os.path.realpath(output))
     return name if name.isprintable() else ascii(name)[1:-1]
