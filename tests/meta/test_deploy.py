@@ -52,7 +52,7 @@ def test_the_commands_are_the_programs() -> None:
     image = _parse([*rest, *_instruction("CMD")])
     for context in (unit, image):
         assert context.params["reconnect"] == "forever"
-        assert str(context.params["output_json"]) == "-"
+        assert context.params["rows"] == "-"
     assert unit.params["words"] == ("${SOURCE}",)
 
 
