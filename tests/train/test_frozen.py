@@ -108,7 +108,7 @@ def test_training_learns_and_leaves_the_backbone_alone(truth: AnnotationSet, tmp
     features = cached(tmp_path, truth)
     network = random_network(PRESET, 0)
     before = {name: value.clone() for name, value in network.state_dict().items()}
-    options = FrozenOptions(steps=30, batch=4, segment=3, head_rate=5e-3)
+    options = FrozenOptions(steps=10, batch=4, segment=3, head_rate=5e-3)
     first = train_on_features(random_network(PRESET, 0), features, dataclasses.replace(options, steps=1), seed=1)
     last = train_on_features(network, features, options, seed=1)
     assert last["class"] < first["class"] and last["mimic"] < first["mimic"]
