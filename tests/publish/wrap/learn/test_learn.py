@@ -180,7 +180,7 @@ def test_a_detector_without_stages_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("wrong", [{"steps": 0}, {"learning_rate": float("nan")}, {"locations": 0}])
 def test_options_out_of_range_are_refused(wrong: dict[str, float]) -> None:
-    with pytest.raises(OptionError, match="option of learning|LearnOptions"):
+    with pytest.raises(OptionError, match=r"option of learning|LearnOptions"):
         LearnOptions(**wrong)  # type: ignore[arg-type]
 
 
