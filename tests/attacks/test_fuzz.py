@@ -24,7 +24,7 @@ from lsts_edge.evaluation.detection_files import read_detections
 
 DATA = Path(__file__).resolve().parent.parent / "data"
 BOUNDED = settings(
-    max_examples=100,
+    max_examples=60,
     deadline=None,
     derandomize=True,
     database=None,
@@ -138,7 +138,7 @@ def saved() -> dict[str, bytes]:
 
 @pytest.mark.filterwarnings("ignore:Detected pickle protocol")
 @pytest.mark.parametrize("suffix", [".safetensors", ".pth", ".pt"])
-@settings(BOUNDED, max_examples=60)
+@settings(BOUNDED, max_examples=30)
 @given(data=st.data())
 def test_checkpoints(suffix: str, data: st.DataObject, saved: dict[str, bytes], tmp_path: Path) -> None:
     from lsts_edge.model import load_checkpoint

@@ -44,7 +44,7 @@ BASE = {
     "bench report": ["garbage.json", "--output", "page.html"],
 }
 SLOW = ("doctor", "bench compare", "bench sweep")  # a second a call: the test marked so has them
-LOADS_GRAPHS = ("demo", "inspect", "verify", "wrap", "bench latency")
+TAKE_LONG = ("demo", "export", "inspect", "run", "verify", "wrap", "bench latency")
 # fmt: off
 VALUES = [
     *("", " ", "-", "--", "0", "-1", "nan", "inf", "-inf", "1e309", "9" * 400, "1_0", "0x10", "True", "none", "["),
@@ -140,7 +140,7 @@ def test_every_command_has_a_base() -> None:
 def test_each_option_with_a_hostile_value(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     for parameter in COMMANDS[name].params:
         start = zlib.crc32(f"{name} {parameter.name}".encode())
-        for step in range(1 if name in LOADS_GRAPHS else 3):
+        for step in range(1 if name in TAKE_LONG else 3):
             judge(words_for(name, parameter, VALUES[(start + 31 * step) % len(VALUES)]), capsys)
 
 
