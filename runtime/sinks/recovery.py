@@ -43,10 +43,10 @@ def recover(hidden: Path, path: Path) -> Path | None:
         os.truncate(hidden, whole_bytes)
     if suffix == ".json":
         _close_list(hidden)
-    target = _free_name(path.with_name(f"{path.stem}-recovered{path.suffix}"))
-    os.rename(hidden, target)
-    logger.warning("recovered what a killed run had written: %s", target)
-    return target
+    recovered = _free_name(path.with_name(f"{path.stem}-recovered{path.suffix}"))
+    os.rename(hidden, recovered)
+    logger.warning("recovered what a killed run had written: %s", recovered)
+    return recovered
 
 
 def _free_name(path: Path) -> Path:

@@ -7,6 +7,7 @@ traceback once did.
 from __future__ import annotations
 
 import gc
+import itertools
 import json
 import logging
 import multiprocessing
@@ -26,10 +27,17 @@ from videos import small_clip, write_video
 
 
 def serve(listening: socket.socket, content: bytes) -> None:
-    """Send a second of video to each client and reset its connection, as a camera does that restarts."""
-    while True:
+    """Send a second of video to each client and reset its connection, as a camera does that restarts.
+
+    The first one may read to the end: a reset would take from it what it has not read yet, and a source that cannot be
+    opened at all is an error.
+    """
+    for number in itertools.count():
         connection, _ = listening.accept()
         connection.sendall(content)
+        if number == 0:
+            connection.shutdown(socket.SHUT_WR)
+            connection.recv(1)
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         connection.close()
 
