@@ -57,7 +57,7 @@ __all__ = ["command"]
     help="Detections for a row of the table peers; repeatable.",
 )
 @click.option("--note", default="", help="About the data, for the page.")
-@click.option("--list", "list_only", is_flag=True, help="Say which rows there are and what is run, and run nothing.")
+@click.option("--list", "list_only", is_flag=True, help="Say (and --output) what has been run, run nothing.")
 @click.option(
     "--output",
     "outputs",
@@ -125,7 +125,7 @@ def command(
         study = PaperStudy(options, _command(steps, seeds, batch), progress)
         if not list_only:
             study.run(write if outputs else lambda: None)
-    if outputs and not list_only:
+    if outputs:
         write()
     result = study.result()
     click.echo(to_json(result) if as_json else study_text(result))
