@@ -41,6 +41,14 @@ def test_a_device_with_a_policy_runs_nothing_unsigned(
         assert refused.returncode == 3 and refused.stderr.startswith("error[bundle-signature]"), refused.stderr
 
 
+def test_every_command_that_takes_a_bundle_takes_keys(root: Path) -> None:
+    """The demo makes or brings its own bundles, and wrap and train open none."""
+    sources = {path: path.read_text() for path in (root / "lsts_edge" / "cli").rglob("*.py")}
+    opening = {path.name for path, text in sources.items() if "Bundle.open(" in text} | {"elsewhere.py", "doctor.py"}
+    asking = {path.name for path, text in sources.items() if "@trusted_key_option" in text}
+    assert opening - {"demo.py", "demo_network.py"} <= asking
+
+
 def test_openssl_makes_keys_that_sign(lsts_edge_command: Run, hand_made_bundle: Path, tmp_path: Path) -> None:
     if shutil.which("openssl") is None:
         pytest.skip("no openssl")

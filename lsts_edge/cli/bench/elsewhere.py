@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from lsts_edge.cli.group import examples, json_option
+from lsts_edge.cli.group import examples, json_option, trusted_key_option
 
 __all__ = ["command"]
 
@@ -28,6 +28,7 @@ _FILE = click.Path(path_type=Path)
 @click.option("--keyframe-interval", type=int, multiple=True, help="Run MODELS by this schedule too; repeatable.")
 @click.option("--threads", type=int, help="Threads [default: the engine's choice].")
 @click.option("--output", type=_FILE, help="Write the result here (JSON).")
+@trusted_key_option
 @json_option
 def command(
     models: tuple[Path, ...],
