@@ -104,6 +104,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except OSError as error:
         refused = _refused(error)
         _fail(refused.code, str(refused), refused.exit_status)
+    except UnicodeEncodeError as error:  # an argument of bytes that are no text, where it has to be text
+        _fail("usage", f"Text that cannot be written: {ascii(error.object)[:80]}. Give it in UTF-8.", 2)
     except Exception as error:
         hint = f"This is a bug; {TRACEBACK_VARIABLE}=1 shows where."
         _fail(LstsEdgeError.code, f"{type(error).__name__}: {error}. {hint}", LstsEdgeError.exit_status)
