@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import cast
 
@@ -19,7 +18,7 @@ from lsts_edge.model.rfcn import RfcnHead
 from lsts_edge.progress import Progress, silent
 from lsts_edge.train.frozen_features import FrozenFeatures
 from lsts_edge.train.losses import DetectionLoss, LossOptions, Truth
-from lsts_edge.train.trainer import distance
+from lsts_edge.train.triplet import losses_from_features, make_optimizer
 from lsts_edge.train.warm_start import warm_start_embeddings
 
 __all__ = ["FrozenOptions", "train_on_features"]
@@ -168,28 +167,14 @@ def _losses(
     preset = network.preset
     heavy = [_tensor(features.heavy, part) for part in triplets]
     images = [_images(network, features, part, normalize) for part in triplets]
-    old, new, goal = heavy
-    before = None if preset.embeds else network.remember(old, images[0])
-    key = network.update(images[1], new, old, before)
-    carried = key["memory"] if preset.form == "paper" else key["task"]
     size = (preset.input.height_px, preset.input.width_px)
     high = network.high(_tensor(features.low, triplets[2]), size) if preset.sees else None
-    slots = network.propagate(images[2], carried, network.remember(carried, images[1]), high)
-    losses = criterion(network.head.maps(slots["task"]), _truth(features, triplets[2]), size, choices)  # type: ignore[operator]
-    if options.key_loss:
-        at_key = criterion(network.head.maps(key["task"]), _truth(features, triplets[1]), size, choices)  # type: ignore[operator]
-        losses["key"] = options.key_loss * torch.stack(list(at_key.values())).sum()
-    if options.mimic and high is not None:
-        losses["mimic"] = options.mimic * distance(high, goal)
-    if options.align and "aligned" in key:
-        losses["align_key"] = 0.5 * options.align * distance(key["aligned"], new)
-    if options.align and "aligned" in slots:
-        losses["align"] = options.align * distance(slots["aligned"], goal)
-    return losses
+    truths = [_truth(features, part) for part in triplets[1:]]
+    return losses_from_features(network, criterion, heavy, images, high, truths, size, options, choices)
 
 
 def _optimizer(network: VideoNetwork, options: FrozenOptions) -> torch.optim.Optimizer:
-    groups: Mapping[str, list[nn.Parameter]] = {"new": [], "head": [], "offsets": []}
+    groups: dict[str, list[nn.Parameter]] = {"new": [], "head": [], "offsets": []}
     fixed = network.preset.lsts is not None and not network.preset.lsts.learn_offsets
     for name, parameter in network.named_parameters():
         if name.startswith("backbone.") or (name == "lsts.offsets" and fixed):
@@ -198,18 +183,7 @@ def _optimizer(network: VideoNetwork, options: FrozenOptions) -> torch.optim.Opt
         group = "head" if name.startswith("head.") else "offsets" if name == "lsts.offsets" else "new"
         groups[group].append(parameter)
     rates = {"new": options.learning_rate, "head": options.head_rate, "offsets": options.offset_rate}
-    return torch.optim.AdamW(
-        [
-            {
-                "params": parameters,
-                "lr": rates[name],
-                "full": rates[name],
-                "weight_decay": 0.0 if name == "offsets" else options.weight_decay,
-            }
-            for name, parameters in groups.items()
-            if parameters
-        ]
-    )
+    return make_optimizer(groups, rates, options.weight_decay)
 
 
 def _tensor(array: np.ndarray, index: torch.Tensor) -> torch.Tensor:

@@ -126,10 +126,11 @@ def run_job(job: TrainJob, progress: Progress = silent) -> Path:
 
 
 def code_digest() -> str:
-    """SHA-256 over the sources a training result depends on: presets, model, train."""
+    """SHA-256 over the sources a training result depends on: presets and their variants, model, train."""
     root = Path(lsts_edge.__file__).parent
     digest = hashlib.sha256()
-    for path in [root / "presets.py", *sorted((root / "model").glob("*.py")), *sorted((root / "train").glob("*.py"))]:
+    folders = (path for folder in ("model", "train") for path in sorted((root / folder).rglob("*.py")))
+    for path in [root / "presets.py", root / "variants.py", *folders]:
         digest.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
     return digest.hexdigest()
 

@@ -26,9 +26,10 @@ from lsts_edge.train.augment import Batch, draw_batch
 from lsts_edge.train.losses import DetectionLoss, Truth
 from lsts_edge.train.options import TrainOptions
 from lsts_edge.train.store import ImageStore
+from lsts_edge.train.triplet import losses_from_features, make_optimizer
 from lsts_edge.train.warm_start import warm_start_embeddings
 
-__all__ = ["Trainer", "distance", "triplet_losses"]
+__all__ = ["Trainer", "triplet_losses"]
 
 logger = logging.getLogger(__name__)
 
@@ -223,18 +224,7 @@ class Trainer:
             "pretrained": options.backbone_rate,
             "offsets": options.learning_rate * options.offset_factor,
         }
-        return torch.optim.AdamW(
-            [
-                {
-                    "params": parameters,
-                    "lr": rates[name],
-                    "full": rates[name],
-                    "weight_decay": 0.0 if name == "offsets" else options.weight_decay,
-                }
-                for name, parameters in groups.items()
-                if parameters
-            ]
-        )
+        return make_optimizer(groups, rates, options.weight_decay)
 
     def _group(self, name: str, phase: str, *, is_low: bool, is_new: bool) -> str | None:
         """The optimiser's group of a parameter in a phase; None where it stays as it is."""
@@ -316,9 +306,6 @@ def triplet_losses(
 ) -> dict[str, torch.Tensor]:
     """Losses of old keyframe, new keyframe, current frame, as the online loop would run them.
 
-    The old keyframe's feature is the memory; the new keyframe's task feature is the memory aligned and aggregated
-    (SRFU); the current frame's is that one aligned to its own light feature and aggregated (DFA).
-
     Args:
         network: of a preset that is not per frame.
         criterion: detection losses.
@@ -335,28 +322,13 @@ def triplet_losses(
     heavy = 3 * count if options.mimic or options.align else 2 * count
     with torch.set_grad_enabled(options.heavy_in_video):
         features = network.backbone.rest(low[:heavy])  # type: ignore[operator]
-    old, new = features[:count], features[count : 2 * count]
     images = [frames[index * count : (index + 1) * count] for index in range(3)]
-    before = None if network.preset.embeds else network.remember(old, images[0])
-    key = network.update(images[1], new, old, before)
-    carried = key["memory"] if network.preset.form == "paper" else key["task"]
     high = _high(network, images[2], low[2 * count :], options) if network.preset.sees else None
-    slots = network.propagate(images[2], carried, network.remember(carried, images[1]), high)
-
-    head = network.head
-    truth = Truth.of(batch.boxes[:, 2], batch.labels[:, 2], batch.ignore[:, 2], batch.trust[:, 2])
-    losses = criterion(head.maps(slots["task"]), truth, size, generator)  # type: ignore[operator]
-    if options.key_loss:
-        truth = Truth.of(batch.boxes[:, 1], batch.labels[:, 1], batch.ignore[:, 1], batch.trust[:, 1])
-        keyframe = criterion(head.maps(key["task"]), truth, size, generator)  # type: ignore[operator]
-        losses["key"] = options.key_loss * torch.stack(list(keyframe.values())).sum()
-    if options.mimic and high is not None:
-        losses["mimic"] = options.mimic * distance(high, features[2 * count :])
-    if options.align and "aligned" in key:
-        losses["align_key"] = 0.5 * options.align * distance(key["aligned"], new)
-    if options.align and "aligned" in slots:
-        losses["align"] = options.align * distance(slots["aligned"], features[2 * count :])
-    return losses
+    truths = [
+        Truth.of(batch.boxes[:, at], batch.labels[:, at], batch.ignore[:, at], batch.trust[:, at]) for at in (1, 2)
+    ]
+    parts = [features[index * count : (index + 1) * count] for index in range(3)]
+    return losses_from_features(network, criterion, parts, images, high, truths, size, options, generator)
 
 
 def _high(network: VideoNetwork, image: torch.Tensor, low: torch.Tensor, options: TrainOptions) -> torch.Tensor:
@@ -366,9 +338,3 @@ def _high(network: VideoNetwork, image: torch.Tensor, low: torch.Tensor, options
         with torch.set_grad_enabled(options.train_low):
             low = network.low(shrunk)
     return network.high(low, shrunk.shape[2:])
-
-
-def distance(value: torch.Tensor, goal: torch.Tensor) -> torch.Tensor:
-    """Mean squared difference over the mean square of the goal, which takes no gradient."""
-    goal = goal.detach().float()
-    return (value.float() - goal).square().mean() / goal.square().mean().clamp(min=1e-6)
