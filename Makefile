@@ -91,7 +91,7 @@ demo-images: demo  ## docs/images/demo-*.jpg from the demo's contact sheets
 		[cv2.IMWRITE_JPEG_QUALITY, 80]) for name in ('bikes', 'bottle', 'lsts-lite')]"
 
 clean:  ## remove everything that make built, .venv too
-	rm -rf $(VENV) build dist *.egg-info demo .cache .mypy_cache .ruff_cache .pytest_cache .import_linter_cache custom_ops/_lib
+	rm -rf $(VENV) build dist *.egg-info demo .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache custom_ops/_lib
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(READY): setup.cfg setup.py pyproject.toml constraints.txt $(OP_SOURCES)

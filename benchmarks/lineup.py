@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -20,6 +19,7 @@ from lsts_edge.bundle import Bundle
 from lsts_edge.errors import OpLibraryError, OptionError
 from lsts_edge.kinds import check_fields
 from lsts_edge.progress import Progress, silent
+from lsts_edge.runtime.engines.installed import installed_engines
 from lsts_edge.runtime.engines.interface import BACKENDS, Backend
 from lsts_edge.runtime.engines.loads_once import LoadsOnce
 from lsts_edge.runtime.engines.open import open_backend
@@ -83,8 +83,7 @@ class LineupOptions:
 
     def chosen_engines(self) -> tuple[EngineChoice, ...]:
         """The engines asked for, else every CPU engine that is installed."""
-        installed = [name for name in BACKENDS if importlib.util.find_spec(name) is not None]
-        return self.engines or tuple(EngineChoice(name) for name in installed)
+        return self.engines or tuple(EngineChoice(name) for name in installed_engines())
 
     def chosen_threads(self) -> int:
         """The same number for every engine: asked for, else the cores this process may use."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.metadata
 import json
 import os
 import platform
@@ -11,6 +10,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from lsts_edge.runtime.engines.installed import installed_versions
 
 __all__ = ["Device", "Gpu", "describe_device", "gpu_memory_used_mib", "package_versions"]
 
@@ -105,13 +106,7 @@ def describe_device(proc: Path = Path("/proc"), sysfs: Path = Path("/sys")) -> D
 
 def package_versions() -> dict[str, str]:
     """Versions of the packages that a time can depend on, those installed only."""
-    found = {}
-    for name in _PACKAGES:
-        try:
-            found[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return found
+    return installed_versions(_PACKAGES)
 
 
 def _read(path: Path) -> str | None:

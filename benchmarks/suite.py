@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import importlib.util
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +14,7 @@ from lsts_edge.benchmarks.encoded_clip import clip_name, encode_clip
 from lsts_edge.errors import CheckFailed, FileUnwritable
 from lsts_edge.kinds import check_fields
 from lsts_edge.progress import Progress, silent
-from lsts_edge.runtime.engines.interface import BACKENDS
+from lsts_edge.runtime.engines.installed import installed_engines
 
 __all__ = ["SuiteCommand", "SuiteOptions", "run_suite", "suite_commands"]
 
@@ -72,7 +71,7 @@ def suite_commands(options: SuiteOptions, bundles: Path) -> list[SuiteCommand]:
 
 def _commands(options: SuiteOptions, bundles: Path) -> Iterator[SuiteCommand]:
     folder = options.output
-    backends = [name for name in BACKENDS if importlib.util.find_spec(name) is not None]
+    backends = installed_engines()
     source = (str(options.source),) if options.source else ()
     checkpoint = str(LITE_CHECKPOINT) if LITE_CHECKPOINT.is_file() else "random"
     forms = ("--lsts-form", "all", "--overwrite")
@@ -153,7 +152,7 @@ def _commands(options: SuiteOptions, bundles: Path) -> Iterator[SuiteCommand]:
     yield SuiteCommand("report", ("bench", "report", *files, "--output", str(page), "--markdown", str(markdown)), page)
 
 
-def _engines(backends: list[str]) -> list[str]:
+def _engines(backends: Sequence[str]) -> Sequence[str]:
     """What is installed, in float32, and OpenVINO in bf16 where the processor has it."""
     if "openvino" not in backends:
         return backends
@@ -188,7 +187,7 @@ def run_suite(options: SuiteOptions, progress: Progress = silent) -> Path:
         if options.source is None:
             encode_clip(Path(folder), 360, 640)
         commands = suite_commands(options, Path(folder))
-        if importlib.util.find_spec("openvino") is None:
+        if "openvino" not in installed_engines():
             progress("openvino is not installed: its measurements are left out")
         for number, command in enumerate(commands, 1):
             progress(command.name, number, len(commands))

@@ -102,15 +102,19 @@ def blend_model() -> bytes:
     return model(graph)
 
 
-def head_model(extra_graph: bytes = b"", extra_model: bytes = b"", tensor_extra: bytes = b"") -> bytes:
+def head_model(
+    extra_graph: bytes = b"", extra_model: bytes = b"", tensor_extra: bytes = b"", shift: bytes | None = None
+) -> bytes:
     """task -> one box that moves with the brightest colour, its score and its label.
 
-    ``extra_*`` bytes are appended to the graph, the model and the first tensor: where attacks go in.
+    ``extra_*`` bytes are appended to the graph, the model and the first tensor: where attacks go in. ``shift`` works
+    out in another way how far the box moves: nodes and constants.
     """
     box = np.array([[8, 8, 40, 40]], np.float32)
+    by_colour = field(1, node("ReduceMax", ["task"], ["brightest"], _int_attribute("keepdims", 0)))
+    by_colour += field(1, node("Mul", ["brightest", "step"], ["shift"]))
     graph = (
-        field(1, node("ReduceMax", ["task"], ["brightest"], _int_attribute("keepdims", 0)))
-        + field(1, node("Mul", ["brightest", "step"], ["shift"]))
+        (by_colour if shift is None else shift)
         + field(1, node("Add", ["box", "shift"], ["boxes"]))
         + field(1, node("Identity", ["score"], ["scores"]))
         + field(1, node("Identity", ["label"], ["labels"]))

@@ -18,7 +18,7 @@ import pytest
 
 from lsts_edge.benchmarks.envelope import Origin
 
-__all__ = ["BEGIN", "END", "PROMISES", "Promise", "table"]
+__all__ = ["BEGIN", "END", "PROMISES", "Promise", "is_one_of", "table"]
 
 BEGIN, END = "<!-- promises:begin -->", "<!-- promises:end -->"
 
@@ -183,7 +183,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Only tests of some promise run."""
     patterns = [pattern for promise in PROMISES for pattern in (*promise.attacks, *promise.planted)]
-    items[:] = [item for item in items if _is_one_of(item.nodeid, patterns)]
+    items[:] = [item for item in items if is_one_of(item.nodeid, patterns)]
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
@@ -203,14 +203,15 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 _REPORTS: dict[str, tuple[str, int]] = {}
 
 
-def _is_one_of(name: str, patterns: Iterable[str]) -> bool:
+def is_one_of(name: str, patterns: Iterable[str]) -> bool:
+    """Whether a test, whatever its parameters, is named by one of the patterns."""
     plain = name.partition("[")[0]
     return any(fnmatchcase(plain, pattern) for pattern in patterns)
 
 
 def _row(promise: Promise) -> dict[str, Any]:
-    attacks = [found for name, found in _REPORTS.items() if _is_one_of(name, promise.attacks)]
-    planted = [found for name, found in _REPORTS.items() if _is_one_of(name, promise.planted)]
+    attacks = [found for name, found in _REPORTS.items() if is_one_of(name, promise.attacks)]
+    planted = [found for name, found in _REPORTS.items() if is_one_of(name, promise.planted)]
     return {
         "row": promise.row,
         "promise": promise.text,
@@ -219,7 +220,7 @@ def _row(promise: Promise) -> dict[str, Any]:
         "planted": sum(count for outcome, count in planted if outcome != "skipped"),
         "caught": sum(count for outcome, count in planted if outcome == "passed"),
         "not_run": sorted(
-            name for name, (end, _) in _REPORTS.items() if end == "skipped" and _is_one_of(name, promise.attacks)
+            name for name, (end, _) in _REPORTS.items() if end == "skipped" and is_one_of(name, promise.attacks)
         ),
     }
 

@@ -12,8 +12,9 @@ import click
 from lsts_edge.bundle import Bundle
 from lsts_edge.bundle.manifest import Manifest
 from lsts_edge.cli.group import examples, json_option, trusted_key_option
-from lsts_edge.cli.limits import installed_engine, limit_options, limits_of, try_within, usage_line
+from lsts_edge.cli.limits import limit_options, limits_of, try_within, usage_line
 from lsts_edge.cli.precision_table import precision_lines
+from lsts_edge.runtime.engines.installed import installed_engines
 from lsts_edge.runtime.engines.options import EngineOptions
 
 __all__ = ["command"]
@@ -48,7 +49,7 @@ def command(
     4 GB and 120 s: a small file can ask for any amount of both.
     """
     opened = Bundle.open(bundle, expect_digest=expect_digest)
-    engine = installed_engine()
+    engine = next(iter(installed_engines()), None)
     tried = opened.signed_by is None if first_run is None else first_run
     usage = None
     if engine is not None and tried:

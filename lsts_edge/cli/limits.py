@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar
@@ -11,14 +10,13 @@ import click
 
 from lsts_edge.bundle import Bundle
 from lsts_edge.errors import OptionError
-from lsts_edge.runtime.engines.interface import BACKENDS
 
 if TYPE_CHECKING:
     from lsts_edge.runtime.bundle_trial import Usage
     from lsts_edge.runtime.child import ChildLimits
     from lsts_edge.runtime.engines.options import EngineOptions
 
-__all__ = ["installed_engine", "limit_options", "limits_of", "try_within", "usage_line"]
+__all__ = ["limit_options", "limits_of", "try_within", "usage_line"]
 
 _Command = TypeVar("_Command", bound=Callable[..., object])
 _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "ki": 2**10, "mi": 2**20, "gi": 2**30}
@@ -68,11 +66,6 @@ def try_within(bundle: Bundle, engine: EngineOptions, limits: ChildLimits | None
     from lsts_edge.runtime.bundle_trial import try_bundle
 
     return None if limits is None else try_bundle(bundle, engine, limits)
-
-
-def installed_engine() -> str | None:
-    """The first engine that this install has."""
-    return next((name for name in BACKENDS if importlib.util.find_spec(name)), None)
 
 
 def usage_line(usage: Usage, engine: str) -> str:

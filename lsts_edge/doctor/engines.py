@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -11,7 +10,7 @@ from typing import Any
 from lsts_edge.doctor.finding import Finding
 from lsts_edge.doctor.probe import GRAPHS
 from lsts_edge.runtime.child import ChildLimits, Ending, run_child
-from lsts_edge.runtime.engines.installed import onnxruntime_packages, opencv_packages
+from lsts_edge.runtime.engines.installed import installed_engines, onnxruntime_packages, opencv_packages
 from lsts_edge.runtime.engines.interface import BACKENDS, INSTALL_LINES
 
 __all__ = ["check_engines"]
@@ -32,7 +31,7 @@ def check_engines(engines: Sequence[str] = tuple(BACKENDS), limits: ChildLimits 
         limits: of each child.
     """
     found = list(_clashes())
-    engines = [name for name in engines if importlib.util.find_spec(name) is not None]
+    engines = [name for name in engines if name in installed_engines()]
     if not engines:
         return [*found, Finding("engine-missing", "error", "engines", "none is installed", INSTALL_LINES)]
     if any(one.code == "engine-clash" for one in found):

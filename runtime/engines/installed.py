@@ -1,11 +1,14 @@
-"""Which packages bring an engine, by their metadata: nothing is imported, and two that share a folder are seen."""
+"""Which engines and packages are installed: nothing is imported, and two packages that share a folder are seen."""
 
 from __future__ import annotations
 
 import importlib.metadata
+import importlib.util
 from collections.abc import Sequence
 
-__all__ = ["onnxruntime_packages", "opencv_packages"]
+from lsts_edge.runtime.engines.interface import BACKENDS
+
+__all__ = ["installed_engines", "installed_versions", "onnxruntime_packages", "opencv_packages"]
 
 _ONNXRUNTIMES = (
     "onnxruntime", "onnxruntime-gpu", "onnxruntime-openvino", "onnxruntime-directml", "onnxruntime-rocm",
@@ -17,17 +20,23 @@ _OPENCVS = (
 )  # fmt: skip
 
 
+def installed_engines() -> tuple[str, ...]:
+    """Names of the engines whose package is here, in the order of ``BACKENDS``."""
+    return tuple(name for name in BACKENDS if importlib.util.find_spec(name) is not None)
+
+
 def onnxruntime_packages() -> dict[str, str]:
     """Name -> version of the installed packages that write into the folder ``onnxruntime``; one is right."""
-    return _installed(_ONNXRUNTIMES)
+    return installed_versions(_ONNXRUNTIMES)
 
 
 def opencv_packages() -> dict[str, str]:
     """Name -> version of the installed packages that write into the folder ``cv2``; one is right."""
-    return _installed(_OPENCVS)
+    return installed_versions(_OPENCVS)
 
 
-def _installed(names: Sequence[str]) -> dict[str, str]:
+def installed_versions(names: Sequence[str]) -> dict[str, str]:
+    """Name -> version of those of these packages that are installed."""
     found = {}
     for name in names:
         try:

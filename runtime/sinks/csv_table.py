@@ -39,31 +39,21 @@ class CsvSink(TextSink):
 
     def text(self, frame: Frame, detections: Detections) -> str:
         """The frame's rows."""
-        time_s = "" if detections.time_s is None else round(detections.time_s, 6)
-        file = "" if detections.file is None else detections.file.encode("utf-8", "backslashreplace").decode()
-        boxes = zip(
-            detections.label_names,
-            detections.scores.tolist(),
-            detections.boxes_xyxy_px.tolist(),
-            detections.moved.tolist(),
-            detections.track_ids.tolist(),
-            strict=True,
-        )
+        row = detections.to_row()
+        file = row.get("file", "").encode("utf-8", "backslashreplace").decode()
         return "".join(
             _line(
                 (
-                    detections.frame,
-                    time_s,
-                    detections.kind,
-                    label,
-                    round(score, 5),
-                    *(round(side, 2) for side in box),
-                    int(moved),
-                    "" if track < 0 else track,
+                    *(row[name] for name in ("frame", "time_s", "kind")),
+                    found["label"],
+                    found["score"],
+                    *found["box_xyxy_px"],
+                    int(found.get("moved", False)),
+                    found.get("track_id", ""),
                     file,
                 )
             )
-            for label, score, box, moved, track in boxes
+            for found in row["detections"]
         )
 
 

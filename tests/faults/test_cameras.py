@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 from cameras import Camera, read_number
+from running import start_program
 from threads import left_running
 
 from lsts_edge.errors import StreamLost, StreamUnauthorized, StreamUnreadable
@@ -157,14 +158,11 @@ def test_a_camera_that_is_not_there_yet_is_waited_for_where_asked() -> None:
 
 
 @pytest.fixture
-def start_run(root: Path, hand_made_bundle: Path, tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
+def start_run(hand_made_bundle: Path, tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
     processes = []
 
     def start(*words: object) -> subprocess.Popen[str]:
-        command = [sys.executable, "-m", "lsts_edge", "run", str(hand_made_bundle), *map(str, words)]
-        environment = {**os.environ, "PYTHONPATH": str(root)}
-        pipe = subprocess.PIPE
-        process = subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, env=environment)
+        process = start_program("run", hand_made_bundle, *words)
         processes.append(process)
         return process
 

@@ -7,7 +7,6 @@ import gc
 import json
 import os
 import signal
-import subprocess
 import sys
 import termios
 import threading
@@ -18,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from cameras import Camera
+from running import start_program
 
 from lsts_edge.runtime import Detector, Frame, open_source
 from lsts_edge.runtime.loop import RunSummary, run_stream
@@ -101,13 +101,11 @@ def test_a_reader_that_stops_costs_a_file_nothing(hand_made_bundle: Path, tmp_pa
     assert (summary.frames, summary.dropped) == (200, 0)
 
 
-def test_one_signal_ends_a_run_whose_reader_stands_still(hand_made_bundle: Path, tmp_path: Path, root: Path) -> None:
+def test_one_signal_ends_a_run_whose_reader_stands_still(hand_made_bundle: Path, tmp_path: Path) -> None:
     reader = _Reader(tmp_path / "rows")
     clip = write_video(tmp_path / "clip.ts", small_clip(200))
-    words = ["run", hand_made_bundle, clip, "--output-json", reader.path, "--output-video", tmp_path / "out.mp4"]
-    pipe, environment = subprocess.PIPE, {**os.environ, "PYTHONPATH": str(root)}
-    command = [sys.executable, "-m", "lsts_edge", *map(str, words)]
-    with subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, env=environment) as process:
+    outputs = ("--output-json", reader.path, "--output-video", tmp_path / "out.mp4")
+    with start_program("run", hand_made_bundle, clip, *outputs) as process:
         _when(reader.is_full, lambda: process.send_signal(signal.SIGTERM)).join()
         out, err = process.communicate(timeout=_HANG_S)
     reader.go_on()
@@ -119,12 +117,10 @@ def test_one_signal_ends_a_run_whose_reader_stands_still(hand_made_bundle: Path,
     assert out.splitlines()[-1].startswith(f"stopped: {pictures} frames")
 
 
-def test_a_reader_that_is_gone_ends_the_run_with_an_error(hand_made_bundle: Path, tmp_path: Path, root: Path) -> None:
+def test_a_reader_that_is_gone_ends_the_run_with_an_error(hand_made_bundle: Path, tmp_path: Path) -> None:
     clip = write_video(tmp_path / "clip.ts", small_clip(400))
-    words = ["run", hand_made_bundle, clip, "--output-json", "-", "--output-video", tmp_path / "out.mp4"]
-    pipe, environment = subprocess.PIPE, {**os.environ, "PYTHONPATH": str(root)}
-    command = [sys.executable, "-m", "lsts_edge", *map(str, words)]
-    with subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, env=environment) as process:
+    outputs = ("--output-json", "-", "--output-video", tmp_path / "out.mp4")
+    with start_program("run", hand_made_bundle, clip, *outputs) as process:
         assert process.stdout is not None and process.stderr is not None
         process.stdout.readline()
         process.stdout.close()

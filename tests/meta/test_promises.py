@@ -6,7 +6,7 @@ import ast
 import json
 from pathlib import Path
 
-from promises import BEGIN, END, PROMISES, _is_one_of, table
+from promises import BEGIN, END, PROMISES, is_one_of, table
 
 
 def test_every_pattern_names_tests_that_exist(root: Path) -> None:
@@ -18,7 +18,7 @@ def test_every_pattern_names_tests_that_exist(root: Path) -> None:
     ]
     for promise in PROMISES:
         for pattern in (*promise.attacks, *promise.planted):
-            assert any(_is_one_of(name, [pattern]) for name in names), pattern
+            assert any(is_one_of(name, [pattern]) for name in names), pattern
 
 
 def test_the_document_shows_the_committed_result(root: Path) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hand_made import field, hand_made_files, hand_made_manifest, model, node, tensor, value_info
+from hand_made import field, hand_made_files, hand_made_manifest, head_model, node, tensor, value_info
 from lsts_edge.bundle import Bundle, write_bundle
 from lsts_edge.errors import BundleResources
 from lsts_edge.runtime.bundle_trial import try_bundle
@@ -21,31 +21,12 @@ _FLOAT, _INT64, _BOOL = 1, 7, 9
 _GRAPH_ATTRIBUTE = 5
 
 
-def head_with(hunger: bytes) -> bytes:
-    """task -> one box, moved by ``zero``, which the nodes and constants of ``hunger`` work out."""
-    graph = (
-        hunger
-        + field(1, node("Add", ["box", "zero"], ["boxes"]))
-        + field(1, node("Identity", ["score"], ["scores"]))
-        + field(1, node("Identity", ["label"], ["labels"]))
-        + field(2, "head")
-        + field(5, tensor("box", np.array([[8, 8, 40, 40]], np.float32)))
-        + field(5, tensor("score", np.array([0.75], np.float32)))
-        + field(5, tensor("label", np.array([0], np.int64)))
-        + field(11, value_info("task", _FLOAT, (1, 3)))
-        + field(12, value_info("boxes", _FLOAT, (1, 4)))
-        + field(12, value_info("scores", _FLOAT, (1,)))
-        + field(12, value_info("labels", _INT64, (1,)))
-    )
-    return model(graph)
-
-
 def memory() -> bytes:
     """A vector of 8 GB, worked out of nothing, and its largest number."""
     no_axes_kept = field(5, field(1, "keepdims") + field(3, 0) + field(20, 2))
     return (
         field(1, node("ConstantOfShape", ["size"], ["large"]))
-        + field(1, node("ReduceMax", ["large"], ["zero"], no_axes_kept))
+        + field(1, node("ReduceMax", ["large"], ["shift"], no_axes_kept))
         + field(5, tensor("size", np.array([1 << 31], np.int64)))
     )
 
@@ -64,7 +45,7 @@ def hours() -> bytes:
     )
     attribute = field(5, field(1, "body") + field(6, body) + field(20, _GRAPH_ATTRIBUTE))
     return (
-        field(1, node("Loop", ["turns", "", "start"], ["zero"], attribute))
+        field(1, node("Loop", ["turns", "", "start"], ["shift"], attribute))
         + field(5, tensor("turns", np.array(1 << 60, np.int64)))
         + field(5, tensor("start", np.array(0, np.float32)))
     )
@@ -82,7 +63,7 @@ def test_a_modest_bundle_says_what_it_took(hand_made_bundle: Path) -> None:
 
 @pytest.mark.parametrize(("hunger", "time_s"), [(memory, 300.0), (hours, 6.0)], ids=["memory", "hours"])
 def test_a_hungry_bundle_is_refused(tmp_path: Path, hunger: Callable[[], bytes], time_s: float) -> None:
-    bundle = bundle_with(tmp_path, head_with(hunger()))  # valid: it opens
+    bundle = bundle_with(tmp_path, head_model(shift=hunger()))  # valid: it opens
     with pytest.raises(BundleResources) as refused:
         try_bundle(bundle, EngineOptions(threads=1), ChildLimits(time_s, 2 << 30))
     assert "within 6 s" in str(refused.value) if hunger is hours else "lloc" in str(refused.value)
@@ -90,8 +71,8 @@ def test_a_hungry_bundle_is_refused(tmp_path: Path, hunger: Callable[[], bytes],
 
 def test_the_planted_head_itself_is_fine(tmp_path: Path) -> None:
     """So that what is refused above is refused for its hunger."""
-    sated = field(5, tensor("zero", np.array(0, np.float32)))
-    assert try_bundle(bundle_with(tmp_path, head_with(sated)), EngineOptions(threads=1)) is not None
+    sated = field(5, tensor("shift", np.array(0, np.float32)))
+    assert try_bundle(bundle_with(tmp_path, head_model(shift=sated)), EngineOptions(threads=1)) is not None
 
 
 def main(arguments: list[str]) -> None:

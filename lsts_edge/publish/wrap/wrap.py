@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import importlib.util
 import itertools
 import os
 import time
@@ -51,6 +50,7 @@ from lsts_edge.publish.wrap.study import LeftOut, MachineUsed, Precision, Study,
 from lsts_edge.publish.wrap.subject import Size, Subject, open_subject, smaller_sizes
 from lsts_edge.publish.wrap.truth import family_truth, given_truth, stills_truth
 from lsts_edge.publish.wrap.worst import worst_frames
+from lsts_edge.runtime.engines.installed import installed_engines
 from lsts_edge.runtime.engines.interface import INSTALL_LINES
 from lsts_edge.runtime.engines.open import open_backend
 from lsts_edge.runtime.engines.options import EngineOptions
@@ -59,9 +59,8 @@ from lsts_edge.runtime.preprocess import Preprocessor
 if TYPE_CHECKING:
     from lsts_edge.publish.wrap.learn.way import LearntWay
 
-__all__ = ["ENGINES", "Wrapped", "wrap"]
+__all__ = ["Wrapped", "wrap"]
 
-ENGINES = ("onnxruntime", "openvino")
 
 Graphs = dict[Precision, dict[Size, bytes]]
 
@@ -345,7 +344,7 @@ class _Work:
 
 
 def _engines(options: WrapOptions) -> tuple[EngineOptions, ...]:
-    installed = [name for name in ENGINES if importlib.util.find_spec(name) is not None]
+    installed = installed_engines()
     if not (options.engines or installed):
         raise ProviderMissing("no inference engine", got="none", expected="one at least", fix=INSTALL_LINES)
     found = tuple(EngineOptions(name, threads=options.threads) for name in options.engines or installed)

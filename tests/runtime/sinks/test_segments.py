@@ -9,12 +9,12 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from datetime import datetime, timezone
 from pathlib import Path
 
 import av
 import pytest
+from running import start_program, wait_for_output, write_long_clip
 
 from lsts_edge.errors import FileUnwritable, OptionError
 from lsts_edge.runtime import Detector, Frame
@@ -25,7 +25,7 @@ from lsts_edge.runtime.sinks.recovery import recover
 from lsts_edge.runtime.sinks.segments import SegmentedSink
 from lsts_edge.runtime.sinks.video import VideoSink
 from lsts_edge.runtime.sources.arrays import ArraySource
-from videos import read_pictures, small_clip, write_video
+from videos import read_pictures, small_clip
 
 NOON = datetime(2026, 11, 25, 12, tzinfo=timezone.utc)
 
@@ -184,33 +184,27 @@ def test_pipes_are_not_cut_and_nothing_but_pipes_is_refused(tmp_path: Path) -> N
         Outputs(rows=str(tmp_path / "a.jsonl"), segment_s=0.5).open(["x"])
 
 
-def start(root: Path, bundle: Path, clip: Path, folder: Path) -> subprocess.Popen[str]:
-    words = ["run", bundle, clip, "--segment", "2h", "--output-video", folder / "a.mp4"]
-    words += ["--output-json", folder / "a.jsonl", "--output-coco", folder / "a.json", "--output-csv", folder / "a.csv"]
-    return subprocess.Popen(
-        [sys.executable, "-m", "lsts_edge", *map(str, words)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "PYTHONPATH": str(root)},
-        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),  # tests under nohup inherit that it is ignored
+def start(bundle: Path, clip: Path, folder: Path) -> subprocess.Popen[str]:
+    outputs = (
+        "--output-json",
+        folder / "a.jsonl",
+        "--output-coco",
+        folder / "a.json",
+        "--output-csv",
+        folder / "a.csv",
     )
+    return start_program("run", bundle, clip, "--segment", "2h", "--output-video", folder / "a.mp4", *outputs)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGHUP, marks=pytest.mark.slow)])
 def test_a_signal_completes_the_segment_under_way(
-    root: Path, hand_made_bundle: Path, tmp_path: Path, number: signal.Signals
+    hand_made_bundle: Path, tmp_path: Path, number: signal.Signals
 ) -> None:
-    clip = write_video(tmp_path / "clip.h264", small_clip(60), gop=60)
-    clip.write_bytes(clip.read_bytes() * 500)
+    clip = write_long_clip(tmp_path)
     folder = tmp_path / "out"
     folder.mkdir()
-    process = start(root, hand_made_bundle, clip, folder)
-    for _ in range(2400):
-        if any(path.stat().st_size for path in folder.glob(".a-*.mp4.segment-*")):
-            break
-        assert process.poll() is None, process.communicate()
-        time.sleep(0.05)
+    process = start(hand_made_bundle, clip, folder)
+    wait_for_output(process, folder, ".a-*.mp4.segment-*")
     process.send_signal(number)
     out, err = process.communicate(timeout=120)
     assert process.returncode == 128 + number, err
@@ -224,16 +218,11 @@ def test_a_signal_completes_the_segment_under_way(
 
 def test_a_killed_run_loses_two_seconds(root: Path, hand_made_bundle: Path, tmp_path: Path) -> None:
     """SIGKILL in the first segment: the next run in the folder publishes what was written, and it can be read."""
-    clip = write_video(tmp_path / "clip.h264", small_clip(60), gop=60)
-    clip.write_bytes(clip.read_bytes() * 500)  # a raw stream may simply be repeated
+    clip = write_long_clip(tmp_path)
     folder = tmp_path / "out"
     folder.mkdir()
-    process = start(root, hand_made_bundle, clip, folder)
-    for _ in range(2400):  # until some fragments are on the disk
-        if sum(path.stat().st_size for path in folder.glob(".a-*.mp4.segment-*")) > 20_000:
-            break
-        assert process.poll() is None, process.communicate()
-        time.sleep(0.05)
+    process = start(hand_made_bundle, clip, folder)
+    wait_for_output(process, folder, ".a-*.mp4.segment-*", 20_001)  # some fragments are on the disk
     process.send_signal(signal.SIGKILL)
     process.communicate()
     assert not [name for name in os.listdir(folder) if not name.startswith(".")]
