@@ -17,6 +17,7 @@ from lsts_edge.evaluation.coco import measure
 from lsts_edge.evaluation.grouped import group_boxes
 from lsts_edge.evaluation.metrics import Matches, as_one_class, paired_difference, sequence_matches
 from lsts_edge.progress import Progress, renamed, silent
+from lsts_edge.read_file import read_file
 
 __all__ = ["Entrant", "measure_elsewhere", "who_labelled"]
 
@@ -106,7 +107,7 @@ def measure_elsewhere(
 
 def who_labelled(path: Path) -> str:
     """People, or the detectors that the file names."""
-    info = json.loads(path.read_text(encoding="utf-8")).get("info") or {}
+    info = json.loads(read_file(path)).get("info") or {}
     teachers = [str(teacher["file"]) for teacher in info.get("teachers", [])]
     return f"boxes of {' and '.join(teachers)}, fused" if teachers else "labels of the file"
 

@@ -15,6 +15,7 @@ from lsts_edge.boxes import Boxes
 from lsts_edge.bundle.manifest import InputInfo
 from lsts_edge.coco import COCO_CLASSES
 from lsts_edge.errors import OptionError, PackageMissing
+from lsts_edge.read_file import read_file
 from lsts_edge.runtime.engines.interface import Backend
 from lsts_edge.runtime.preprocess import Geometry, Preprocessor
 
@@ -245,7 +246,7 @@ def _resized_onnx(path: Path, height_px: int, width_px: int) -> bytes:
     import onnx
 
     try:
-        model = onnx.load_model_from_string(path.read_bytes())
+        model = onnx.load_model_from_string(read_file(path))
         shape = model.graph.input[0].type.tensor_type.shape.dim
         shape[2].dim_value, shape[3].dim_value = height_px, width_px
         del model.graph.value_info[:]

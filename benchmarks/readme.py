@@ -14,6 +14,7 @@ from lsts_edge.benchmarks.latency_result import LatencyResult
 from lsts_edge.benchmarks.results import require_one_device
 from lsts_edge.benchmarks.targets import TARGETS_BEGIN, TARGETS_END, check_targets, targets_block
 from lsts_edge.errors import BenchmarkResult, FileUnwritable
+from lsts_edge.read_file import read_file
 from lsts_edge.tables import markdown_table, number
 
 __all__ = [
@@ -131,7 +132,7 @@ def replace_between(document: Path, begin: str, end: str, block: str) -> None:
         FileUnwritable: if the file cannot be read or written.
     """
     try:
-        text = document.read_text(encoding="utf-8")
+        text = read_file(document).decode("utf-8")
         if text.count(begin) != 1 or text.count(end) != 1 or text.index(begin) > text.index(end):
             raise BenchmarkResult(
                 f"marks in {document.name}",

@@ -42,6 +42,7 @@ from lsts_edge.progress import Progress, renamed, silent
 from lsts_edge.train.allocator import keep_freed_pages
 from lsts_edge.train.frozen_features import FrozenFeatures, cache_features
 from lsts_edge.train.frozen_training import FrozenOptions
+from lsts_edge.train.threads import set_threads
 
 __all__ = ["PaperStudy", "StudyOptions"]
 
@@ -110,8 +111,7 @@ class PaperStudy:
         self._command = command
         self._progress = progress
         _check(options, self.recipes)
-        if options.threads is not None:
-            torch.set_num_threads(options.threads)
+        set_threads(options.threads)
         keep_freed_pages()
         self._network, self._info = load_checkpoint(options.checkpoint)
         classes = self._info.preset.head.classes

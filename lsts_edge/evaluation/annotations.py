@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from lsts_edge.errors import AnnotationError
+from lsts_edge.read_file import read_file
 
 __all__ = ["COCO_GROUPS", "AnnotationSet", "ImageRecord", "category_ids", "category_names", "read_annotations"]
 
@@ -155,7 +156,7 @@ def category_names(path: Path) -> tuple[str, ...]:
 
 def _load(path: Path) -> dict[str, Any]:
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        data = json.loads(read_file(path))
     except (OSError, ValueError, RecursionError) as error:
         raise AnnotationError(
             f"annotations {path}", got=str(error)[:300], expected="a readable JSON file", fix="Check the path."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ import numpy as np
 from lsts_edge.boxes import Boxes
 from lsts_edge.errors import AnnotationError
 from lsts_edge.evaluation.annotations import COCO_GROUPS, MALFORMED, AnnotationSet, ImageRecord, category_ids
+from lsts_edge.read_file import read_file
 
 __all__ = ["VIDEO_SUFFIXES", "DetectionFile", "read_detections"]
 
@@ -127,32 +129,33 @@ def _of_videos(
 
 
 def _json_rows(path: Path) -> Iterator[_Row]:
-    with path.open(encoding="utf-8") as stream:
-        for line in stream:
-            if line.strip():
-                row = json.loads(line)
-                boxes: list[tuple[Any, float, str | None]] = [
-                    (one["box_xyxy_px"], one["score"], str(one["label"])) for one in row["detections"]
-                ]
-                yield int(row["frame"]), int(row["feature_age"]), boxes
+    for line in _lines(path):
+        if line.strip():
+            row = json.loads(line)
+            boxes: list[tuple[Any, float, str | None]] = [
+                (one["box_xyxy_px"], one["score"], str(one["label"])) for one in row["detections"]
+            ]
+            yield int(row["frame"]), int(row["feature_age"]), boxes
 
 
 def _csv_rows(path: Path) -> Iterator[_Row]:
-    with path.open(encoding="utf-8", newline="") as stream:
-        for row in csv.DictReader(stream):
-            box = [float(row[side]) for side in ("x1_px", "y1_px", "x2_px", "y2_px")]
-            yield int(row["frame"]), None, [(box, float(row["score"]), row["label"])]
+    for row in csv.DictReader(_lines(path)):
+        box = [float(row[side]) for side in ("x1_px", "y1_px", "x2_px", "y2_px")]
+        yield int(row["frame"]), None, [(box, float(row["score"]), row["label"])]
 
 
 def _mot_rows(path: Path) -> Iterator[_Row]:
-    with path.open(encoding="utf-8", newline="") as stream:
-        for row in csv.reader(stream):
-            x, y, width, height, score = (float(value) for value in row[2:7])
-            yield int(row[0]) - 1, None, [((x, y, x + width, y + height), score, None)]
+    for row in csv.reader(_lines(path)):
+        x, y, width, height, score = (float(value) for value in row[2:7])
+        yield int(row[0]) - 1, None, [((x, y, x + width, y + height), score, None)]
+
+
+def _lines(path: Path) -> io.StringIO:
+    return io.StringIO(read_file(path).decode("utf-8"), newline="")
 
 
 def _coco(path: Path, annotations: AnnotationSet) -> DetectionFile:
-    data = json.loads(path.read_text(encoding="utf-8"))
+    data = json.loads(read_file(path))
     rows = data["annotations"] if isinstance(data, dict) else data
     ids = category_ids(annotations.path)
     names = _Names(annotations.classes)

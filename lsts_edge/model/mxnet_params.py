@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from lsts_edge.errors import CheckpointError
+from lsts_edge.read_file import read_file
 
 __all__ = ["read_params"]
 
@@ -34,7 +35,7 @@ def read_params(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
         CheckpointError: if the file is cut, holds something else, or counts do not add up.
     """
     path = Path(path)
-    cursor = _Cursor(path.read_bytes(), path.name)
+    cursor = _Cursor(read_file(path), path.name)
     magic, _ = cursor.unpack("<QQ", "header")
     if magic != _LIST_MAGIC:
         raise cursor.error("first 8 bytes", hex(magic), hex(_LIST_MAGIC))

@@ -7,9 +7,11 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from lsts_edge.errors import OptionError
+from lsts_edge.read_file import read_file
 
 __all__ = ["held_out_names", "refuse_held_out"]
 
+_MAX_BYTES = 1 << 20
 _SHOT = re.compile(r" shot \d+$")
 
 
@@ -20,7 +22,7 @@ def held_out_names(path: Path) -> set[str]:
         OptionError: if the file cannot be read.
     """
     try:
-        lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
+        lines = [line.strip() for line in read_file(path, _MAX_BYTES).decode("utf-8").splitlines()]
     except (OSError, UnicodeDecodeError) as error:
         raise OptionError(f"list {path}", got=str(error), expected="a text file", fix="Check the path.") from error
     return {line for line in lines if line and line[0] not in "#["}

@@ -19,6 +19,7 @@ from lsts_edge.progress import Progress, silent
 from lsts_edge.runtime.preprocess import Preprocessor
 from lsts_edge.train.absorb import absorb_batch_norms
 from lsts_edge.train.allocator import keep_freed_pages
+from lsts_edge.train.threads import set_threads
 
 __all__ = ["run_checkpoint"]
 
@@ -47,13 +48,12 @@ def run_checkpoint(
         progress: told of frames done and frames in all.
 
     Raises:
-        OptionError: if ``batch`` or the interval is not positive.
+        OptionError: if ``batch`` or the interval is not positive, or the threads are out of range.
     """
     if batch < 1 or (keyframe_interval is not None and keyframe_interval < 1):
         got = f"batch {batch}, interval {keyframe_interval}"
         raise OptionError("evaluation", got=got, expected="both >= 1", fix="Correct them.")
-    if threads is not None:
-        torch.set_num_threads(threads)
+    set_threads(threads)
     keep_freed_pages()
     absorb_batch_norms(network.backbone)
     place = torch.device(device)

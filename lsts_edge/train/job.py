@@ -26,6 +26,7 @@ from lsts_edge.train.held_out import held_out_names, refuse_held_out
 from lsts_edge.train.options import TrainOptions
 from lsts_edge.train.recipe import DataSource
 from lsts_edge.train.store import ImageStore
+from lsts_edge.train.threads import set_threads
 from lsts_edge.train.trainer import Trainer
 from lsts_edge.variants import varied
 
@@ -73,8 +74,7 @@ def run_job(job: TrainJob, progress: Progress = silent) -> Path:
     _check(job, preset, options)
     device = _device(job.device)
     code = code_digest()  # of what runs, not of what the files are when it ends
-    if job.threads is not None:
-        torch.set_num_threads(job.threads)
+    set_threads(job.threads)
     if device.type == "cpu":
         keep_freed_pages()
     output = Path(job.output)

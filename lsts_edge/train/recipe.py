@@ -10,10 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from lsts_edge.errors import OptionError
+from lsts_edge.read_file import read_file
 from lsts_edge.train.augment import Augmentation
 from lsts_edge.train.losses import LossOptions
 
 __all__ = ["DataSource", "Recipe", "read_recipe"]
+
+_MAX_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -65,7 +68,7 @@ def read_recipe(path: Path) -> Recipe:
         OptionError: if it is missing or has fields that a recipe does not have.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(read_file(path, _MAX_BYTES))
         sources = [_source(entry) for entry in content.pop("sources")]
         options = content.setdefault("options", {})
         parts: tuple[tuple[str, Callable[..., object]], ...] = (("augmentation", Augmentation), ("loss", LossOptions))

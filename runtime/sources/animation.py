@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 
 from lsts_edge.errors import StreamUnreadable
+from lsts_edge.read_file import read_file
 from lsts_edge.runtime.sources.interface import Frame, Source
 
 __all__ = ["AnimatedWebP", "animation_kind"]
@@ -46,7 +47,7 @@ class AnimatedWebP(Source):
         """
         self.name = str(path)
         try:
-            self._content = np.frombuffer(path.read_bytes(), np.uint8)
+            self._content = np.frombuffer(read_file(path), np.uint8)
         except OSError as error:
             raise StreamUnreadable(
                 f"cannot open {path}", got=error.strerror, expected="an animated WebP", fix="Check the path."

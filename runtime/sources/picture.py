@@ -9,6 +9,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from lsts_edge.read_file import read_file
 from lsts_edge.runtime.sources.interface import MAX_SIDE_PX
 
 __all__ = ["PICTURES", "read_picture", "shown_name"]
@@ -30,7 +31,7 @@ def read_picture(path: Path) -> tuple[np.ndarray | None, str]:
     """
     image: Any = None
     try:
-        content = np.frombuffer(path.read_bytes(), np.uint8)
+        content = np.frombuffer(read_file(path), np.uint8)
         if content.size:
             image = cv2.imdecode(content, cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH)
     except (OSError, ValueError, cv2.error) as error:  # the last for more pixels than OpenCV decodes

@@ -13,6 +13,7 @@ import click
 from lsts_edge.cli.group import examples
 from lsts_edge.cli.show_progress import echo_progress
 from lsts_edge.errors import OptionError, StreamUnreadable
+from lsts_edge.read_file import read_file
 
 if TYPE_CHECKING:
     from lsts_edge.train.teach import TaughtClip
@@ -123,7 +124,7 @@ def _clips(
 
 def _rows(path: Path) -> list[dict[str, str]]:
     try:
-        rows = json.loads(path.read_text(encoding="utf-8"))
+        rows = json.loads(read_file(path))
         return [dict(row) for row in rows if "file" in row]
     except (OSError, ValueError, TypeError) as error:
         raise OptionError(f"--index {path}", got=str(error), expected="a JSON list", fix="Check the file.") from error
