@@ -21,6 +21,7 @@ from lsts_edge.bundle.propagation import PropagationWay
 from lsts_edge.default_bundle import default_bundle
 from lsts_edge.errors import OptionError, StateConcurrent
 from lsts_edge.kinds import check_kind
+from lsts_edge.runtime.centred_segments import CentredSegments
 from lsts_edge.runtime.class_filter import wanted_labels
 from lsts_edge.runtime.detections import Detections
 from lsts_edge.runtime.engines.options import EngineOptions
@@ -30,7 +31,6 @@ from lsts_edge.runtime.runners.open import choose_way, open_runner
 from lsts_edge.runtime.schedulers.centred import Centred
 from lsts_edge.runtime.schedulers.fixed import FixedInterval
 from lsts_edge.runtime.schedulers.interface import Scheduler
-from lsts_edge.runtime.segments import Segments
 from lsts_edge.runtime.sources.interface import Frame, Source
 from lsts_edge.runtime.sources.open import open_source
 from lsts_edge.runtime.stream import Stream
@@ -251,7 +251,7 @@ class Detector:
                 expected="a file: half a segment is yet to come",
                 fix="Leave it out.",
             )
-        segments = Segments(self._executor.runner, interval, scene_cuts=self._executor.scene_cuts)
+        segments = CentredSegments(self._executor.runner, interval, scene_cuts=self._executor.scene_cuts)
         for frame, result in segments.run(source):
             yield frame, self._told(frame, result)
 

@@ -12,12 +12,12 @@ from lsts_edge.runtime.scene_cuts import SceneWatch
 from lsts_edge.runtime.sources.interface import Frame
 from lsts_edge.runtime.stream import Stream
 
-__all__ = ["Segments"]
+__all__ = ["CentredSegments"]
 
 _AFRESH = "non-finite memory"
 
 
-class Segments:
+class CentredSegments:
     """One file on one runner. Frames around a keyframe build on it alone, never on each other.
 
     A segment ends after ``interval`` frames, where another shot begins, and wherever an online stream would start
