@@ -6,11 +6,11 @@ import hashlib
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lsts_edge.bundle.strict_json import canonical_json, decode, parse_json
 from lsts_edge.errors import BundleError, KeyFileError, ManifestError, PackageMissing, SignatureError
+from lsts_edge.read_file import read_file
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
@@ -177,8 +177,7 @@ def _damaged(got: object) -> SignatureError:
 
 def _key_bytes(path: str | os.PathLike[str]) -> bytes:
     try:
-        with Path(path).open("rb") as file:
-            return file.read(KEY_MAX_BYTES)
+        return read_file(path, KEY_MAX_BYTES)
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise _no_key(path, reason, "a readable file", "Check the path and its permissions.") from error

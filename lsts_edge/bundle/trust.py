@@ -11,6 +11,7 @@ from pathlib import Path
 from lsts_edge.bundle.signatures import SIGNATURE, PublicKey, signers
 from lsts_edge.bundle.strict_json import decode, parse_json
 from lsts_edge.errors import ManifestError, PolicyError, SignatureError
+from lsts_edge.read_file import read_file
 
 __all__ = ["POLICY", "POLICY_VARIABLE", "Trust", "trust_here", "trusting"]
 
@@ -115,7 +116,7 @@ def _device_policy() -> Trust:
     """The trust that the policy file states; a file that cannot be read refuses every bundle, not none."""
     path = _policy_path()
     try:
-        raw = path.read_bytes()
+        raw = read_file(path, _POLICY_MAX_BYTES)
     except (FileNotFoundError, NotADirectoryError) as error:
         if os.environ.get(POLICY_VARIABLE):
             raise _unusable(path, error.strerror) from error
