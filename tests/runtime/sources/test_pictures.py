@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from lsts_edge.errors import StreamEmpty, StreamUnreadable
+from lsts_edge.read_file import read_file
 from lsts_edge.runtime import Detector, Frame, open_source
 from lsts_edge.runtime.loop import run_stream
 from lsts_edge.runtime.sinks.json_lines import JsonLinesSink
@@ -198,14 +199,13 @@ def test_a_picture_without_permission_counts_as_lost(
 ) -> None:
     for name in ("1.png", "2.png"):
         (pictures / name).write_bytes(encoded(small_clip(1)[0]))
-    read_bytes = Path.read_bytes
 
-    def refuse_first(self: Path) -> bytes:
-        if self.name == "1.png":
-            raise PermissionError(13, "Permission denied", str(self))
-        return read_bytes(self)
+    def refuse_first(path: Path) -> bytes:
+        if path.name == "1.png":
+            raise PermissionError(13, "Permission denied", str(path))
+        return read_file(path)
 
-    monkeypatch.setattr(Path, "read_bytes", refuse_first)
+    monkeypatch.setattr("lsts_edge.runtime.sources.picture.read_file", refuse_first)
     with ImageFolder(pictures) as source:
         assert [(frame.file, frame.lost_before) for frame in source] == [("2.png", 1)]
     assert source.lost == 1 and "1.png cannot be read (Permission denied)" in caplog.text
