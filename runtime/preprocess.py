@@ -73,7 +73,8 @@ class Preprocessor:
     def __init__(self, rule: InputInfo) -> None:
         """Keep the rule; nothing is allocated before the first frame."""
         self._rule = rule
-        self._geometry: Geometry | None = None
+        self._geometry: Geometry | None = None  # of the last size asked for
+        self._padded: Geometry | None = None  # whose padding the buffer has
         self._buffer = np.empty((1, 0, 0, 3), np.uint8)
 
     def __call__(self, frame_hwc_bgr_u8: np.ndarray) -> tuple[np.ndarray, Geometry]:
@@ -88,13 +89,13 @@ class Preprocessor:
         """
         frame = frame_hwc_bgr_u8
         check_frame(frame)
-        geometry = self._geometry
-        if geometry is None or (geometry.height_px, geometry.width_px) != frame.shape[:2]:
-            geometry = self._geometry = self.geometry(*frame.shape[:2])
+        geometry = self.geometry(*frame.shape[:2])
+        if geometry is not self._padded:
             rule = self._rule
             height, width = rule.height_px, rule.width_px
             if rule.resize == "shorter-side":  # the image is as large as the frame makes it: no padding
                 height, width = geometry.inner_height_px, geometry.inner_width_px
+            self._padded = geometry
             self._buffer = np.full((1, height, width, 3), rule.pad_value, np.uint8)
         top, left = geometry.top_px, geometry.left_px
         inner = self._buffer[0, top : top + geometry.inner_height_px, left : left + geometry.inner_width_px]
@@ -104,6 +105,12 @@ class Preprocessor:
 
     def geometry(self, height_px: int, width_px: int) -> Geometry:
         """Where a frame of this size lies in the network's image."""
+        geometry = self._geometry
+        if geometry is None or (geometry.height_px, geometry.width_px) != (height_px, width_px):
+            geometry = self._geometry = self._lay(height_px, width_px)
+        return geometry
+
+    def _lay(self, height_px: int, width_px: int) -> Geometry:
         rule = self._rule
         if rule.resize == "stretch":
             scale_y, scale_x = rule.height_px / height_px, rule.width_px / width_px

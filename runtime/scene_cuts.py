@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -107,7 +107,7 @@ class Glance:
         return np.asarray(counts.ravel() / counts.sum(), np.float32)
 
 
-def is_cut(before: Sequence[Glance], after: Sequence[Glance], around: Sequence[float], options: SceneOptions) -> bool:
+def is_cut(before: Sequence[Glance], after: Sequence[Glance], around: Iterable[float], options: SceneOptions) -> bool:
     """Whether a shot begins with the first frame of ``after``.
 
     Colours and picture both change, by far more than around it, and *no* frame just before has the colours of *any*
@@ -117,7 +117,8 @@ def is_cut(before: Sequence[Glance], after: Sequence[Glance], around: Sequence[f
     Args:
         before: the last frames of the shot, in order; at least one.
         after: the frames that follow; at least one.
-        around: ``Glance.change`` of pairs of neighbours around the place, that place left out.
+        around: ``Glance.change`` of pairs of neighbours around the place, that place left out; not asked for where
+            colours or picture did not change.
         options: what counts.
     """
     last, first = before[-1], after[0]
@@ -127,7 +128,8 @@ def is_cut(before: Sequence[Glance], after: Sequence[Glance], around: Sequence[f
     colour = first.colour_change(last)
     if colour < options.histogram_change:
         return False
-    if len(around) and picture * colour < options.stands_out * float(np.median(around)):
+    nearby = [*around]
+    if nearby and picture * colour < options.stands_out * float(np.median(nearby)):
         return False
     return all(
         two.colour_change(one) >= options.histogram_change and two.likeness(one) < options.likeness
@@ -150,7 +152,7 @@ class SceneWatch:
         self._options = options or SceneOptions()
         self._shot: deque[Glance] = deque(maxlen=self.KEPT_FRAMES)
         # Lives on across a cut, so that not every frame of a camera thrown around is one.
-        self._changes: deque[float] = deque(maxlen=self._options.shortest_frames)
+        self._neighbours: deque[tuple[Glance, Glance]] = deque(maxlen=self._options.shortest_frames)
 
     def arrive(self, frame_hwc_bgr_u8: np.ndarray) -> bool:
         """Look at the next frame.
@@ -163,8 +165,9 @@ class SceneWatch:
         glance = Glance(frame_hwc_bgr_u8)
         cut = False
         if self._shot:
-            cut = is_cut(self._shot, (glance,), self._changes, self._options)
-            self._changes.append(glance.change(self._shot[-1]))
+            around = (second.change(first) for first, second in self._neighbours)
+            cut = is_cut(self._shot, (glance,), around, self._options)
+            self._neighbours.append((self._shot[-1], glance))
         if cut:
             self._shot.clear()
         self._shot.append(glance)
@@ -173,4 +176,4 @@ class SceneWatch:
     def reset(self) -> None:
         """Forget what came before."""
         self._shot.clear()
-        self._changes.clear()
+        self._neighbours.clear()

@@ -125,24 +125,28 @@ class FlowBoxes:
         return cv2.resize(luma, size, interpolation=cv2.INTER_AREA) if size != (width, height) else luma.copy()
 
     def _moved(self, state: _State, picture: np.ndarray) -> tuple[_State, PropagatedBoxes]:
+        if not len(state.boxes):
+            nothing = state.boxes.with_corners(state.corners)
+            return replace(state, picture=picture), PropagatedBoxes(nothing, np.ones(0, bool))
         height, width = state.size
         boxes, frame = state.boxes, np.array([width, height] * 2, np.float32)
-        corners, scores, error = boxes.xyxy_px, boxes.scores, np.zeros(len(boxes), np.float32)
-        if len(boxes):
-            scale = np.array([picture.shape[1], picture.shape[0]] * 2, np.float32) / frame
-            before = corners * scale
-            points = sample_points(before, picture.shape[0], picture.shape[1], self.options.grid)
-            after, error = move_boxes(before, points, self._flow.shifts(state.picture, picture, points))
-            corners = after / scale
-            scores = scores * np.float32(self.options.score_decay)
-        outwards = np.concatenate((np.minimum(corners[:, :2], 0), np.maximum(corners[:, 2:], frame[2:])), axis=1)
-        corners = np.where(state.cut, outwards, corners)
-        shown = np.clip(corners, 0, frame)
+        scale = np.array(picture.shape[1::-1] * 2, np.float32) / frame
+        before = boxes.xyxy_px * scale
+        points = sample_points(before, picture.shape[0], picture.shape[1], self.options.grid)
+        after, error = move_boxes(before, points, self._flow.shifts(state.picture, picture, points))
+        corners = after / scale
+        if state.cut.any():
+            outwards = np.concatenate((np.minimum(corners[:, :2], 0), np.maximum(corners[:, 2:], frame[2:])), axis=1)
+            corners = np.where(state.cut, outwards, corners)
+        shown = np.minimum(np.maximum(corners, 0), frame)
         kept = _area(shown) >= np.maximum(self.options.least_visible * _area(corners), 1e-6)
         kept &= error <= self.options.most_error
-        moved = replace(boxes, xyxy_px=corners, scores=scores).select(kept)
-        answer = replace(moved, xyxy_px=shown[kept]).with_corners(state.corners)
-        state = replace(state, picture=picture, boxes=moved, cut=state.cut[kept])
+        scores = boxes.scores * np.float32(self.options.score_decay) if self.options.score_decay < 1 else boxes.scores
+        moved, cut = Boxes(corners, scores, boxes.labels), state.cut
+        if not kept.all():
+            moved, cut, shown = moved.select(kept), cut[kept], shown[kept]
+        state = replace(state, picture=picture, boxes=moved, cut=cut)
+        answer = Boxes(shown, moved.scores, moved.labels).with_corners(state.corners)
         return state, PropagatedBoxes(answer, np.ones(len(answer), bool))
 
 
@@ -153,4 +157,5 @@ def _worth_moving(detected: Boxes, options: FlowBoxesOptions) -> Boxes:
 
 
 def _area(boxes_xyxy_px: np.ndarray) -> np.ndarray:
-    return np.asarray(np.clip(boxes_xyxy_px[:, 2:] - boxes_xyxy_px[:, :2], 0, None).prod(axis=1))
+    sides = np.maximum(boxes_xyxy_px[:, 2:] - boxes_xyxy_px[:, :2], 0)
+    return np.asarray(sides[:, 0] * sides[:, 1])
