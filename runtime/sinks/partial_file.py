@@ -45,6 +45,8 @@ class PartialFile:
         self._kind = "segment" if recoverable else "partial"
         try:
             self._look(path)
+        except FileUnwritable:  # it says why already
+            raise
         except (OSError, ValueError) as error:  # a name too long, a NUL in it, folders that cannot be looked into
             raise self.unwritable(getattr(error, "strerror", None) or str(error)) from error
 

@@ -105,8 +105,9 @@ def test_abandoned_outputs_leave_nothing_and_spare_what_was_there(tmp_path: Path
 
 def test_paths_that_cannot_be_written_are_refused_before_a_frame(tmp_path: Path) -> None:
     for sink in (JsonLinesSink, VideoSink):
-        with pytest.raises(FileUnwritable, match="no directory"):
+        with pytest.raises(FileUnwritable, match="no directory") as missing:
             sink(tmp_path / "missing" / "out.mp4")
+        assert str(missing.value).count("cannot write") == 1  # an error told once, not within itself
         (tmp_path / "taken.mp4").mkdir(exist_ok=True)
         with pytest.raises(FileUnwritable, match="a directory there"):
             sink(tmp_path / "taken.mp4")
