@@ -130,6 +130,7 @@ def judge(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert left.value.code in range(10), words
     if left.value.code and words[0] != "doctor":  # whose table says what does not work
         assert "error[" in told.err, f"{words}: {told.err[-2000:]}"
+        assert told.err.count(", expected ") <= 1, f"an error within an error: {words}: {told.err[-2000:]}"
 
 
 def test_every_command_has_a_base() -> None:
