@@ -10,6 +10,7 @@ import click
 
 from lsts_edge.benchmarks.readme import replace_between
 from lsts_edge.benchmarks.wrap_result import PREFIX, WrapResult, read_wrap_result
+from lsts_edge.bundle.propagation import schedule_text
 from lsts_edge.errors import BenchmarkDevice, FileUnwritable
 from lsts_edge.publish.wrap.study import Study
 from lsts_edge.tables import markdown_table, number
@@ -188,7 +189,8 @@ def _study_line(row: _Row) -> list[str]:
 
 
 def _label(row: _Row) -> str:
-    interval = f" {row['keyframe_interval']}" if row["keyframe_interval"] > 1 else ""
+    schedule = schedule_text(row["keyframe_interval"], row.get("keyframe_motion"))
+    interval = f" {schedule}" if row["keyframe_interval"] > 1 else ""
     small = "" if row["small_width_px"] is None else f" + {row['small_width_px']}x{row['small_height_px']}"
     return f"{row['way']}{interval}, {row['width_px']}x{row['height_px']}{small}"
 

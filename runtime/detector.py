@@ -31,6 +31,7 @@ from lsts_edge.runtime.runners.open import choose_way, open_runner
 from lsts_edge.runtime.schedulers.centred import Centred
 from lsts_edge.runtime.schedulers.fixed import FixedInterval
 from lsts_edge.runtime.schedulers.interface import Scheduler
+from lsts_edge.runtime.schedulers.make import make_scheduler
 from lsts_edge.runtime.sources.interface import Frame, Source
 from lsts_edge.runtime.sources.open import open_source
 from lsts_edge.runtime.stream import Stream
@@ -66,7 +67,7 @@ class Detector:
             bundle: an open bundle or the path of one; None takes ``default_bundle()``, COCO's 80 classes.
             engine: what runs it and how, ``EngineOptions("openvino", threads=2)`` say; None takes ONNX Runtime on the
                 CPU.
-            keyframe_interval: frames from one keyframe to the next, 2.5 say; None takes the bundle's.
+            keyframe_interval: frames from one keyframe to the next, 2.5 say; None takes the bundle's schedule.
             score_threshold: boxes scoring less are left out, 0 to 1.
             classes: only these are kept, by name or label; None keeps all.
             scheduler: decides which frames are keyframes, in place of the fixed interval; each stream gets its own.
@@ -116,7 +117,9 @@ class Detector:
                 expected="a network that carries features, at a fixed interval",
                 fix="Leave it out.",
             )
-        if scheduler is None:
+        if scheduler is None and keyframe_interval is None and not centred:
+            scheduler = make_scheduler(way)
+        elif scheduler is None:
             scheduler = Centred(interval) if centred else FixedInterval(interval)
         elif keyframe_interval is not None:
             raise OptionError(

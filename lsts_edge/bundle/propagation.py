@@ -10,7 +10,15 @@ from lsts_edge.bundle.check import check, check_name, check_texts
 from lsts_edge.bundle.graphs import StateInfo
 from lsts_edge.bundle.programs import Programs
 
-__all__ = ["Parameter", "PropagationInfo", "PropagationWay", "WayKind", "check_propagation", "check_slots"]
+__all__ = [
+    "Parameter",
+    "PropagationInfo",
+    "PropagationWay",
+    "WayKind",
+    "check_propagation",
+    "check_slots",
+    "schedule_text",
+]
 
 MAX_WAYS = 16
 MAX_PARAMETERS = 32
@@ -34,6 +42,8 @@ class PropagationWay:
             ``flow-boxes`` moves them, ``fused`` joins moved boxes with those of ``program``, ``smaller-input`` runs
             ``program``, ``every-frame`` makes each frame a keyframe.
         keyframe_interval: frames from one keyframe to the next, unless the caller says otherwise; 2.5: 2, 3, 2, ...
+            At most so many where the parameter ``most_motion`` is above 0: a keyframe is due sooner once boxes have
+            moved by that share of their size.
         parameters: of the propagator, by name.
         program: one of ``extra_programs``; needed by ``fused`` and ``smaller-input``, and only there.
     """
@@ -58,6 +68,17 @@ class PropagationWay:
         needs = self.kind in _WITH_PROGRAM
         expected = "a name of extra_programs" if needs else "none"
         check((self.program is not None) == needs, f"{self.kind}: program", repr(self.program)[:80], expected)
+
+    @property
+    def most_motion(self) -> float | None:
+        """Motion after which a keyframe is due; None where the interval alone decides."""
+        value = self.parameters.get("most_motion")
+        return float(value) if isinstance(value, (int, float)) and value else None
+
+
+def schedule_text(interval: float, most_motion: float | None) -> str:
+    """Such as ``2.5``, or ``6/0.1``: at most 6 frames apart, sooner once boxes have moved by 0.1 of their size."""
+    return f"{interval}" if most_motion is None else f"{interval}/{most_motion:g}"
 
 
 @dataclass(frozen=True)

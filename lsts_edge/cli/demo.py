@@ -203,6 +203,7 @@ class _Shown:
 
     def clip(self, bundle: Bundle, clip: _Clip, name: str) -> None:
         """Run one clip to its end, or to a signal, which ends the demo after this clip's outputs are whole."""
+        from lsts_edge.bundle.propagation import schedule_text
         from lsts_edge.cli.demo_watch import LEAST_SCORE, BesidePerFrame
         from lsts_edge.cli.run import run_with_progress
         from lsts_edge.runtime.detector import Detector
@@ -231,7 +232,9 @@ class _Shown:
             echo_progress(f"running {manifest.name} on {clip.title}")
             summary, received = run_with_progress(detector, source, [beside], max_frames=self._max_frames)
         watched = beside.watched()
-        self._tell(*_lines(clip, manifest.propagation.default, interval, expected, summary, watched))
+        way = manifest.propagation.chosen
+        schedule = schedule_text(interval, way.most_motion if self._interval is None else None)
+        self._tell(*_lines(clip, manifest.propagation.default, schedule, expected, summary, watched))
         self._tell(f"see         {files['mp4']} and {files['png']}", "")
         self._rows.append(
             {
@@ -242,6 +245,7 @@ class _Shown:
                 "bundle_digest": f"sha256:{bundle.digest}",
                 "way": manifest.propagation.default,
                 "keyframe_interval": interval,
+                "keyframe_motion": way.most_motion if self._interval is None else None,
                 "frames": watched.frames,
                 "expected": expected,
                 "frames_with_expected": watched.found if expected else None,
@@ -276,10 +280,10 @@ class _Shown:
 
 
 def _lines(
-    clip: _Clip, way: str, interval: float, expected: Sequence[str], summary: RunSummary, watched: Watched
+    clip: _Clip, way: str, schedule: str, expected: Sequence[str], summary: RunSummary, watched: Watched
 ) -> Iterator[str]:
     stopped = ", stopped" if summary.stopped else ""
-    yield f"clip        {clip.title}: {watched.frames} frames{stopped}; {way} at keyframe interval {interval}"
+    yield f"clip        {clip.title}: {watched.frames} frames{stopped}; {way} at keyframe interval {schedule}"
     if expected:
         yield (
             f"found       {' or '.join(expected)} in {watched.found} of {watched.frames} frames; "

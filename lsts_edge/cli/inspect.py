@@ -108,7 +108,9 @@ def _description(manifest: Manifest) -> Iterator[str]:
     yield f"state       {state or 'none'}"
     if manifest.wrapped is not None:
         yield f"wrapped     {manifest.wrapped.file} ({manifest.wrapped.family}), sha256:{manifest.wrapped.sha256}"
-    yield f"keyframes   every {manifest.keyframe_interval} frames"
+    motion = manifest.propagation.chosen.most_motion
+    sooner = "" if motion is None else f" at most, sooner once boxes have moved by {motion:g} of their size"
+    yield f"keyframes   every {manifest.keyframe_interval} frames{sooner}"
     yield f"between     {', '.join(_way(name, manifest) for name in manifest.propagation.ways)}"
     detection = manifest.detection
     overlap = "no suppression" if detection.nms_iou is None else f"suppression above IoU {detection.nms_iou:g}"

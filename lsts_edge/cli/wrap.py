@@ -50,6 +50,12 @@ _EVERY_S = 5.0
 @click.option("--annotations", type=click.Path(path_type=Path), help="Labelled sequences: AP50 besides agreement.")
 @click.option("--min-agreement", type=float, default=0.85, show_default=True, help="The cheapest that keeps it is run.")
 @click.option("--intervals", default="2,2.5,3,4,5,10", show_default=True, help="From keyframe to keyframe.")
+@click.option(
+    "--motions",
+    default="0.05,0.1,0.15,0.2,0.3",
+    show_default=True,
+    help="Keyframes once moved boxes have moved by this share of their size, at most 6 frames apart; '' for none.",
+)
 @click.option("--budget-ms", type=float, help="Run what agrees best within this time a frame instead.")
 @click.option(
     "--precision",
@@ -95,6 +101,7 @@ def command(
     spec: Path | None,
     size: str | None,
     intervals: str,
+    motions: str,
     formats: tuple[str, ...],
     study: Path | None,
     report: Path | None,
@@ -136,7 +143,8 @@ def command(
         family=None if family == "auto" else family,  # type: ignore[arg-type]
         overrides={} if spec is None else read_spec_file(spec),
         size=None if size is None else _size(size),
-        intervals=_intervals(intervals),
+        intervals=_numbers("--intervals", intervals, "2,2.5,5"),
+        motions=_numbers("--motions", motions, "0.1,0.2") if motions.strip() else (),
         openvino="openvino" in formats,
         learn=LearnOptions(steps=learn_steps) if learn else None,
         **given,
@@ -250,10 +258,10 @@ def _size(text: str) -> tuple[int, int]:
     return int(match[2]), int(match[1])
 
 
-def _intervals(text: str) -> tuple[float, ...]:
+def _numbers(option: str, text: str, example: str) -> tuple[float, ...]:
     parts = [part.strip() for part in text.split(",")]
     if not all(re.fullmatch(r"\d{1,4}(\.\d{1,3})?", part) for part in parts):
-        raise OptionError("--intervals", got=repr(text), expected="numbers, such as 2,2.5,5", fix="Correct it.")
+        raise OptionError(option, got=repr(text), expected=f"numbers, such as {example}", fix="Correct it.")
     return tuple(float(part) if "." in part else int(part) for part in parts)
 
 

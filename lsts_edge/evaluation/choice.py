@@ -19,7 +19,7 @@ class MeasuredWay:
 
     Attributes:
         way: ``every-frame`` or the name of a propagator.
-        interval: keyframe interval; 1 for every frame.
+        schedule: of keyframes, as it is shown: ``2.5``, or ``6/0.1``; anything for every frame.
         size_px: height and width of the keyframes' input.
         engine: that ran it.
         precision: of the graphs.
@@ -29,7 +29,7 @@ class MeasuredWay:
     """
 
     way: str
-    interval: float
+    schedule: str
     size_px: tuple[int, int]
     engine: str
     precision: str
@@ -47,8 +47,8 @@ class MeasuredWay:
 
     def __str__(self) -> str:
         height, width = self.size_px
-        interval = "" if self.way == EVERY_FRAME else f" at interval {self.interval}"
-        return f"{self.way}{interval} ({width}x{height}, {self.engine}, {self.precision})"
+        schedule = "" if self.way == EVERY_FRAME else f" at interval {self.schedule}"
+        return f"{self.way}{schedule} ({width}x{height}, {self.engine}, {self.precision})"
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,8 @@ __all__ = ["FlowBoxes", "FlowBoxesOptions"]
 _FLOWS: dict[str, type[DisFlow] | type[LkTracker]] = {"dis": DisFlow, "lk": LkTracker}
 _LEAST_SIDE_PX = 16  # of the picture flow is computed on; DIS needs 12
 _BORDER_PX = 2.0  # a side this near the frame's border is cut off by it
+_LEAST_SIZE_PX = 4.0  # of a box, in the picture that flow is computed on: the motion of a smaller one is noise
+_NO_BOXES = np.zeros((0, 4), np.float32)
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,9 @@ class FlowBoxesOptions:
             shorter side: what it showed is covered or torn apart. Scores are left alone: lowering those of doubtful
             boxes raises the agreement by a point and loses three in AP against labels, as what moves most is what
             is worth finding.
+        most_motion: a keyframe is due once the fastest box has moved by more than this share of its size since the
+            last; 0 leaves it to the interval.
+        motion_score: boxes below do not count for ``most_motion``.
     """
 
     flow: str = "dis"
@@ -54,6 +59,8 @@ class FlowBoxesOptions:
     least_visible: float = 0.25
     score_decay: float = 1.0
     most_error: float = 0.15
+    most_motion: float = 0.0
+    motion_score: float = 0.3
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -63,7 +70,8 @@ class FlowBoxesOptions:
         check_whole(self, "reduce", 1, 16)
         check_whole(self, "grid", 2, 32)
         check_whole(self, "most_boxes", 1, 1000)
-        check_fraction(self, "least_score", "least_visible", "score_decay", "most_error")
+        check_fraction(self, "least_score", "least_visible", "score_decay", "most_error", "motion_score")
+        check_fraction(self, "most_motion", most=100.0)
 
 
 @dataclass(frozen=True)
@@ -127,13 +135,14 @@ class FlowBoxes:
     def _moved(self, state: _State, picture: np.ndarray) -> tuple[_State, PropagatedBoxes]:
         if not len(state.boxes):
             nothing = state.boxes.with_corners(state.corners)
-            return replace(state, picture=picture), PropagatedBoxes(nothing, np.ones(0, bool))
+            return replace(state, picture=picture), PropagatedBoxes(nothing, np.ones(0, bool), self._motion())
         height, width = state.size
         boxes, frame = state.boxes, np.array([width, height] * 2, np.float32)
         scale = np.array(picture.shape[1::-1] * 2, np.float32) / frame
         before = boxes.xyxy_px * scale
         points = sample_points(before, picture.shape[0], picture.shape[1], self.options.grid)
         after, error = move_boxes(before, points, self._flow.shifts(state.picture, picture, points))
+        motion = self._motion(before, after, boxes.scores)
         corners = after / scale
         if state.cut.any():
             outwards = np.concatenate((np.minimum(corners[:, :2], 0), np.maximum(corners[:, 2:], frame[2:])), axis=1)
@@ -147,7 +156,18 @@ class FlowBoxes:
             moved, cut, shown = moved.select(kept), cut[kept], shown[kept]
         state = replace(state, picture=picture, boxes=moved, cut=cut)
         answer = Boxes(shown, moved.scores, moved.labels).with_corners(state.corners)
-        return state, PropagatedBoxes(answer, np.ones(len(answer), bool))
+        return state, PropagatedBoxes(answer, np.ones(len(answer), bool), motion)
+
+    def _motion(
+        self, before: np.ndarray = _NO_BOXES, after: np.ndarray = _NO_BOXES, scores: np.ndarray = _NO_BOXES[:, 0]
+    ) -> float | None:
+        """Of the corner that moved furthest, of boxes that count, by the square root of the box's area."""
+        if not self.options.most_motion:
+            return None
+        counts = scores >= self.options.motion_score
+        sides = np.maximum(np.sqrt(_area(before)), _LEAST_SIZE_PX)
+        shares = np.abs(after - before).max(axis=1, initial=0) / sides
+        return float(shares.max(initial=0, where=counts))
 
 
 def _worth_moving(detected: Boxes, options: FlowBoxesOptions) -> Boxes:

@@ -92,7 +92,8 @@ class Fused:
     def propagate(self, luma: np.ndarray | None, detected: Boxes | None = None) -> PropagatedBoxes:
         """Moved, corrected and new boxes, the best score first."""
         detected = require_detections(self.name, detected)
-        fused = fuse_boxes(self._moving.propagate(luma).boxes, detected, self.options)
+        moved = self._moving.propagate(luma)
+        fused = replace(fuse_boxes(moved.boxes, detected, self.options), motion=moved.motion)
         self._moving.keyframe(luma, fused.boxes)
         return fused.select(np.argsort(-fused.boxes.scores, kind="stable"))
 

@@ -20,10 +20,13 @@ class PropagatedBoxes:
     Attributes:
         boxes: in pixels of the network's image.
         moved: ``(D,)`` bool: the box comes from the keyframe. False: it was detected in this frame.
+        motion: how far the boxes that count moved from the frame before, as a share of their size; None where nobody
+            asked.
     """
 
     boxes: Boxes
     moved: np.ndarray
+    motion: float | None = None
 
     def __post_init__(self) -> None:
         if self.moved.shape != (len(self.boxes),):
@@ -35,7 +38,7 @@ class PropagatedBoxes:
 
     def select(self, which: np.ndarray) -> PropagatedBoxes:
         """The boxes of a mask, or those at indices, in their order."""
-        return PropagatedBoxes(self.boxes.select(which), self.moved[which])
+        return PropagatedBoxes(self.boxes.select(which), self.moved[which], self.motion)
 
 
 class BoxPropagator(Protocol):

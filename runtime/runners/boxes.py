@@ -17,6 +17,7 @@ from lsts_edge.runtime.preprocess import Geometry
 from lsts_edge.runtime.propagators.interface import BoxPropagator, PropagatedBoxes
 from lsts_edge.runtime.runners.interface import Found
 from lsts_edge.runtime.runners.network import NetworkRunner
+from lsts_edge.runtime.schedulers.motion import BOX_MOTION
 from lsts_edge.runtime.timings import Timings
 
 __all__ = ["BoxRunner"]
@@ -106,6 +107,8 @@ class BoxRunner:
         boxes = self._propagator.propagate(None if luma is None else self._luma(luma, geometry), detected)
         self._shown = boxes
         timings = timings.spent("propagate", (time.perf_counter_ns() - begin_ns) / 1e6)
+        if boxes.motion is not None:
+            signals = {**signals, BOX_MOTION: boxes.motion}
         return replace(_placed(boxes, geometry, timings), signals=signals)
 
     def _luma(self, image: np.ndarray, geometry: Geometry) -> np.ndarray | None:

@@ -15,28 +15,29 @@ from lsts_edge.runtime.sinks.interface import Sink
 from lsts_edge.runtime.sinks.partial_file import PartialFile
 from lsts_edge.runtime.sources.interface import Frame
 
-__all__ = ["ContactSheetSink", "chosen_frames"]
+__all__ = ["ContactSheetSink", "row_starts", "shown_ages"]
 
 _FONT = cv2.FONT_HERSHEY_DUPLEX
 _PAPER, _INK, _ACCENT = (250, 250, 250), (40, 40, 40), (0, 110, 230)
 _GAP_PX, _CAPTION_PX, _TITLE_PX = 12, 30, 48
 
 
-def chosen_frames(frame_count: int, interval: int, rows: int, columns: int) -> list[int]:
-    """Indices of the frames to show, row by row: the middle of each part of the clip, frames spread over its segment.
+def row_starts(frame_count: int, interval: int, rows: int) -> list[int]:
+    """Frames after which the next keyframe begins a row: the middle of each part of the clip.
 
     Args:
         frame_count: length of the clip.
-        interval: frames from one keyframe to the next; a row shows one such segment.
-        rows: segments, at least 1; fewer are chosen from a short clip.
-        columns: frames of each, at least 1.
+        interval: frames from one keyframe to the next, at most.
+        rows: at least 1; fewer are made of a short clip.
     """
-    span = max(1, min(interval, frame_count))
     segments = max(1, frame_count // interval)  # whole ones
     count = min(rows, segments)
-    starts = ((np.arange(count) + 0.5) * segments / count).astype(int) * interval
-    offsets = np.unique(np.linspace(0, span - 1, min(columns, span)).round().astype(int))
-    return [int(start + offset) for start in starts for offset in offsets if start + offset < frame_count]
+    return [int(start) for start in ((np.arange(count) + 0.5) * segments / count).astype(int) * interval]
+
+
+def shown_ages(interval: int, columns: int) -> list[int]:
+    """Frames since the keyframe of those that a row shows, the keyframe first."""
+    return [int(age) for age in np.unique(np.linspace(0, interval - 1, min(columns, interval)).round())]
 
 
 class ContactSheetSink(Sink):
@@ -59,9 +60,9 @@ class ContactSheetSink(Sink):
             path: ends in .png.
             title: written above.
             frame_count: length of the clip, as far as known.
-            interval: frames from one keyframe to the next.
+            interval: frames from one keyframe to the next, at most.
             rows: keyframes shown.
-            columns: frames shown of each keyframe's segment.
+            columns: frames shown from each keyframe to the next, at most.
             tile_width_px: width of one picture.
         Raises:
             OptionError: if the path does not end in .png.
@@ -72,15 +73,21 @@ class ContactSheetSink(Sink):
             raise OptionError("contact sheet", got=path.name, expected="a name ending in .png", fix="Rename it.")
         self._target = PartialFile(path)
         self._title = title
-        self._columns = min(columns, interval)
-        self._chosen = set(chosen_frames(frame_count, interval, rows, columns))
+        self._ages = shown_ages(min(interval, max(frame_count, 1)), columns)
+        self._starts = row_starts(frame_count, interval, rows)
         self._tile_width_px = tile_width_px
-        self._tiles: list[np.ndarray] = []
+        self._rows: list[list[np.ndarray]] = []
+        self._in_row = False
 
     def write(self, frame: Frame, detections: Detections) -> None:
         """Keep the frame if it is one of those chosen."""
-        if frame.index in self._chosen:
-            self._tiles.append(self._tile(frame.image, detections))
+        if detections.kind != "propagated":
+            self._in_row = bool(self._starts) and frame.index >= self._starts[0]
+            if self._in_row:
+                self._rows.append([])
+                self._starts = [start for start in self._starts if start > frame.index]
+        if self._in_row and detections.feature_age in self._ages:
+            self._rows[-1].append(self._tile(frame.image, detections))
 
     def finish(self) -> None:
         """Lay out and write the picture; without a frame nothing is written.
@@ -88,7 +95,7 @@ class ContactSheetSink(Sink):
         Raises:
             FileUnwritable: if the file cannot be written.
         """
-        if not self._tiles:
+        if not self._rows:
             return
         encoded = cv2.imencode(".png", self._sheet())[1]
         try:
@@ -102,7 +109,7 @@ class ContactSheetSink(Sink):
         Raises:
             FileUnwritable: if that fails.
         """
-        if not self._tiles:
+        if not self._rows:
             return
         self._target.publish()
 
@@ -129,13 +136,13 @@ class ContactSheetSink(Sink):
         return tile
 
     def _sheet(self) -> np.ndarray:
-        height = max(tile.shape[0] for tile in self._tiles)
-        rows = -(-len(self._tiles) // self._columns)
+        height = max(tile.shape[0] for row in self._rows for tile in row)
         step_y, step_x = height + _GAP_PX, self._tile_width_px + _GAP_PX
-        sheet = np.full((_TITLE_PX + rows * step_y, self._columns * step_x + _GAP_PX, 3), _PAPER, np.uint8)
+        size = (_TITLE_PX + len(self._rows) * step_y, len(self._ages) * step_x + _GAP_PX, 3)
+        sheet = np.full(size, _PAPER, np.uint8)
         cv2.putText(sheet, self._title, (_GAP_PX, 32), _FONT, 0.7, _INK, 1, cv2.LINE_AA)
-        for index, tile in enumerate(self._tiles):
-            top = _TITLE_PX + index // self._columns * step_y
-            left = _GAP_PX + index % self._columns * step_x
-            sheet[top : top + tile.shape[0], left : left + tile.shape[1]] = tile
+        for down, row in enumerate(self._rows):
+            for along, tile in enumerate(row):
+                top, left = _TITLE_PX + down * step_y, _GAP_PX + along * step_x
+                sheet[top : top + tile.shape[0], left : left + tile.shape[1]] = tile
         return sheet

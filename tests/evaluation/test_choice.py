@@ -12,7 +12,9 @@ from lsts_edge.evaluation.choice import EVERY_FRAME, MeasuredWay, choose_way, pa
 
 
 def row(way: str, mean_ms: float, agreement: float | None, interval: int = 3, engine: str = "openvino") -> MeasuredWay:
-    return MeasuredWay(way, 1 if way == EVERY_FRAME else interval, (256, 448), engine, "fp32", mean_ms, agreement)
+    return MeasuredWay(
+        way, "1" if way == EVERY_FRAME else str(interval), (256, 448), engine, "fp32", mean_ms, agreement
+    )
 
 
 EVERY = row(EVERY_FRAME, 5.0, 1.0)

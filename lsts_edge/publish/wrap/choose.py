@@ -129,11 +129,17 @@ def _verdict(
         sentences.append(f"Run every frame ({row.label.split(', ')[1]}, {row.engine}, {row.precision}): {why}.")
     else:
         name = "every frame on a smaller input" if row.way == "smaller-input" else row.way
-        interval = f" at interval {row.keyframe_interval}" if row.keyframe_interval > 1 else ""
+        interval = f" at interval {row.schedule}" if row.keyframe_interval > 1 else ""
         sentences.append(
             f"Run {name}{interval} ({row.label.split(', ')[1]}, {row.engine}, {row.precision}): {row.speedup:.2f} x as "
             f"fast as every frame, {row.time_ms.mean:.2f} ms instead of {whole.time_ms.mean:.2f}, at agreement "
             f"{_with_interval(row)} on {'the stating clips' if refuted else 'clips that had no part in the choice'}."
+        )
+    if row.keyframe_motion is not None:
+        sentences.append(
+            f"{row.schedule}: a keyframe once boxes have moved by {row.keyframe_motion:g} of their size, at most "
+            f"{row.keyframe_interval} frames after the last; {row.frames_per_keyframe:.1f} frames from one to the next "
+            "on those clips."
         )
     if refuted is not None:
         sentences.append(_refuted(refuted, min_agreement))

@@ -81,7 +81,8 @@ def bundle_ways(study: Study, keep: str) -> tuple[dict[str, PropagationWay], str
         if more and keep == "chosen" and best is not row:
             continue
         interval = _USUAL_INTERVAL if best.agreement.pooled is None else best.keyframe_interval
-        parameters = {} if kind == "features" else propagator_parameters(best.way)
+        moving = {} if best.keyframe_motion is None else {"most_motion": best.keyframe_motion}
+        parameters = {} if kind == "features" else propagator_parameters(best.way, moving)
         ways[kind] = Candidate(best.way, interval, size, small, parameters).way()
         sizes |= set() if small is None else {small}
     default = "every-frame" if row.way == "smaller-input" else row.way

@@ -21,7 +21,7 @@ from lsts_edge.runtime.runners.boxes import BoxRunner
 from lsts_edge.runtime.runners.interface import FrameRunner
 from lsts_edge.runtime.runners.network import NetworkRunner, Seen
 from lsts_edge.runtime.runners.open import open_runner
-from lsts_edge.runtime.schedulers.fixed import FixedInterval
+from lsts_edge.runtime.schedulers.make import make_scheduler
 
 __all__ = ["Networks", "OncePerFrame"]
 
@@ -89,7 +89,7 @@ class Networks:
             make = functools.partial(make_propagator, candidate.kind, candidate.parameters)
             small = None if candidate.small is None else self._of[candidate.small]
             runner = BoxRunner(self._of[candidate.size], make, small)
-        return Executor(runner, FixedInterval(candidate.interval), time.monotonic)
+        return Executor(runner, make_scheduler(candidate.way()), time.monotonic)
 
     def seconds(self, frames: Iterable[np.ndarray]) -> dict[Size, float]:
         """Roughly what a frame costs each network: the least of a few runs, after one to warm up."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 from lsts_edge.errors import OptionError
 from lsts_edge.kinds import check_fields
-from lsts_edge.publish.wrap.candidates import INTERVALS
+from lsts_edge.publish.wrap.candidates import INTERVALS, MOTIONS
 from lsts_edge.publish.wrap.learn.options import LearnOptions
 from lsts_edge.publish.wrap.subject import Size
 
@@ -34,6 +34,7 @@ class WrapOptions:
         min_agreement: the cheapest way that keeps it is chosen.
         budget_ms: the way that agrees best within this mean time is chosen instead.
         intervals: from keyframe to keyframe.
+        motions: share of their size that boxes move before a keyframe is due; ways that move boxes are measured so too.
         precision: ``auto`` looks at int8 too.
         engines: that are timed; none takes those that are installed.
         threads: of the engines; None leaves it to them.
@@ -59,6 +60,7 @@ class WrapOptions:
     min_agreement: float = 0.85
     budget_ms: float | None = None
     intervals: tuple[float, ...] = INTERVALS
+    motions: tuple[float, ...] = MOTIONS
     precision: Literal["fp32", "auto"] = "fp32"
     engines: tuple[str, ...] = ()
     threads: int | None = None
@@ -86,6 +88,9 @@ class WrapOptions:
         if wrong or not self.intervals or len(set(self.intervals)) < len(self.intervals):
             got, fix = list(self.intervals), "Leave it out for 2, 2.5, 3, 4, 5 and 10."
             raise OptionError("--intervals", got=got, expected="different numbers, above 1, at most 1000", fix=fix)
+        if not all(0 < one <= 100 for one in self.motions) or len(set(self.motions)) < len(self.motions):
+            got, fix = list(self.motions), f"Leave it out for {', '.join(map(str, MOTIONS))}."
+            raise OptionError("--motions", got=got, expected="different numbers, above 0, at most 100", fix=fix)
         if self.learn is not None and self.precision != "fp32":
             fix = "Learn in float32: measure int8 in a run of its own."
             raise OptionError("options", got="--learn and --precision auto", expected="one of them", fix=fix)

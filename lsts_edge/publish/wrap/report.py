@@ -161,7 +161,7 @@ def _by_distance(study: Study) -> Iterator[str]:
     shown = [chosen, *(row for row in longest if row is not chosen)]
     curves = [
         Curve(
-            f"{row.way} {row.keyframe_interval}",
+            f"{row.way} {row.schedule}",
             row.way,
             [(at.distance, at.value) for at in row.by_distance],
             strong=row is chosen,

@@ -66,6 +66,11 @@ class HalfFound:
         """``(F,)``, frames since the keyframe."""
         return np.concatenate([self.found[index].distances[way] for index in self.pieces])
 
+    def frames_per_keyframe(self, way: int) -> float:
+        """As they were; the first frame of every piece is a keyframe, which makes them fewer than in a long video."""
+        distances = self.distances(way)
+        return len(distances) / max(int((distances == 0).sum()), 1)
+
     def agreement(self, truth: FrameBoxes, way: int, score: float, *, resamples: int) -> Agreement:
         """Of a way with the detector on every frame."""
         enough = int(self.units.max(initial=-1)) + 1 >= _FEWEST_UNITS
@@ -111,8 +116,9 @@ def make_rows(
             for (engine, of_precision), families in times.items():
                 if of_precision == precision:
                     whole = families[ways[0].family]
-                    spent = WayTimes.of(families[way.family], way.interval, whole)
-                    rows.append(_row(way, engine, precision, spent, stated, beside, chose, ap50))
+                    interval = way.interval if way.most_motion is None else state.frames_per_keyframe(index)
+                    spent = WayTimes.of(families[way.family], interval, whole)
+                    rows.append(_row(way, engine, precision, spent, interval, stated, beside, chose, ap50))
     return with_front(rows)
 
 
@@ -121,7 +127,7 @@ def measured_way(row: StudyRow, agreement: float | None) -> MeasuredWay:
     small = "" if row.small_width_px is None else f", + {row.small_width_px}x{row.small_height_px}"
     return MeasuredWay(
         row.way,
-        row.keyframe_interval,
+        row.schedule,
         (row.height_px, row.width_px),
         row.engine,
         f"{row.precision}{small}",
@@ -142,6 +148,7 @@ def _row(
     engine: str,
     precision: Precision,
     spent: WayTimes,
+    interval: float,
     stated: Agreement,
     beside: Sequence[Agreement],
     chose: Agreement,
@@ -177,6 +184,8 @@ def _row(
         ap50=None if ap50 is None else Ap50(_rounded(ap50.value), _rounded(ap50.low), _rounded(ap50.high)),
         half="state",
         choosing_agreement=_rounded(chose.pooled),
+        keyframe_motion=way.most_motion,
+        frames_per_keyframe=round(interval, 3),
     )
 
 

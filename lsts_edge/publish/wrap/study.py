@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from lsts_edge.bundle.propagation import WayKind
+from lsts_edge.bundle.propagation import WayKind, schedule_text
 from lsts_edge.bundle.provenance import Cell
 from lsts_edge.bundle.strict_json import canonical_json, decode, parse_json
 from lsts_edge.errors import BundleError, OptionError
@@ -98,7 +98,7 @@ class StudyRow:
 
     Attributes:
         way: kind of what fills the frames between keyframes.
-        keyframe_interval: frames from one keyframe to the next; 1 where every frame is run alike.
+        keyframe_interval: frames from one keyframe to the next, at most; 1 where every frame is run alike.
         width_px: of the input on keyframes; of every frame's for ``smaller-input``.
         height_px: likewise.
         small_width_px: of the input on propagated frames, for ``fused``.
@@ -121,6 +121,8 @@ class StudyRow:
         chosen: the bundle's default.
         on_front: no way that costs as much or less agrees better, by the figures stated here.
         reason: why it was chosen, or is named; may be empty.
+        keyframe_motion: share of their size that boxes move before a keyframe is due; None: the interval alone decides.
+        frames_per_keyframe: as they were, on the clips of ``half``.
     """
 
     way: WayKind
@@ -147,19 +149,28 @@ class StudyRow:
     chosen: bool = False
     on_front: bool = False
     reason: str = ""
+    keyframe_motion: float | None = None
+    frames_per_keyframe: float | None = None
+
+    @property
+    def schedule(self) -> str:
+        """Such as ``3``, or ``6/0.1``: see ``schedule_text``."""
+        return schedule_text(self.keyframe_interval, self.keyframe_motion)
 
     @property
     def label(self) -> str:
         """Such as ``flow-boxes 3, 448x256``, without engine and precision."""
-        interval = f" {self.keyframe_interval}" if self.keyframe_interval > 1 else ""
+        schedule = f" {self.schedule}" if self.keyframe_interval > 1 else ""
         small = "" if self.small_width_px is None else f" + {self.small_width_px}x{self.small_height_px}"
-        return f"{self.way}{interval}, {self.width_px}x{self.height_px}{small}"
+        return f"{self.way}{schedule}, {self.width_px}x{self.height_px}{small}"
 
     def cells(self) -> dict[str, Cell]:
         """Flat, as a manifest keeps it."""
         return {
             "way": self.way,
             "keyframe_interval": self.keyframe_interval,
+            "keyframe_motion": self.keyframe_motion,
+            "frames_per_keyframe": self.frames_per_keyframe,
             "width_px": self.width_px,
             "height_px": self.height_px,
             "small_width_px": self.small_width_px,

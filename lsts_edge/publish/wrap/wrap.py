@@ -165,7 +165,7 @@ class _Work:
                 networks["int8"] = self._networks(lowered, "int8")
         learnt, spent_s = self._learnt()
         told: dict[str, Parameter] | None = None if learnt is None else {"learnt": learnt.digest[:12]}
-        ways = candidates(subject.size, sizes[1:], options.intervals, told)
+        ways = candidates(subject.size, sizes[1:], options.intervals, options.motions, told)
         if learnt is not None:
             networks["fp32"] = self._networks(graphs["fp32"], "fp32", learnt.draft)
         plan = self._plan(network_s, ways, graphs, spent_s)

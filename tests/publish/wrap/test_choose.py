@@ -67,6 +67,16 @@ def test_a_planted_better_way_takes_its_place() -> None:
     assert next(one for one in chosen.rows if one.chosen).way == "fused"
 
 
+def test_keyframes_by_motion_are_another_schedule_of_the_same_way() -> None:
+    moving = _row("flow-boxes", 6, 3.2, 0.89, 0.88, keyframe_motion=0.1, frames_per_keyframe=3.71)
+    chosen = choose_row([EVERY, HOLD_3, FLOW_3, dataclasses.replace(FLOW_3, keyframe_interval=6), moving], OUTPUT,
+                        min_agreement=0.87)  # fmt: skip
+    row = next(one for one in chosen.rows if one.chosen)
+    assert row.label == "flow-boxes 6/0.1, 128x64" and row is chosen.rows[-1]
+    assert "Run flow-boxes at interval 6/0.1" in chosen.verdict
+    assert "moved by 0.1 of their size, at most 6 frames after the last; 3.7 frames from one" in chosen.verdict
+
+
 def test_the_best_within_a_budget_is_chosen() -> None:
     rows = [EVERY, HOLD_2, HOLD_3, FLOW_3, SMALL]
     chosen = choose_row(rows, OUTPUT, min_agreement=0.85, budget_ms=3.5)

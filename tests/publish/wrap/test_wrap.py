@@ -88,6 +88,10 @@ def test_the_study_tells_what_it_stands_on(wrapped: Wrapped) -> None:
     whole = next(row for row in study.rows if row.way == "every-frame")
     assert whole.agreement.pooled == pytest.approx(1.0) and whole.cost == 1.0
     assert {row.way for row in study.rows} == {"every-frame", "smaller-input", "hold", "flow-boxes", "fused"}
+    fixed = [row for row in study.rows if row.keyframe_motion is None]
+    assert all(row.frames_per_keyframe == row.keyframe_interval for row in fixed)
+    moved = {row.label: row.frames_per_keyframe or 0 for row in study.rows if row.keyframe_motion is not None}
+    assert 1 < moved["flow-boxes 6/0.05, 128x96"] < moved["flow-boxes 6/0.3, 128x96"] <= 6
     held = {row.label: row.agreement.pooled or 0 for row in study.rows if row.way == "hold"}
     assert held["hold 2, 128x96"] > held["hold 10, 128x96"]
     assert study.worst == tuple(sorted(study.worst, key=lambda one: -(one.missed + one.wrong)))

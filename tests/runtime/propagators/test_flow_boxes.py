@@ -97,6 +97,26 @@ def test_side_cut_off_by_the_frame_stays_at_the_border():
     assert iou(found.boxes.xyxy_px[0], box) > 0.9
 
 
+def test_it_says_how_far_the_fastest_box_that_counts_has_moved():
+    still, slow, fast = (20, 150), (100, 60), (200, 130)
+    for score, expected in ((0.9, 6 / 50), (0.1, 2 / 50)):  # the fast one counts, or is too doubtful to
+        propagator = make_propagator("flow-boxes", {"most_motion": 0.1, "motion_score": 0.3})
+        for step in range(3):
+            picture, first = moving_object(still, (30, 30))
+            picture, second = moving_object((slow[0] + 2 * step, slow[1]), (50, 50), picture)
+            picture, third = moving_object((fast[0], fast[1] - 6 * step), (50, 50), picture)
+            if step == 0:
+                found = Boxes(np.stack((first, second, third)), np.array([0.9, 0.5, score]), np.zeros(3, int))
+                propagator.keyframe(picture, found)
+            else:
+                assert propagator.propagate(picture).motion == pytest.approx(expected, rel=0.25)
+    propagator.keyframe(picture, boxes_of())
+    assert propagator.propagate(picture).motion == 0.0
+    quiet = make_propagator("flow-boxes")
+    quiet.keyframe(picture, boxes_of(first))
+    assert quiet.propagate(picture).motion is None
+
+
 def test_no_boxes_stay_none_and_no_keyframe_is_an_error():
     propagator = make_propagator("flow-boxes")
     picture = texture(1)

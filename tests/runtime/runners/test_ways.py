@@ -17,6 +17,7 @@ from lsts_edge.errors import OptionError, StateError
 from lsts_edge.runtime import Detections, Detector, EngineOptions
 from lsts_edge.runtime.propagators.interface import PropagatedBoxes
 from lsts_edge.runtime.runners.open import choose_way, open_runner
+from moving_object import texture
 
 MOVING = ("hold", "flow-boxes", "fused")
 EVERY = (*MOVING, "features")
@@ -92,6 +93,24 @@ def test_kinds_and_ages_are_alike(bundle: Bundle, way: str) -> None:
     assert [one.feature_age for one in found[:6]] == [0, 1, 2, 3, 0, 1]
     assert all(len(one) == 1 for one in found)
     assert all(one.timings.total_ms > 0 and one.reset_reason is None for one in found)
+
+
+def test_motion_asks_for_keyframes_and_an_interval_given_does_not(bundle: Bundle) -> None:
+    """The hand-made network finds one box wherever the picture is; a textured picture moves under it, then stands."""
+    way = PropagationWay("flow-boxes", 5, {"most_motion": 0.12, "most_error": 1.0})
+    wide = np.repeat(texture(1, 64, 260)[..., None], 3, axis=2)
+    offsets = [3 * step for step in range(9)] + [24] * 8
+    with Detector(bundle, EngineOptions(threads=1), propagator=way) as opened:
+        found = [opened.push(wide[:, at : at + 96]) for at in offsets]
+        again = [one.kind for one in (opened.reset(), *map(opened.push, [wide[:, :96]] * 6)) if one is not None]
+    kinds = ["-" if one.kind == "propagated" else one.why for one in found]
+    gaps = np.diff([index for index, kind in enumerate(kinds) if kind != "-"])
+    assert "motion" in kinds[:9] and gaps.min() < 5
+    assert kinds[12:].count("interval") == 1 and "motion" not in kinds[12:] and gaps.max() == 5
+    assert again == ["first", *["propagated"] * 4, "keyframe"]
+    with Detector(bundle, EngineOptions(threads=1), propagator=way, keyframe_interval=4) as opened:
+        kinds = [opened.push(wide[:, at : at + 96]).kind for at in offsets]
+    assert [index for index, kind in enumerate(kinds) if kind != "propagated"] == [0, 4, 8, 12, 16]
 
 
 @pytest.mark.parametrize("way", ["hold", "flow-boxes"])
