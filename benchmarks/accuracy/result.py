@@ -58,6 +58,7 @@ class AccuracyRow(Accuracy):
         provider: the engine's device.
         precision: of the graphs and of the engine.
         keyframe_interval: None: the heavy path on every frame.
+        centred: keyframes lay in the middle of their intervals.
         annotations: name of the file.
         detections: name of the file or folder, where ready detections were read.
         seq_nms: how boxes were linked and rescored; None where they were not.
@@ -72,6 +73,7 @@ class AccuracyRow(Accuracy):
     provider: str
     precision: Precision
     keyframe_interval: int | float | None
+    centred: bool = False
     annotations: str
     detections: str | None = None
     seq_nms: Literal["offline", "online"] | None = None
@@ -84,6 +86,7 @@ class AccuracyRow(Accuracy):
             return f"{self.model} (detections){self._linked}"
         provider = "" if self.provider == "cpu" else f" {self.provider}"
         schedule = f"interval {self.keyframe_interval}" if self.keyframe_interval else "per frame"
+        schedule += ", centred" if self.centred else ""
         return f"{self.model}, {self.engine}{provider} {self.precision.label}, {schedule}{self._linked}"
 
     @property

@@ -74,7 +74,9 @@ def _told(rows: Sequence[AccuracyRow]) -> str:
 def _schedule(row: AccuracyRow) -> str:
     if row.engine == "file":
         return f"detections {row.detections}"
-    return "per frame" if row.keyframe_interval is None else f"keyframe interval {row.keyframe_interval}"
+    if row.keyframe_interval is None:
+        return "per frame"
+    return f"keyframe interval {row.keyframe_interval}{', centred' if row.centred else ''}"
 
 
 def _sections(rows: Sequence[AccuracyRow]) -> list[_Section]:

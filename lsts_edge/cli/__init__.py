@@ -33,6 +33,7 @@ _COMMANDS = {
     "doctor": ("lsts_edge.cli.doctor", "Check this machine, a bundle or a source, and print the fixes."),
     "run": ("lsts_edge.cli.run", "Detect objects in a video."),
     "data": ("lsts_edge.cli.data", "Make training data: label clips by detectors."),
+    "import-mxnet": ("lsts_edge.cli.import_mxnet", "Turn the released code's MXNet parameters into a checkpoint."),
     "train": ("lsts_edge.cli.train", "Train a checkpoint on annotated video."),
     "evaluate": ("lsts_edge.cli.evaluate", "Measure the accuracy of a bundle or checkpoint."),
     "bench": ("lsts_edge.cli.bench", "Count and time: params, op, latency, compare, report."),

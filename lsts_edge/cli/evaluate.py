@@ -7,7 +7,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
@@ -34,6 +34,7 @@ __all__ = ["command"]
         "lsts-edge evaluate demo/bundle vid/val.json",
         "lsts-edge evaluate examples/weights/lsts-lite.safetensors vid/val.json --per-frame --json",
         "lsts-edge evaluate demo/bundle vid/val.json --per-frame --keyframe-interval 5 --keyframe-interval 10",
+        "lsts-edge evaluate demo/bundle vid/val.json --schedule centred --keyframe-interval 10",
         "lsts-edge evaluate demo/bundle vid/val.json --metric all --output val.html --output val.json",
         "lsts-edge evaluate demo/bundle vid/val.json --latency live --fps 25",
         "lsts-edge evaluate demo/bundle vid/val.json --latency-ms 40,12 --fps 30",
@@ -59,6 +60,13 @@ __all__ = ["command"]
     type=int,
     multiple=True,
     help="Frames from one keyframe to the next; default: the model's. May be repeated.",
+)
+@click.option(
+    "--schedule",
+    type=click.Choice(["online", "centred"]),
+    default="online",
+    show_default=True,
+    help="centred: each keyframe in the middle of its interval, as the paper's offline loop has it.",
 )
 @click.option(
     "--seq-nms",
@@ -96,6 +104,7 @@ def command(
     metrics: tuple[str, ...],
     per_frame: bool,
     keyframe_intervals: tuple[int, ...],
+    schedule: Literal["online", "centred"],
     rescoring: Rescoring | None,
     class_agnostic: bool,
     sequences: str,
@@ -124,9 +133,11 @@ def command(
     --latency-ms and --latency add streaming AP: each frame is judged by the newest boxes that are there when it comes.
     """
     _check(keyframe_intervals, shown_score, outputs)
+    centred = schedule == "centred"
     from lsts_edge.benchmarks.accuracy.measures import METRICS, measure_video, rounded
     from lsts_edge.benchmarks.accuracy.result import AccuracyRow
     from lsts_edge.benchmarks.accuracy.tables import accuracy_text
+    from lsts_edge.evaluation.centred_order import check_centred
     from lsts_edge.evaluation.coco import measure
     from lsts_edge.evaluation.rescoring import rescored
     from lsts_edge.evaluation.streaming import measure_streaming
@@ -138,24 +149,27 @@ def command(
     if stream is not None and rescoring is not None:
         got, fix = "both", "Measure streaming AP without it."
         raise OptionError("--seq-nms and streaming AP", got=got, expected="one of them", fix=fix)
+    if centred and stream is not None:
+        fix = "Measure streaming AP with the schedule online."
+        raise OptionError("streaming AP", got="schedule centred, which looks ahead", expected="online", fix=fix)
+    if centred and not keyframe_intervals and (per_frame or _is_detections(path)):
+        check_centred(None)
     engine = EngineOptions(backend, provider, threads)
     wanted = METRICS if "all" in metrics else metrics
     if {"delay", "flicker"} & set(wanted):
         _require_objects(annotations)  # now, and not after everything has been run
     rows: list[AccuracyRow] = []
-    schedules: list[int | str] = [*(["per-frame"] if per_frame else []), *keyframe_intervals] or ["the model's own"]
-    for schedule in schedules:
-        frame_by_frame, interval = schedule == "per-frame", schedule if isinstance(schedule, int) else None
+    schedules = [_Schedule(True)] if per_frame else []
+    schedules += [_Schedule(False, interval, centred) for interval in keyframe_intervals]
+    for one in schedules or [_Schedule(False, None, centred)]:
         with rewritten_line(sys.stderr) as shown:
-            progress = renamed(shown, f"frames, {schedule}")
+            progress = renamed(shown, f"frames, {one}")
             if _is_detections(path):
-                run = _detections(path, annotations, names, interval, class_agnostic, stream)
+                run = _detections(path, annotations, names, one, class_agnostic, stream)
             elif path.is_dir():
-                run = _bundle(path, annotations, names, frame_by_frame, interval, engine, stream, progress)
+                run = _bundle(path, annotations, names, one, engine, stream, progress)
             else:
-                run = _checkpoint(
-                    path, preset, annotations, names, frame_by_frame, interval, device, batch, threads, stream, progress
-                )
+                run = _checkpoint(path, preset, annotations, names, one, device, batch, threads, stream, progress)
         if rescoring is not None:
             run = replace(run, boxes=rescored(run.truth, run.boxes, rescoring))
         accuracy = measure(run.truth, run.boxes, class_agnostic=class_agnostic)
@@ -187,6 +201,19 @@ def command(
     if as_json:
         told = [asdict(row) for row in rows]
         click.echo(json.dumps(told[0] if len(told) == 1 else told, indent=2))
+
+
+@dataclass(frozen=True)
+class _Schedule:
+    """``interval`` None: the model's own."""
+
+    per_frame: bool
+    interval: int | None = None
+    centred: bool = False
+
+    def __str__(self) -> str:
+        told = "the model's own" if self.interval is None else str(self.interval)
+        return "per-frame" if self.per_frame else told + (", centred" if self.centred else "")
 
 
 @dataclass(frozen=True)
@@ -309,7 +336,7 @@ def _detections(
     path: Path,
     annotations: str,
     names: set[str],
-    interval: int | None,
+    schedule: _Schedule,
     class_agnostic: bool,
     stream: _Stream | None,
 ) -> _Run:
@@ -320,7 +347,8 @@ def _detections(
 
     truth = _truth(annotations, category_names(Path(annotations)), names)
     read = read_detections(path, truth, class_agnostic=class_agnostic)
-    distances = read.distances if interval is None else schedule_distances(truth, interval)
+    interval, centred = schedule.interval, schedule.centred
+    distances = read.distances if interval is None else schedule_distances(truth, interval, centred=centred)
     facts = {
         "model": path.stem,
         "detections": path.name,
@@ -328,6 +356,7 @@ def _detections(
         "provider": "cpu",
         "precision": Precision(),
         "keyframe_interval": interval,
+        "centred": centred,
     }
     return _Run(facts, read.boxes, distances, truth, _drawn(stream, truth, read.boxes, distances))
 
@@ -336,8 +365,7 @@ def _bundle(
     path: Path,
     annotations: str,
     names: set[str],
-    per_frame: bool,
-    interval: int | None,
+    schedule: _Schedule,
     engine: EngineOptions,
     stream: _Stream | None,
     progress: Progress,
@@ -350,8 +378,9 @@ def _bundle(
 
     bundle = Bundle.open(path)
     truth = _truth(annotations, tuple(bundle.manifest.classes), names)
-    chosen = None if per_frame else interval or bundle.manifest.keyframe_interval
-    found = run_bundle(bundle, truth, keyframe_interval=chosen, engine=engine, progress=progress)
+    chosen = None if schedule.per_frame else schedule.interval or bundle.manifest.keyframe_interval
+    centred = schedule.centred
+    found = run_bundle(bundle, truth, keyframe_interval=chosen, centred=centred, engine=engine, progress=progress)
     streamed = None
     if stream is not None:
         streamed = stream_bundle(
@@ -371,8 +400,9 @@ def _bundle(
         "provider": engine.provider,
         "precision": bundle_facts(bundle).precision(engine.precision),
         "keyframe_interval": chosen,
+        "centred": centred,
     }
-    return _Run(facts, found, schedule_distances(truth, chosen), truth, streamed)
+    return _Run(facts, found, schedule_distances(truth, chosen, centred=centred), truth, streamed)
 
 
 def _checkpoint(
@@ -380,8 +410,7 @@ def _checkpoint(
     preset: str | None,
     annotations: str,
     names: set[str],
-    per_frame: bool,
-    interval: int | None,
+    schedule: _Schedule,
     device: str,
     batch: int,
     threads: int | None,
@@ -395,11 +424,20 @@ def _checkpoint(
 
     network, info = load_checkpoint(path, preset)
     truth = _truth(annotations, info.preset.head.classes, names)
-    chosen = None if per_frame or network.preset.per_frame else interval or info.preset.keyframe_interval
+    afresh = schedule.per_frame or network.preset.per_frame
+    chosen = None if afresh else schedule.interval or info.preset.keyframe_interval
+    centred = schedule.centred
     found = run_checkpoint(
-        network, truth, keyframe_interval=chosen, device=device, batch=batch, threads=threads, progress=progress
+        network,
+        truth,
+        keyframe_interval=chosen,
+        centred=centred,
+        device=device,
+        batch=batch,
+        threads=threads,
+        progress=progress,
     )
-    distances = schedule_distances(truth, chosen)
+    distances = schedule_distances(truth, chosen, centred=centred)
     facts = {
         "model": info.preset.name,
         "checkpoint": info.file,
@@ -408,6 +446,7 @@ def _checkpoint(
         "provider": device,
         "precision": Precision(),
         "keyframe_interval": chosen,
+        "centred": centred,
     }
     return _Run(facts, found, distances, truth, _drawn(stream, truth, found, distances))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,10 +11,13 @@ from lsts_edge.boxes import Boxes
 from lsts_edge.bundle import Bundle
 from lsts_edge.errors import AnnotationError
 from lsts_edge.evaluation.annotations import AnnotationSet, ImageRecord
+from lsts_edge.evaluation.centred_order import check_centred
 from lsts_edge.progress import Progress, silent
+from lsts_edge.runtime.sources.arrays import ArraySource
 from lsts_edge.runtime.sources.picture import read_picture
 
 if TYPE_CHECKING:
+    from lsts_edge.runtime.detector import Detector
     from lsts_edge.runtime.engines.options import EngineOptions
 
 __all__ = ["read_image", "run_bundle"]
@@ -24,6 +28,7 @@ def run_bundle(
     annotations: AnnotationSet,
     *,
     keyframe_interval: float | None,
+    centred: bool = False,
     engine: EngineOptions | None = None,
     progress: Progress = silent,
 ) -> dict[int, Boxes]:
@@ -33,22 +38,41 @@ def run_bundle(
         bundle: an open bundle.
         annotations: sequences of frames.
         keyframe_interval: of the schedule; ``None`` takes every frame as the first of a video.
+        centred: keyframes lie in the middle of their intervals.
         engine: what runs it; None takes ONNX Runtime on the CPU.
         progress: told of frames done and frames in all.
+
+    Raises:
+        OptionError: if the bundle cannot be run so.
+        AnnotationError: if an image cannot be read.
     """
     from lsts_edge.runtime.detector import Detector
 
+    if centred:
+        check_centred(keyframe_interval)
+    interval = keyframe_interval or 1
     results: dict[int, Boxes] = {}
-    with Detector(bundle, engine, keyframe_interval=keyframe_interval or 1, score_threshold=0.0) as detector:
+    with Detector(bundle, engine, keyframe_interval=interval, score_threshold=0.0, centred=centred) as detector:
         for records in annotations.sequences().values():
-            detector.reset("new-video")
-            for record in records:
-                if keyframe_interval is None:
-                    detector.reset("requested")
-                found = detector.push(read_image(record))
-                results[record.image_id] = found.boxes
+            run = _centred(detector, records) if centred else _online(detector, records, keyframe_interval is None)
+            for record, boxes in run:
+                results[record.image_id] = boxes
                 progress("frames", len(results), len(annotations.images))
     return results
+
+
+def _online(detector: Detector, records: Sequence[ImageRecord], afresh: bool) -> Iterator[tuple[ImageRecord, Boxes]]:
+    detector.reset("new-video")
+    for record in records:
+        if afresh:
+            detector.reset("requested")
+        yield record, detector.push(read_image(record)).boxes
+
+
+def _centred(detector: Detector, records: Sequence[ImageRecord]) -> Iterator[tuple[ImageRecord, Boxes]]:
+    frames = ArraySource(read_image(record) for record in records)
+    for record, (_, found) in zip(records, detector.run(frames), strict=True):
+        yield record, found.boxes
 
 
 def read_image(record: ImageRecord) -> np.ndarray:

@@ -10,21 +10,30 @@ import numpy as np
 from lsts_edge.boxes import Boxes
 from lsts_edge.errors import OptionError
 from lsts_edge.evaluation.annotations import AnnotationSet
+from lsts_edge.evaluation.centred_order import centred_order
 from lsts_edge.evaluation.metrics import image_matches, mean_ap
 
 __all__ = ["ap50_by_distance", "schedule_distances"]
 
 
-def schedule_distances(annotations: AnnotationSet, keyframe_interval: float | None) -> dict[int, int]:
+def schedule_distances(
+    annotations: AnnotationSet, keyframe_interval: float | None, *, centred: bool = False
+) -> dict[int, int]:
     """Frames since the last keyframe, by image id, of a schedule that starts anew with each sequence.
 
     Args:
         annotations: the sequences.
         keyframe_interval: 2.5 is 2, 3, 2, 3 frames; None: every frame is a keyframe.
+        centred: keyframes lie in the middle of their intervals, and frames before one count until it.
     """
     interval = keyframe_interval or 1
-    found = {}
+    found: dict[int, int] = {}
     for records in annotations.sequences().values():
+        if centred:
+            order, whole = centred_order(len(records), int(interval)), int(interval)
+            for step, index in enumerate(order):
+                found[records[index].image_id] = abs(index - order[step - step % whole])
+            continue
         for index, record in enumerate(records):
             keyframes_before = math.ceil((index + 1) / interval) - 1
             found[record.image_id] = index - math.floor(keyframes_before * interval)

@@ -289,6 +289,12 @@ def _likely_cause(wanted: set[str], found: set[str], shaped: list[str]) -> str:
     parts = {name.partition(".")[0] for name in wanted - found}
     if wanted == found and shaped and all(name.startswith("head.") for name in shaped):
         return "Only its head differs: it was trained for other classes. Choose its preset."
+    if any("_branch2b_offset_" in name for name in found - wanted):
+        return "It has deformable convolutions: lsts-edge import-mxnet FILE --variant deformable=true."
+    if wanted - found and all(".conv_b.offset." in name for name in wanted - found):
+        return "Its convolutions are not deformable: leave deformable=true out."
+    if any(name.startswith("lsts.offsets") for name in shaped):
+        return "It has another number of sampling locations (lsts-r101 40, lsts-r101-uniform 81): choose its preset."
     if parts and not parts & {name.partition(".")[0] for name in found}:
         return f"It has nothing of {_some(sorted(parts))}: it is of a network without. Choose its preset."
     return "Choose the preset it was trained with, or another file."

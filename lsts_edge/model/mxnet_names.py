@@ -9,10 +9,14 @@ import torch
 
 from lsts_edge.errors import CheckpointError
 from lsts_edge.model.aggregation import Aggregation
+from lsts_edge.model.deformable import DeformableConv2d
 from lsts_edge.model.network import VideoNetwork
 from lsts_edge.model.resnet import Bottleneck, ResNet101
 
-__all__ = ["backbone_state", "mxnet_names", "to_state"]
+__all__ = ["TEST_COPIES", "backbone_state", "mxnet_names", "to_state"]
+
+TEST_COPIES = ("arg:rfcn_bbox_weight_test", "arg:rfcn_bbox_bias_test")
+"""The box layer times its standard deviations, which the released code adds for inference."""
 
 _NORM = {
     "weight": "arg:{}_gamma",
@@ -30,9 +34,18 @@ def mxnet_names(network: VideoNetwork) -> dict[str, str]:
     """Our name to MXNet's, for every tensor of a ResNet-101 network of ours.
 
     Raises:
-        CheckpointError: if the network has another backbone: the released files know only this one.
+        CheckpointError: if the network has another backbone, or parts that the released code has not.
     """
-    return dict(_backbone_names(network)) | dict(_other_names(network))
+    names = dict(_backbone_names(network)) | dict(_other_names(network))
+    unnamed = sorted({name.partition(".")[0] for name in network.state_dict() if name not in names})
+    if unnamed:
+        raise CheckpointError(
+            "MXNet file for this variant",
+            got=f"{', '.join(unnamed)}, which the released code has not",
+            expected="a network of the released code",
+            fix="Leave alignment=flow-warp-net and the paper's form out.",
+        )
+    return names
 
 
 def to_state(arrays: Mapping[str, np.ndarray], network: VideoNetwork) -> tuple[dict[str, torch.Tensor], list[str]]:
@@ -86,6 +99,9 @@ def _backbone_names(network: VideoNetwork) -> Iterator[tuple[str, str]]:
                 if isinstance(block, Bottleneck) and getattr(block, f"conv_{letter}") is not None:
                     prefix = f"backbone.conv{stage}.{index}"
                     yield f"{prefix}.conv_{letter}.weight", f"arg:res{unit}_{branch}_weight"
+                    if isinstance(getattr(block, f"conv_{letter}"), DeformableConv2d):
+                        for kind in ("weight", "bias"):
+                            yield f"{prefix}.conv_{letter}.offset.{kind}", f"arg:res{unit}_{branch}_offset_{kind}"
                     for ours, theirs in _NORM.items():
                         yield f"{prefix}.bn_{letter}.{ours}", theirs.format(f"bn{unit}_{branch}")
 
@@ -111,18 +127,19 @@ def _other_names(network: VideoNetwork) -> Iterator[tuple[str, str]]:
 
 def _check_test_copies(arrays: dict[str, np.ndarray], box_std: tuple[float, ...]) -> list[str]:
     problems = []
-    for kind in ("weight", "bias"):
-        scaled = arrays.pop(f"arg:rfcn_bbox_{kind}_test", None)
-        plain = arrays.get(f"arg:rfcn_bbox_{kind}")
-        if scaled is None or plain is None:
+    for copy in TEST_COPIES:
+        scaled = arrays.pop(copy, None)
+        name = copy.removesuffix("_test")
+        plain = arrays.get(name)
+        if scaled is None or plain is None or plain.ndim == 0:  # the last is told as mis-shaped
             continue
         cells = plain.shape[0] // (2 * len(box_std))
         std = np.repeat(np.tile(box_std, 2), cells).reshape(-1, *(1,) * (plain.ndim - 1))
         expected = plain * std if len(std) == plain.shape[0] else plain
         if scaled.shape != plain.shape or not np.allclose(scaled, expected, rtol=_TEST_TOLERANCE, atol=1e-7):
-            problems.append(f"rfcn_bbox_{kind}_test is not rfcn_bbox_{kind} times {box_std}")
+            problems.append(f"{copy[4:]} is not {name[4:]} times {box_std}")
     return problems
 
 
 def _tensor(array: np.ndarray) -> torch.Tensor:
-    return torch.from_numpy(array.copy())
+    return torch.from_numpy(np.array(array))  # a copy: the file's bytes cannot be written to

@@ -41,12 +41,13 @@ class VideoLoop:
         self.memory = self.carried = self.remembered = self.key_picture = None
 
     @torch.no_grad()
-    def step(self, image: torch.Tensor, is_keyframe: bool) -> dict[str, torch.Tensor]:
+    def step(self, image: torch.Tensor, is_keyframe: bool, *, remember: bool = True) -> dict[str, torch.Tensor]:
         """Detect on the next frame.
 
         Args:
             image: ``(1, 3, H, W)`` normalised.
             is_keyframe: run the heavy path; ignored on the first frame and by a per-frame detector, which always do.
+            remember: False: a frame between keyframes leaves nothing behind, where a recurrent preset's would.
 
         Returns:
             The slots of that program: ``feature`` or ``high``, ``aligned``, ``task``, the embeddings, ``boxes``,
@@ -63,7 +64,7 @@ class VideoLoop:
         else:
             high = network.light(image) if preset.sees else None
             slots = network.propagate(image, self.carried, self.remembered, high)
-            if preset.recurrent:
+            if preset.recurrent and remember:
                 self._carry(slots, slots["task"], image)
         slots["boxes"], slots["scores"], slots["labels"] = network.detect(slots["task"])
         return slots

@@ -12,6 +12,7 @@ from lsts_edge.bundle.manifest import InputInfo
 from lsts_edge.errors import OptionError
 from lsts_edge.evaluation.annotations import AnnotationSet, ImageRecord
 from lsts_edge.evaluation.bundles import read_image
+from lsts_edge.evaluation.centred_order import centred_order, check_centred
 from lsts_edge.model.boxes import CORNERS
 from lsts_edge.model.network import Normalize, VideoNetwork
 from lsts_edge.model.video_loop import VideoLoop
@@ -29,6 +30,7 @@ def run_checkpoint(
     annotations: AnnotationSet,
     *,
     keyframe_interval: int | None,
+    centred: bool = False,
     device: str = "cpu",
     batch: int = 8,
     threads: int | None = None,
@@ -42,14 +44,18 @@ def run_checkpoint(
         network: in float32.
         annotations: sequences of frames.
         keyframe_interval: of the schedule; ``None`` runs the heavy path on every frame, without memory.
+        centred: keyframes lie in the middle of their intervals, and no frame between builds on another.
         device: where to compute.
         batch: frames (per frame) or sequences (with a schedule) at a time.
         threads: CPU threads; ``None`` keeps the setting.
         progress: told of frames done and frames in all.
 
     Raises:
-        OptionError: if ``batch`` or the interval is not positive, or the threads are out of range.
+        OptionError: if ``batch`` or the interval is not positive, the threads are out of range, or a per-frame
+            network is to be run centred.
     """
+    if centred:
+        check_centred(None if network.preset.per_frame else keyframe_interval)
     if batch < 1 or (keyframe_interval is not None and keyframe_interval < 1):
         got = f"batch {batch}, interval {keyframe_interval}"
         raise OptionError("evaluation", got=got, expected="both >= 1", fix="Correct them.")
@@ -84,7 +90,7 @@ def run_checkpoint(
                 records = images[start : start + batch]
                 keep(records, network.heavy(load(records)))
         else:
-            for records, tasks in _scheduled(network, annotations, keyframe_interval, batch, load):
+            for records, tasks in _scheduled(network, annotations, keyframe_interval, centred, batch, load):
                 keep(records, tasks)
     return results
 
@@ -93,11 +99,14 @@ def _scheduled(
     network: VideoNetwork,
     annotations: AnnotationSet,
     interval: int,
+    centred: bool,
     batch: int,
     load: Callable[[list[ImageRecord]], torch.Tensor],
 ) -> Iterator[tuple[list[ImageRecord], torch.Tensor]]:
     """Task features of several sequences side by side, frame by frame; shorter ones leave when they end."""
     sequences = sorted(annotations.sequences().values(), key=len, reverse=True)
+    if centred:
+        sequences = [[records[index] for index in centred_order(len(records), interval)] for records in sequences]
     for start in range(0, len(sequences), batch):
         group = sequences[start : start + batch]
         loop = VideoLoop(_WithoutHead(network))  # type: ignore[arg-type]
@@ -107,7 +116,7 @@ def _scheduled(
                 state = getattr(loop, name)
                 if state is not None:
                     setattr(loop, name, state[: len(records)])
-            yield records, loop.step(load(records), frame % interval == 0)["task"]
+            yield records, loop.step(load(records), frame % interval == 0, remember=not centred)["task"]
 
 
 class _WithoutHead:

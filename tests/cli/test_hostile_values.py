@@ -31,6 +31,7 @@ BASE = {
     "sign": ["bundle", "--key", "garbage.bin"],
     "run": ["bundle", "pictures", "--max-frames", "1"],
     "data teach": ["pictures", "--teacher", "garbage.bin", "--output", "taught"],
+    "import-mxnet": ["garbage.bin", "--output", "x.safetensors"],
     "train": ["--data", "garbage.json", "--output", "x.safetensors", "--steps", "1", "--preset", "lsts-tiny"],
     "evaluate": ["bundle", "garbage.json"],
     "bench params": ["--bundle", "bundle"],

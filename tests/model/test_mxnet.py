@@ -8,9 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from mxnet_files import released_arrays, write_params
 
 from lsts_edge.errors import CheckpointError
 from lsts_edge.model import VideoNetwork, build_network, load_checkpoint
+from lsts_edge.model.build import bare_network
 from lsts_edge.model.imagenet import load_imagenet_backbone
 from lsts_edge.model.mxnet_names import mxnet_names, to_state
 from lsts_edge.model.mxnet_params import read_params
@@ -20,20 +22,6 @@ from lsts_edge.variants import varied
 DATA = Path(__file__).resolve().parent.parent / "data"
 GENUINE = DATA / "mxnet_small.params"
 SIZE = (160, 192)
-
-
-def write_params(path: Path, arrays: dict[str, np.ndarray]) -> None:
-    """The layout of the genuine file."""
-    with path.open("wb") as file:
-        file.write(struct.pack("<QQQ", 0x112, 0, len(arrays)))
-        for array in arrays.values():
-            file.write(struct.pack("<IiI", 0xF993FAC9, 0, array.ndim))
-            file.write(struct.pack(f"<{array.ndim}q", *array.shape))
-            file.write(struct.pack("<iii", 1, 0, {"float32": 0, "float16": 2}[array.dtype.name]))
-            file.write(array.tobytes())
-        file.write(struct.pack("<Q", len(arrays)))
-        for name in arrays:
-            file.write(struct.pack("<Q", len(name)) + name.encode())
 
 
 def test_a_genuine_file() -> None:
@@ -107,12 +95,7 @@ def network() -> VideoNetwork:
 @pytest.fixture(scope="module")
 def arrays(network: VideoNetwork) -> dict[str, np.ndarray]:
     """A trained file as the released code writes it: the test copies of the box layer included."""
-    state = network.state_dict()
-    found = {theirs: state[ours].numpy() for ours, theirs in mxnet_names(network).items()}
-    std = np.repeat(np.tile(np.float32([0.1, 0.1, 0.2, 0.2]), 2), 49)
-    found["arg:rfcn_bbox_weight_test"] = found["arg:rfcn_bbox_weight"] * std[:, None, None, None]
-    found["arg:rfcn_bbox_bias_test"] = found["arg:rfcn_bbox_bias"] * std
-    return found
+    return released_arrays(network)
 
 
 def test_every_parameter_of_ours_has_a_name(network: VideoNetwork) -> None:
@@ -130,6 +113,27 @@ def test_every_parameter_of_ours_has_a_name(network: VideoNetwork) -> None:
         "lsts.offsets": "arg:init_offset",
     }
     assert expected.items() <= names.items()
+
+
+def test_deformable_convolutions_have_the_released_names() -> None:
+    names = mxnet_names(bare_network(varied(get_preset("lsts-r101"), {"deformable": True})))
+    offsets = {ours: theirs for ours, theirs in names.items() if "_offset_" in theirs}
+    assert len(names) == 349 + 208 + 6 and set(offsets.values()) == {
+        f"arg:res5{unit}_branch2b_offset_{kind}" for unit in "abc" for kind in ("weight", "bias")
+    }
+    assert offsets["backbone.conv5.1.conv_b.offset.bias"] == "arg:res5b_branch2b_offset_bias"
+    assert names["backbone.conv5.1.conv_b.weight"] == "arg:res5b_branch2b_weight"
+
+
+def test_parts_that_the_released_code_has_not() -> None:
+    with pytest.raises(CheckpointError, match="rival, which the released code has not"):
+        mxnet_names(bare_network(varied(get_preset("lsts-r101"), {"alignment": "flow-warp-net"})))
+
+
+def test_a_box_layer_that_is_one_number(arrays: dict[str, np.ndarray], network: VideoNetwork) -> None:
+    wrong = arrays | {"arg:rfcn_bbox_bias": np.float32(1).reshape(())}
+    state, problems = to_state(wrong, network)
+    assert problems == [] and state["head.box_maps.bias"].shape == ()
 
 
 def test_a_trained_file_through_the_front_door(
