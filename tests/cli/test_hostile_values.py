@@ -30,6 +30,7 @@ BASE = {
     "doctor": [],
     "sign": ["bundle", "--key", "garbage.bin"],
     "run": ["bundle", "pictures", "--max-frames", "1"],
+    "data vid": ["pictures", "--output", "vid.json"],
     "data teach": ["pictures", "--teacher", "garbage.bin", "--output", "taught"],
     "train": ["--data", "garbage.json", "--output", "x.safetensors", "--steps", "1", "--preset", "lsts-tiny"],
     "evaluate": ["bundle", "garbage.json"],

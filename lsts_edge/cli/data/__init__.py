@@ -9,6 +9,7 @@ __all__ = ["command"]
 command = LazyGroup(
     name="data",
     commands={
+        "vid": ("lsts_edge.cli.data.vid", "ImageNet VID and DET to annotations."),
         "teach": ("lsts_edge.cli.data.teach", "Label clips by detectors as teachers."),
     },
     help="Make training data; every file states its sources and licences.",

@@ -1,0 +1,1 @@
+"""Data sets as people have them, and one that is rendered, as COCO-VID style annotations: the one form read here."""
