@@ -31,6 +31,7 @@ BASE = {
     "sign": ["bundle", "--key", "garbage.bin"],
     "run": ["bundle", "pictures", "--max-frames", "1"],
     "data vid": ["pictures", "--output", "vid.json"],
+    "data davis": ["pictures", "--output", "davis.json"],
     "data teach": ["pictures", "--teacher", "garbage.bin", "--output", "taught"],
     "train": ["--data", "garbage.json", "--output", "x.safetensors", "--steps", "1", "--preset", "lsts-tiny"],
     "evaluate": ["bundle", "garbage.json"],
