@@ -32,6 +32,7 @@ BASE = {
     "run": ["bundle", "pictures", "--max-frames", "1"],
     "data vid": ["pictures", "--output", "vid.json"],
     "data davis": ["pictures", "--output", "davis.json"],
+    "data render": ["--output", "rendered", "--videos", "1", "--frames", "1", "--size", "32x32"],
     "data teach": ["pictures", "--teacher", "garbage.bin", "--output", "taught"],
     "train": ["--data", "garbage.json", "--output", "x.safetensors", "--steps", "1", "--preset", "lsts-tiny"],
     "evaluate": ["bundle", "garbage.json"],
