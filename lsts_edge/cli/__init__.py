@@ -54,6 +54,7 @@ _EXTRAS = {
     "cryptography": "sign",
     "trackers": "track",
     "paho": "mqtt",
+    "pybullet": "render",
 }
 
 _received: list[int] = []  # signals that are ending the program

@@ -14,6 +14,7 @@ import click
 
 from lsts_edge.cli.group import examples, json_option
 from lsts_edge.cli.show_progress import echo_progress
+from lsts_edge.cli.size_option import size_hw
 from lsts_edge.errors import OptionError
 
 if TYPE_CHECKING:
@@ -142,7 +143,7 @@ def command(
     options = WrapOptions(
         family=None if family == "auto" else family,  # type: ignore[arg-type]
         overrides={} if spec is None else read_spec_file(spec),
-        size=None if size is None else _size(size),
+        size=None if size is None else size_hw(size),
         intervals=_numbers("--intervals", intervals, "2,2.5,5"),
         motions=_numbers("--motions", motions, "0.1,0.2") if motions.strip() else (),
         openvino="openvino" in formats,
@@ -249,13 +250,6 @@ class _Told:
             return
         self._last = now
         echo_progress(f"[{now - self._begin:6.1f} s] {what}", done, total)
-
-
-def _size(text: str) -> tuple[int, int]:
-    match = re.fullmatch(r"(\d{1,5})x(\d{1,5})", text)
-    if match is None:
-        raise OptionError("--size", got=repr(text), expected="WIDTHxHEIGHT, such as 448x256", fix="Correct it.")
-    return int(match[2]), int(match[1])
 
 
 def _numbers(option: str, text: str, example: str) -> tuple[float, ...]:

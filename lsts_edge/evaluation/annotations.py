@@ -48,6 +48,7 @@ class ImageRecord:
         ignore: ``(M,)`` bool: neither object nor background.
         trust: ``(M,)`` float32, 0..1: how sure the labeller was; None where it did not say.
         instances: ``(M,)`` int64, the same number for the same object in every frame of the sequence; -1: unknown.
+        context: there for the triplets of later frames; none is drawn for it.
     """
 
     image_id: int
@@ -61,6 +62,7 @@ class ImageRecord:
     ignore: np.ndarray
     trust: np.ndarray | None = None
     instances: np.ndarray = None  # type: ignore[assignment]  # all -1, which needs M
+    context: bool = False
 
     def __post_init__(self) -> None:
         if self.instances is None:
@@ -217,6 +219,7 @@ def _build(path: Path, data: dict[str, Any], classes: tuple[str, ...], more: Map
                 ignore=ignore[keep],
                 trust=trust[keep],
                 instances=np.array([row[5] for row in found], np.int64)[keep],
+                context=bool(image.get("context", 0)),
             )
         )
     records.sort(key=lambda record: (record.video, record.frame))

@@ -35,6 +35,7 @@ class ImageStore:
         step: ``(N,)`` int64, frames of the video from one image of its sequence to the next.
         first: ``(N,)`` int64, index of the first image of its sequence.
         last: ``(N,)`` int64, index of the last one.
+        drawn: ``(N,)`` bool, whether a batch may be about the image; context of others is not.
         names: name of each sequence by the index of its first image.
     """
 
@@ -48,6 +49,7 @@ class ImageStore:
     step: torch.Tensor
     first: torch.Tensor
     last: torch.Tensor
+    drawn: torch.Tensor
     names: dict[int, str]
 
     @classmethod
@@ -112,6 +114,7 @@ class ImageStore:
             step=torch.from_numpy(step),
             first=torch.from_numpy(first),
             last=torch.from_numpy(last),
+            drawn=torch.tensor([not record.context for record in records]),
             names=names,
         )
 
@@ -131,6 +134,7 @@ class ImageStore:
             step=self.step.to(device),
             first=self.first.to(device),
             last=self.last.to(device),
+            drawn=self.drawn.to(device),
             names=self.names,
         )
 
@@ -164,7 +168,7 @@ class ImageStore:
         kinds = [(still, still_fraction), (~still, 1.0 - still_fraction)]
         if shares is not None:
             kinds = [(self.source == place, share) for place, share in enumerate(shares)]
-        for group, share in kinds:
+        for group, share in ((group & self.drawn, share) for group, share in kinds):
             if not group.any():
                 continue
             counts = present[group].sum(0).clamp(min=1).float()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import os
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ import cv2
 import numpy as np
 
 from lsts_edge.boxes import Boxes
+from lsts_edge.datasets.publish_json import check_output, publish_json
 from lsts_edge.errors import AnnotationError, FileUnwritable, LstsEdgeError, OptionError, StreamUnreadable
 from lsts_edge.evaluation.grouped import KINDS, group_boxes, kind_boxes
 from lsts_edge.evaluation.scenes import find_shots
@@ -112,6 +112,7 @@ def teach_clips(
     if not teachers or any(teacher.classes != teachers[0].classes for teacher in teachers):
         got = [f"{teacher.file}: {len(teacher.classes)} classes" for teacher in teachers]
         raise OptionError("teachers", got=got, expected="one or more of the same classes", fix="Choose others.")
+    check_output(output)
     folder, parts = (output.with_name(output.name + ending) for ending in (".frames", ".parts"))
     made: list[dict[str, Any]] = []
     left_out: list[dict[str, str]] = []
@@ -128,9 +129,7 @@ def teach_clips(
             why = left_out[0]["reason"] if left_out else "no clip"
             raise StreamUnreadable("clips to label", got=why, expected="videos", fix="Check the paths.")
         content = _joined(made, left_out, teachers, options)
-        part = output.with_name(output.name + ".part")
-        part.write_text(json.dumps(content, indent=1), encoding="utf-8")
-        os.replace(part, output)
+        publish_json(content, output)
         shutil.rmtree(parts)
     except OSError as error:
         if isinstance(error, LstsEdgeError):

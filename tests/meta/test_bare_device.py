@@ -96,12 +96,19 @@ def test_the_doctor_finds_what_is_there_and_what_is_not(device: Path, hand_made_
     assert list(tmp_path.iterdir()) == [hand_made_bundle]
 
 
-@pytest.mark.parametrize("line", ["export --checkpoint random --preset lsts-tiny --output x", "bench params"])
-def test_a_workstation_command_names_the_extra(line: str, device: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("line", "extra"),
+    [
+        ("export --checkpoint random --preset lsts-tiny --output x", "export"),
+        ("bench params", "export"),
+        ("data render --output x", "render"),
+    ],
+)
+def test_a_workstation_command_names_the_extra(line: str, extra: str, device: Path, tmp_path: Path) -> None:
     command = [device.with_name("lsts-edge"), *line.split()]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 2
     assert done.stderr.splitlines()[-1].startswith("error[package-missing]:")
-    assert 'pip install "lsts-edge[export]"' in done.stderr
+    assert f'pip install "lsts-edge[{extra}]"' in done.stderr
     assert "Traceback" not in done.stderr
     assert list(tmp_path.iterdir()) == []
