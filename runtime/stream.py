@@ -12,7 +12,15 @@ from lsts_edge.runtime.sources.interface import Frame
 __all__ = ["ResetReason", "Stream"]
 
 ResetReason = Literal[
-    "new-video", "size-change", "time-gap", "decode-error", "reconnect", "scene-cut", "non-finite", "requested"
+    "new-video",
+    "size-change",
+    "format-change",
+    "time-gap",
+    "decode-error",
+    "reconnect",
+    "scene-cut",
+    "non-finite",
+    "requested",
 ]
 
 _GAP_S = 2.0
@@ -36,6 +44,7 @@ class Stream:
         self.feature_age = 0
         self.has_memory = False
         self._shape: tuple[int, ...] | None = None
+        self._coding: str | None = None
         self._reconnects: int | None = None
         self._tainted = False
         self._pending: str | None = None  # waits for the frame that starts the memory anew
@@ -45,7 +54,8 @@ class Stream:
         """Look at the next frame: why the memory does not fit it, None where it does.
 
         Packets lost before it, or a damaged picture before it, may have spoilt what later pictures refer to; the
-        memory starts afresh at the first good frame. A damaged frame itself gets boxes from the memory as it is.
+        memory starts afresh at the first good frame. A damaged frame itself gets boxes from the memory as it is, and
+        what it says of its coding is not believed.
         """
         reason: ResetReason | None = None
         if not frame.damaged and (self._tainted or frame.lost_before):
@@ -53,6 +63,8 @@ class Stream:
             reason = "decode-error"
         if self._gaps.is_gap(frame.time_s):
             reason = "time-gap"
+        if not frame.damaged and None not in (self._coding, frame.coding) and self._coding != frame.coding:
+            reason = "format-change"
         if self._shape is not None and self._shape != frame.image.shape:
             reason = "size-change"
         if self._reconnects not in (None, frame.reconnects):
@@ -88,6 +100,7 @@ class Stream:
         """
         self.frame += 1
         self._shape = frame.image.shape
+        self._coding = self._coding if frame.damaged else frame.coding
         self._tainted = self._tainted or frame.damaged
         self.feature_age = self.feature_age + 1 if kind == "propagated" else 0
         if not finite:  # even from an empty memory: the frame itself gives no finite feature

@@ -12,7 +12,7 @@ import numpy as np
 
 from lsts_edge.clips import moving_clip
 
-__all__ = ["damage", "read_pictures", "small_clip", "write_changing_sizes", "write_video"]
+__all__ = ["damage", "read_pictures", "small_clip", "turned", "write_changing_sizes", "write_video"]
 
 
 def small_clip(frames: int, height_px: int = 96, width_px: int = 128, seed: int = 0) -> list[np.ndarray]:
@@ -60,6 +60,16 @@ def write_changing_sizes(path: Path, parts: Iterable[Sequence[np.ndarray]]) -> P
             out.write(part.read_bytes())
             part.unlink()
     return path
+
+
+def turned(path: Path, degrees: int) -> bytes:
+    """A raw H.264 stream whose pictures that stand alone say that they are to be shown turned counter-clockwise.
+
+    Source: ITU-T H.264, D.1.27: a display orientation message (type 47) of 3 bytes before each such picture.
+    """
+    bits = (round(degrees * 65536 / 360) << 5 | 0b01001).to_bytes(3, "big")  # no flips; the turn; until told otherwise
+    message, picture = b"\0\0\1\x06\x2f\x03" + bits + b"\x80", b"\0\0\1\x65"
+    return path.read_bytes().replace(picture, message + picture)
 
 
 def damage(path: Path, target: Path, *, share: float, seed: int) -> Path:

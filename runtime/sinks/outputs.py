@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -64,6 +64,17 @@ class Outputs:
             OptionError: if a name says nothing, or segments are asked for and no output is a file.
             FileUnwritable: if something cannot be written to.
         """
+        sinks: list[Sink] = []
+        try:
+            for sink in self._made(classes, rate_fps):
+                sinks.append(sink)
+        except BaseException:
+            for sink in sinks:
+                sink.abandon()
+            raise
+        return sinks
+
+    def _made(self, classes: Sequence[str], rate_fps: float | None) -> Iterator[Sink]:
         makers: dict[str, Callable[..., Sink]] = {
             "rows": JsonLinesSink,
             "video": functools.partial(VideoSink, rate_fps=rate_fps),
@@ -71,7 +82,6 @@ class Outputs:
             "mot": MotSink,
             "csv": CsvSink,
         }
-        sinks: list[Sink] = []
         in_segments: dict[Path, Callable[[Path], Sink]] = {}
         for kind, make in makers.items():
             text = getattr(self, kind)
@@ -79,17 +89,16 @@ class Outputs:
                 continue
             address = None if kind == "video" else SocketAddress.parse(text)
             if self.segment_s is None or address is not None or not _is_file(Path(text)):
-                sinks.append(make(address or Path(text)))
+                yield make(address or Path(text))
             else:
                 in_segments[Path(text)] = functools.partial(make, recoverable=True)
         if self.segment_s is not None:
             if not in_segments:
                 got, fix = "no output that is a file", "Add --output-video or --output-json."
                 raise OptionError("segments", got=got, expected="at least one", fix=fix)
-            sinks.append(SegmentedSink(in_segments, self.segment_s, rate_fps=rate_fps))
+            yield SegmentedSink(in_segments, self.segment_s, rate_fps=rate_fps)
         if self.mqtt is not None:
-            sinks.append(MqttSink(self.mqtt))
-        return sinks
+            yield MqttSink(self.mqtt)
 
 
 def _is_file(path: Path) -> bool:

@@ -23,7 +23,7 @@ _PIECE_BYTES = select.PIPE_BUF  # a pipe that takes anything takes so much
 
 
 class PatientWriter:
-    """Whole texts to a descriptor, unbuffered.
+    """Whole texts, or bytes, to a descriptor, unbuffered.
 
     A pipe's reader has all the time it likes; a socket's, which may be a machine that is gone, ``patience_s``.
     """
@@ -55,16 +55,18 @@ class PatientWriter:
         if self._fd is not None:
             self._poll.register(self._fd, select.POLLOUT)
 
-    def write(self, text: str) -> bool:
-        """Write all of a text; False where the run was to end before its reader had taken it.
+    def write(self, text: str | bytes) -> bool:
+        """Write all of it; False where the run was to end before its reader had taken it, and after ``close``.
 
         Raises:
             OSError: if it cannot be written, or a socket's reader has taken nothing for too long.
         """
-        content = memoryview(text.encode())
+        content = memoryview(text.encode() if isinstance(text, str) else text)
         taken_s = time.monotonic()
         while content:
-            if self._fd is None or not self._poll.poll(_POLL_S * 1000):
+            if self._fd is None:
+                return False
+            if not self._poll.poll(_POLL_S * 1000):
                 if self._stopping():
                     return False
                 if time.monotonic() - taken_s >= self._patience_s:

@@ -34,14 +34,14 @@ class TextSink(Sink):
     stage: ClassVar[str] = "text"
 
     def __init__(self, path: Path | str | SocketAddress, *, recoverable: bool = False) -> None:
-        """Check the path; the file is opened at the first frame.
+        """Check the path; a file is opened at the first frame, a socket here.
 
         Args:
             path: a file, which is there when it is complete; ``-`` for standard output, a device, a FIFO, a link or
                 a socket (``tcp://HOST:PORT``, ``unix:PATH``) get each row as it comes.
             recoverable: after a kill, the next run in the folder publishes the rows that are whole.
         Raises:
-            FileUnwritable: if nothing can be written there.
+            FileUnwritable: if nothing can be written there, or nobody listens.
         """
         super().__init__()
         check_kind("output", path, str | Path | SocketAddress)
@@ -59,7 +59,13 @@ class TextSink(Sink):
             self._direct = self._target.path if self._target.direct else None
         self._row_by_row = recoverable
         self._file: TextIO | PatientWriter | None = None
+        self._begun = False
         self._left_out = 0
+        if isinstance(self._direct, SocketAddress):
+            try:
+                self._file = PatientWriter(self._direct, lambda: self.stopping())
+            except OSError as error:
+                raise self._unwritable(error) from error
 
     def beginning(self) -> str:
         """What comes before the first frame."""
@@ -138,6 +144,8 @@ class TextSink(Sink):
                 partial = self._target.create()
                 self._file = open(partial, "w", encoding="utf-8", newline="")  # noqa: SIM115 - lives as the sink does
             assert self._file is not None
+        if not self._begun:
+            self._begun = True
             self._put(self.beginning())
         return self._file
 

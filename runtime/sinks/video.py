@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import math
 import time
 from fractions import Fraction
@@ -21,10 +22,13 @@ from lsts_edge.runtime.detections import Detections
 from lsts_edge.runtime.sinks.drawing import annotate
 from lsts_edge.runtime.sinks.interface import Sink
 from lsts_edge.runtime.sinks.partial_file import PartialFile
+from lsts_edge.runtime.sinks.patient_writer import PatientWriter
 from lsts_edge.runtime.sources.interface import Frame
 from lsts_edge.runtime.video_clock import VideoClock
 
 __all__ = ["VideoSink"]
+
+logger = logging.getLogger(__name__)
 
 _CONTAINERS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska"}
 _TICKS_PER_S = 90_000
@@ -35,7 +39,7 @@ class VideoSink(Sink):
     """H.264 by libx264 with the boxes drawn on; sizes are made even by repeating the last row or column.
 
     The first frame sets the size; a later frame of another size is scaled to fit and padded black. Times are the
-    source's as ``VideoClock`` reads them.
+    source's as ``VideoClock`` reads them. A pipe whose reader stands still is waited for, unless the run is to end.
     """
 
     def __init__(
@@ -72,6 +76,7 @@ class VideoSink(Sink):
         self._rate = Fraction(rate_fps or 25.0).limit_denominator(1001)
         self._clock = VideoClock(1.0 / (rate_fps or 25.0))
         self._tag = tag
+        self._pipe: _Pipe | None = None
         self._container: Any = None
         self._stream: Any = None
         self._size = (0, 0)
@@ -106,8 +111,13 @@ class VideoSink(Sink):
         try:
             self._container.mux(self._stream.encode(None))
             self._container.close()
+            if self._pipe is not None:
+                self._pipe.writer.close()
         except (av.error.FFmpegError, OSError) as error:
             raise self._target.unwritable(error.strerror or str(error)) from error
+        if self._pipe is not None and self._pipe.left_out_bytes:
+            told = "%s: nobody read on; the end of the video is left out: %d bytes"
+            logger.warning(told, self._target.path, self._pipe.left_out_bytes)
 
     def publish(self) -> None:
         """Give the file its name.
@@ -126,6 +136,8 @@ class VideoSink(Sink):
     def abandon(self) -> None:
         """Close and remove the file; an older one stays."""
         with contextlib.suppress(av.error.FFmpegError, OSError):
+            if self._pipe is not None:  # nobody is waited for any more
+                self._pipe.writer.close()
             if self._container is not None:
                 self._container.close()
         self._target.discard()
@@ -139,7 +151,10 @@ class VideoSink(Sink):
             options["movflags"] = "frag_keyframe+empty_moov+default_base_moof"
         if self._recoverable and self._format == "matroska":
             options["cluster_time_limit"] = str(round(1000 * _FRAGMENT_S))
-        self._container = av.open(str(self._target.create()), "w", format=self._format, options=options)
+        path = self._target.create()
+        if path.exists() and not path.is_file():
+            self._pipe = _Pipe(PatientWriter(path, self.stopping))
+        self._container = av.open(self._pipe or str(path), "w", format=self._format, options=options)
         encoder = {"preset": "veryfast", "crf": "23"}
         if self._recoverable:  # frames do not wait in the encoder
             encoder["tune"] = "zerolatency"
@@ -175,3 +190,16 @@ class VideoSink(Sink):
         if self._recoverable and time_s - self._keyframe_s >= _FRAGMENT_S:  # by time: a slow detector gives few frames
             frame.pict_type, self._keyframe_s = PictureType.I, time_s
         self._container.mux(self._stream.encode(frame))
+
+
+class _Pipe:
+    """What PyAV writes into; nothing follows what its reader has not taken, for that would be torn."""
+
+    def __init__(self, writer: PatientWriter) -> None:
+        self.writer = writer
+        self.left_out_bytes = 0
+
+    def write(self, content: bytes) -> int:
+        if self.left_out_bytes or not self.writer.write(content):
+            self.left_out_bytes += len(content)
+        return len(content)

@@ -30,6 +30,8 @@ class Frame:
         reconnects: how often the source has lost its camera and found it again so far.
         arrived_s: monotonic seconds when the source had the frame; None where it does not say.
         file: name of its own file, valid text; None where a file holds many frames.
+        coding: how it was coded, such as pixel format and turn: another text is another mode of the camera. None where
+            the source does not say.
     """
 
     image: np.ndarray
@@ -42,6 +44,7 @@ class Frame:
     reconnects: int = 0
     arrived_s: float | None = None
     file: str | None = None
+    coding: str | None = None
 
 
 class Source(ABC):

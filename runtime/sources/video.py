@@ -149,6 +149,7 @@ class VideoSource(Source):
                     lost_before,
                     decode_ms=decode_ms,
                     arrived_s=time.monotonic(),
+                    coding=self._coding(picture),
                 )
                 index, lost_before = index + 1, 0
                 begin = time.perf_counter_ns()
@@ -199,9 +200,13 @@ class VideoSource(Source):
         image: np.ndarray = self._reformatter.reformat(
             picture, width=width_px, height=height_px, format="bgr24"
         ).to_ndarray()
-        orientation = self._orientation(picture)
-        self._facts["orientation"] = orientation.name
-        return orientation.apply(image)
+        return self._orientation(picture).apply(image)
+
+    def _coding(self, picture: VideoFrame) -> str:
+        """Pixel format and turn, kept as facts too."""
+        pixel_format, turn = picture.format.name, self._orientation(picture).name
+        self._facts |= {"pixel_format": pixel_format, "orientation": turn}
+        return f"{pixel_format}, {turn}"
 
     def _orientation(self, picture: VideoFrame) -> Orientation:
         """How the picture lies; its matrix is read once for each turn and size that the stream has.

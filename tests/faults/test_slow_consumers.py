@@ -6,6 +6,7 @@ import fcntl
 import gc
 import json
 import os
+import select
 import signal
 import sys
 import termios
@@ -19,9 +20,11 @@ import pytest
 from cameras import Camera
 from running import start_program
 
+from lsts_edge.errors import FileUnwritable
 from lsts_edge.runtime import Detector, Frame, open_source
 from lsts_edge.runtime.loop import RunSummary, run_stream
 from lsts_edge.runtime.sinks.json_lines import JsonLinesSink
+from lsts_edge.runtime.sinks.video import VideoSink
 from lsts_edge.runtime.sources.arrays import ArraySource
 from lsts_edge.runtime.sources.drop_oldest import DropOldest
 from lsts_edge.runtime.sources.interface import Source
@@ -37,7 +40,7 @@ class _Reader:
 
     def __init__(self, path: Path) -> None:
         os.mkfifo(path)
-        self.path, self.rows = path, list[str]()
+        self.path, self.rows, self.content = path, list[str](), b""
         self._fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
         fcntl.fcntl(self._fd, fcntl.F_SETPIPE_SZ, 2 * _PAGE_BYTES)  # type: ignore[attr-defined]
 
@@ -46,11 +49,26 @@ class _Reader:
         waiting = int.from_bytes(fcntl.ioctl(self._fd, termios.FIONREAD, bytes(4)), sys.byteorder)
         return waiting > _PAGE_BYTES
 
+    def has_some(self) -> bool:
+        """Whether anything has come."""
+        return bool(select.select([self._fd], [], [], 0)[0])
+
     def go_on(self) -> None:
         """Read to the end."""
         os.set_blocking(self._fd, True)
-        with open(self._fd) as lines:
-            self.rows += lines
+        with open(self._fd, "rb") as pipe:
+            self.content = pipe.read()
+        self.rows = self.content.decode(errors="replace").splitlines()
+
+    def leave(self) -> None:
+        """Close it."""
+        os.close(self._fd)
+
+
+def _noise(frames: int) -> list[np.ndarray]:
+    """Pictures that a video needs many bytes for."""
+    source = np.random.RandomState(0)
+    return [source.randint(0, 256, (96, 128, 3), np.uint8) for _ in range(frames)]
 
 
 def _when(what: Callable[[], bool], then: Callable[[], object]) -> threading.Thread:
@@ -115,6 +133,65 @@ def test_one_signal_ends_a_run_whose_reader_stands_still(hand_made_bundle: Path,
     pictures = len(read_pictures(tmp_path / "out.mp4"))
     assert f"rows left out: {pictures - len(rows)}" in err or pictures == len(rows)
     assert out.splitlines()[-1].startswith(f"stopped: {pictures} frames")
+
+
+def test_one_signal_ends_a_run_whose_videos_reader_stands_still(hand_made_bundle: Path, tmp_path: Path) -> None:
+    reader = _Reader(tmp_path / "out.mkv")
+    clip = write_video(tmp_path / "clip.ts", _noise(200))
+    outputs = ("--output-video", reader.path, "--output-json", tmp_path / "out.jsonl")
+    with start_program("run", hand_made_bundle, clip, *outputs) as process:
+        _when(reader.is_full, lambda: process.send_signal(signal.SIGTERM)).join()
+        out, err = process.communicate(timeout=_HANG_S)
+    assert process.returncode == 128 + signal.SIGTERM, err
+    assert "nobody read on; the end of the video is left out: " in err
+    rows = len((tmp_path / "out.jsonl").read_text().splitlines())
+    assert rows > 0 and out.splitlines()[-1].startswith(f"stopped: {rows} frames")
+
+
+def test_a_video_that_nobody_reads_does_not_hold_up_the_end(
+    hand_made_bundle: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A FIFO without a reader: the first frame waits for one."""
+    pipe, rows = tmp_path / "out.mkv", _Reader(tmp_path / "rows")
+    os.mkfifo(pipe)
+    source = ArraySource(small_clip(5))
+    thread = _when(rows.has_some, source.stop)
+    summary = run_stream(Detector(hand_made_bundle), source, [JsonLinesSink(rows.path), VideoSink(pipe)])
+    thread.join()
+    assert (summary.frames, summary.stopped) == (1, True)
+    assert "the end of the video is left out: " in caplog.text
+
+
+def test_a_video_in_a_pipe_is_whole_and_its_reader_may_be_slow(hand_made_bundle: Path, tmp_path: Path) -> None:
+    reader = _Reader(tmp_path / "out.mkv")
+    thread = _when(reader.is_full, reader.go_on)
+    run_stream(Detector(hand_made_bundle), ArraySource(_noise(30)), [VideoSink(reader.path)])
+    thread.join()
+    copy = tmp_path / "copy.mkv"
+    copy.write_bytes(reader.content)
+    assert len(read_pictures(copy)) == 30
+
+
+def test_a_run_that_fails_does_not_wait_for_the_reader_of_its_video(hand_made_bundle: Path, tmp_path: Path) -> None:
+    reader = _Reader(tmp_path / "out.mp4")
+
+    def fail(frame: Frame, _: object) -> None:
+        if frame.index == 80:  # the fragment under way is more than the pipe takes
+            raise RuntimeError("planted")
+
+    with pytest.raises(RuntimeError, match="planted"):
+        run_stream(Detector(hand_made_bundle), ArraySource(_noise(90)), [VideoSink(reader.path)], on_result=fail)
+
+
+def test_a_video_whose_reader_is_gone_is_an_error(hand_made_bundle: Path, tmp_path: Path) -> None:
+    reader = _Reader(tmp_path / "out.mkv")
+    with pytest.raises(FileUnwritable, match="Broken pipe"):
+        run_stream(
+            Detector(hand_made_bundle),
+            ArraySource(_noise(200)),
+            [VideoSink(reader.path)],
+            on_result=lambda frame, _: reader.leave() if frame.index == 2 else None,
+        )
 
 
 def test_a_reader_that_is_gone_ends_the_run_with_an_error(hand_made_bundle: Path, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import os
 import subprocess
 import sys
@@ -17,7 +18,7 @@ from lsts_edge.runtime import Detections, Detector, Frame, open_source
 from lsts_edge.runtime.loop import run_stream
 from lsts_edge.runtime.sinks.json_lines import JsonLinesSink
 from lsts_edge.runtime.sinks.video import VideoSink
-from videos import damage, read_pictures, small_clip, write_changing_sizes, write_video
+from videos import damage, read_pictures, small_clip, turned, write_changing_sizes, write_video
 
 
 def cut(path: Path, share: float) -> Path:
@@ -118,7 +119,7 @@ def test_damaged_bytes_are_survived_and_never_remembered(
         for (earlier, _, _), (frame, found, _) in itertools.pairwise(run):
             if earlier.damaged and not frame.damaged:
                 assert found.kind == "first"
-                assert found.reset_reason in ("decode-error", "time-gap", "size-change")
+                assert found.reset_reason in ("decode-error", "time-gap", "size-change", "format-change")
     assert noticed > 0, "the damage planted here must be noticed"
 
 
@@ -152,34 +153,61 @@ def test_a_sound_stream_is_not_flagged(hand_made_bundle: Path, tmp_path: Path) -
     assert not any(frame.damaged or found.reset_reason for frame, found, _ in run)
 
 
-def test_a_change_of_the_pixel_format_gives_the_pictures_of_each_part(hand_made_bundle: Path, tmp_path: Path) -> None:
-    """4:2:2, 4:2:0 and 4:4:4 of one size: the pictures stay what they were, so the memory fits and stays too."""
+def equal_fresh_runs(detector: Detector, run: list[tuple[Frame, Detections, bytes]], lengths: list[int]) -> None:
+    """Each stretch of a run, against a detector that sees nothing else."""
+    assert sum(lengths) == len(run)
+    for end, length in zip(itertools.accumulate(lengths), lengths, strict=True):
+        fresh = detector.share()
+        for frame, found, _ in run[end - length : end]:
+            again = fresh.push(frame.image, frame.time_s)
+            assert again.boxes_xyxy_px.tobytes() == found.boxes_xyxy_px.tobytes()
+            assert again.kind == found.kind
+
+
+def events(run: list[tuple[Frame, Detections, bytes]]) -> list[tuple[int, str]]:
+    return [(found.frame, found.reset_reason) for _, found, _ in run if found.reset_reason]
+
+
+def test_a_change_of_the_pixel_format_is_one_event_and_equals_a_fresh_run(
+    hand_made_bundle: Path, tmp_path: Path, lsts_edge_command: Callable[..., subprocess.CompletedProcess[str]]
+) -> None:
+    """4:2:2, 4:2:0 and 4:4:4 of one size: the pictures stay what they were."""
     parts, path, clip = [], tmp_path / "clip.h264", small_clip(48)
     for number, pix_fmt in enumerate(("yuv422p", "yuv420p", "yuv444p", "yuv422p")):
         part = write_video(tmp_path / f"{number}.h264", clip[12 * number : 12 * number + 12], pix_fmt=pix_fmt)
         parts.append((part, read_pictures(part)))
     path.write_bytes(b"".join(part.read_bytes() for part, _ in parts))
-    run = results(Detector(hand_made_bundle), path)
+    detector = Detector(hand_made_bundle, keyframe_interval=5)
+    run = results(detector, path)
     expected = [picture for _, pictures in parts for picture in pictures]
     assert len(run) == len(expected) == 48
-    for (frame, found, _), picture in zip(run, expected, strict=True):
+    for (frame, _, _), picture in zip(run, expected, strict=True):
         assert np.abs(frame.image.astype(int) - picture.astype(int)).mean() < 1.0
-        assert found.reset_reason is None and not frame.damaged
+        assert not frame.damaged
+    assert events(run) == [(12, "format-change"), (24, "format-change"), (36, "format-change")]
+    equal_fresh_runs(detector, run, [12] * 4)
+    done = lsts_edge_command("run", hand_made_bundle, path, "--json")
+    assert json.loads(done.stdout)["resets"] == {"format-change": 3}, done.stderr
+
+
+@pytest.mark.parametrize(("degrees", "told"), [(90, "size-change"), (180, "format-change")])
+def test_a_turn_in_the_stream_is_one_event_each_way(
+    hand_made_bundle: Path, tmp_path: Path, degrees: int, told: str
+) -> None:
+    """As a camera tells it that is hung otherwise: in the stream, with every picture that stands alone."""
+    upright = write_video(tmp_path / "upright.h264", small_clip(10), gop=1)
+    content, path = upright.read_bytes(), tmp_path / "clip.h264"
+    path.write_bytes(content + turned(upright, degrees) + content)
+    detector = Detector(hand_made_bundle, keyframe_interval=4)
+    run = results(detector, path)
+    assert events(run) == [(10, told), (20, told)]
+    equal_fresh_runs(detector, run, [10] * 3)
 
 
 def test_size_changes_are_one_event_each_and_equal_a_fresh_run(hand_made_bundle: Path, tmp_path: Path) -> None:
     parts = [small_clip(10, 64, 96), small_clip(7, 120, 160), small_clip(10, 64, 96)]
     path = write_changing_sizes(tmp_path / "clip.h264", parts)
     detector = Detector(hand_made_bundle, keyframe_interval=4)
-    run = [(frame, found) for frame, found, _ in results(detector, path)]
-    events = [(found.frame, found.reset_reason) for _, found in run if found.reset_reason]
-    assert events == [(10, "size-change"), (17, "size-change")]
-    start = 0
-    for part in parts:
-        fresh = detector.share()
-        for frame, found in run[start : start + len(part)]:
-            again = fresh.push(frame.image, frame.time_s)
-            assert again.boxes_xyxy_px.tobytes() == found.boxes_xyxy_px.tobytes()
-            assert again.kind == found.kind
-        start += len(part)
-    assert start == len(run)
+    run = results(detector, path)
+    assert events(run) == [(10, "size-change"), (17, "size-change")]
+    equal_fresh_runs(detector, run, [len(part) for part in parts])

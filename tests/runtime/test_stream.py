@@ -60,6 +60,16 @@ def test_a_reconnect_is_told_as_such_whatever_else_it_brings() -> None:
     assert told[1] == ("reconnect", "reconnect")
 
 
+def test_another_coding_is_told_once_and_not_by_a_damaged_frame() -> None:
+    before, after = frame(coding="yuv422p"), frame(coding="yuv420p")
+    told = run(Stream(), before, before, after, after, frame(), after)
+    assert [reason for reason, _ in told] == [None, None, "format-change", None, None, None]
+    odd = frame(coding="gray", damaged=True)
+    assert [reason for reason, _ in run(Stream(), before, odd, before, before)] == [None, None, "decode-error", None]
+    both = frame(coding="yuv420p", image=np.zeros((8, 6, 3), np.uint8))
+    assert run(Stream(), before, both)[1] == ("size-change", "size-change"), "one event"
+
+
 def test_a_drop_before_the_first_frame_is_no_event() -> None:
     stream = Stream()
     assert not stream.drop("requested")

@@ -56,11 +56,17 @@ def test_each_row_arrives_as_it_comes(hand_made_bundle: Path, tmp_path: Path, ki
         reader[0].close()
 
 
-def test_nobody_listens(hand_made_bundle: Path, tmp_path: Path) -> None:
+def test_nobody_listens(tmp_path: Path) -> None:
+    """Told before there is a frame, and the output that was opened before it is let go."""
     server, address = listen("tcp", tmp_path)
     server.close()
-    with pytest.raises(FileUnwritable, match=r"cannot write to tcp://127\.0\.0\.1:\d+: got Connection refused"):
-        run_stream(Detector(hand_made_bundle), ArraySource(small_clip(3)), Outputs(rows=address).open(["x"]))
+    there, other = listen("unix", tmp_path)
+    with there:
+        with pytest.raises(FileUnwritable, match=r"cannot write to tcp://127\.0\.0\.1:\d+: got Connection refused"):
+            Outputs(rows=other, csv=address).open(["x"])
+        reader = there.accept()[0]
+        assert reader.recv(1) == b""
+        reader.close()
 
 
 def test_a_reader_that_leaves_ends_the_run(hand_made_bundle: Path, tmp_path: Path) -> None:
