@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -12,17 +15,35 @@ from lsts_edge.cli.show_progress import echo_progress
 from lsts_edge.cli.variant_options import choices_of, variant_options
 from lsts_edge.errors import OptionError
 
+if TYPE_CHECKING:
+    from lsts_edge.train.recipe import Recipe
+
 __all__ = ["command"]
+
+
+class _OncePerMachine(click.Command):
+    """Of several processes with the same words, one a machine says what is wrong with them."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """As every command does."""
+        try:
+            return super().parse_args(ctx, args)
+        except click.UsageError as error:
+            if os.environ.get("LOCAL_RANK", "0") != "0":
+                sys.exit(error.exit_code)
+            raise
 
 
 @click.command(
     "train",
+    cls=_OncePerMachine,
     short_help="Train a checkpoint on annotated video.",
     epilog=examples(
         "lsts-edge train --data vid/train.json --data stills/annotations.json --output lite.safetensors --steps 1200",
         "lsts-edge train --data vid/train.json --output lite.safetensors --steps 1200 --resume",
         "lsts-edge train --data vid/train.json --output a.safetensors --steps 600 --hold-out bear,bus --seed 1",
-        "lsts-edge train --recipe examples/recipes/lsts-lite.json --root data --output lite.safetensors",
+        "lsts-edge train --recipe examples/recipes/lsts-lite-1-frames.json --root data --output lite.safetensors",
+        "torchrun --standalone --nproc-per-node 8 -m lsts_edge train --device cuda --data vid/train.json ...",
     ),
 )
 @click.option("--data", multiple=True, metavar="JSON", help="COCO or COCO-VID style file; repeatable.")
@@ -32,14 +53,16 @@ __all__ = ["command"]
 @click.option("--preset", help="Model preset [default: the recipe's, or lsts-lite].")
 @variant_options
 @click.option("--steps", type=int, help="Optimiser steps; needed without a recipe.")
-@click.option("--device", default="cpu", show_default=True, help="cpu, cuda or cuda:N.")
+@click.option(
+    "--device", default="cpu", show_default=True, help="cpu, cuda or cuda:N; under torchrun cpu, or cuda: a GPU each."
+)
 @click.option("--seed", type=int, help="Of everything random [default: the recipe's, or 0].")
 @click.option("--threads", type=int, help="CPU threads; default: all.")
 @click.option("--init", metavar="FILE", help="'imagenet', 'none', a backbone file, or a checkpoint to go on from.")
 @click.option("--hold-out", default="", metavar="NAMES", help="Sequences to leave out, separated by commas.")
 @click.option("--class-weight", "class_weights", multiple=True, metavar="NAME=W", help="Draw a class more often.")
-@click.option("--batch", type=int, help="Images per step of the detector phase.")
-@click.option("--video-batch", type=int, help="Triplets per step of the video phase.")
+@click.option("--batch", type=int, help="Images per step of the detector phase, of all processes.")
+@click.option("--video-batch", type=int, help="Triplets per step of the video phase, of all processes.")
 @click.option("--video-fraction", type=float, help="Share of the steps on triplets; 1 trains all on them.")
 @click.option("--small-fraction", type=float, help="Share of the detector phase at three quarters of the size.")
 @click.option("--learning-rate", type=float, help="For parts that start untrained.")
@@ -72,38 +95,47 @@ def command(
 ) -> None:
     """Train a network and write a safetensors checkpoint that states data, licence, seed, steps and command."""
     from lsts_edge.train.job import TrainJob, run_job
+    from lsts_edge.train.processes import joined
+
+    with joined(device) as (processes, own_device):
+        plan = _plan(data, recipe, root)
+        chosen = {**plan.options, **{name: value for name, value in overrides.items() if value is not None}}
+        if "steps" not in chosen:
+            raise OptionError("--steps", got="nothing", expected="a number", fix="Say how many steps to train.")
+        if class_weights:
+            chosen["class_weights"] = dict(map(_class_weight, class_weights))
+        job = TrainJob(
+            data=plan.sources,
+            output=output,
+            preset=preset or plan.preset,
+            device=own_device,
+            threads=threads,
+            init=init or plan.init,
+            hold_out=tuple(name for name in hold_out.split(",") if name),
+            licence=licence or plan.licence,
+            must_not_see=must_not_see or plan.must_not_see,
+            resume=resume,
+            choices={**plan.choices, **choices_of(variants, alignment, light_scale)},
+            options=chosen,
+        )
+        written = run_job(job, echo_progress, processes)
+        if processes.is_first:
+            click.echo(f"written: {written} ({written.stat().st_size / 1e6:.1f} MB)")
+
+
+def _plan(data: tuple[str, ...], recipe: str | None, root: str) -> Recipe:
+    """What a recipe says, its data under the root and its list beside it; or the data alone."""
     from lsts_edge.train.recipe import DataSource, Recipe, read_recipe
 
     if bool(data) == bool(recipe):
         got = "both" if data else "neither"
         raise OptionError("--data, --recipe", got=got, expected="one of them", fix="Give files or a recipe.")
-    plan = Recipe("lsts-lite", tuple(map(DataSource, data)), "not stated")
-    if recipe is not None:
-        plan = read_recipe(Path(recipe))
-        sources = [replace(source, data=str(Path(root) / source.data)) for source in plan.sources]
-        banned = None if plan.must_not_see is None else str(Path(recipe).parent / plan.must_not_see)
-        plan = replace(plan, sources=tuple(sources), must_not_see=banned)
-    chosen = {**plan.options, **{name: value for name, value in overrides.items() if value is not None}}
-    if "steps" not in chosen:
-        raise OptionError("--steps", got="nothing", expected="a number", fix="Say how many steps to train.")
-    if class_weights:
-        chosen["class_weights"] = dict(map(_class_weight, class_weights))
-    job = TrainJob(
-        data=plan.sources,
-        output=output,
-        preset=preset or plan.preset,
-        device=device,
-        threads=threads,
-        init=init or plan.init,
-        hold_out=tuple(name for name in hold_out.split(",") if name),
-        licence=licence or plan.licence,
-        must_not_see=must_not_see or plan.must_not_see,
-        resume=resume,
-        choices={**plan.choices, **choices_of(variants, alignment, light_scale)},
-        options=chosen,
-    )
-    written = run_job(job, echo_progress)
-    click.echo(f"written: {written} ({written.stat().st_size / 1e6:.1f} MB)")
+    if recipe is None:
+        return Recipe("lsts-lite", tuple(map(DataSource, data)), "not stated")
+    plan = read_recipe(Path(recipe))
+    sources = [replace(source, data=str(Path(root) / source.data)) for source in plan.sources]
+    banned = None if plan.must_not_see is None else str(Path(recipe).parent / plan.must_not_see)
+    return replace(plan, sources=tuple(sources), must_not_see=banned)
 
 
 def _class_weight(text: str) -> tuple[str, float]:

@@ -1,4 +1,4 @@
-"""Random views of stored frames, drawn on the device in whole batches: zoom, shift, flip, mosaic, colour, blur."""
+"""Random views of stored frames, planned for the whole batch, rendered on the device: zoom, flip, mosaic, colour."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import torch.nn.functional as F
 
 from lsts_edge.errors import OptionError
 from lsts_edge.kinds import check_fields
+from lsts_edge.train.processes import ALONE, Processes
 from lsts_edge.train.store import ImageStore
 
 __all__ = ["Augmentation", "Batch", "draw_batch", "sample_triplets"]
@@ -66,10 +67,10 @@ class Augmentation:
 
 @dataclass
 class Batch:
-    """Triplets in network pixels.
+    """Triplets in network pixels: the images of this process, the boxes of all B items.
 
     Attributes:
-        images: ``(B, T, 3, H, W)`` float, 0..255; the last of T is the current frame.
+        images: ``(N, T, 3, H, W)`` float, 0..255; the last of T is the current frame. N is B where a process is alone.
         boxes: ``(B, T, M, 4)`` float xyxy with inclusive corners (x2 = edge - 1).
         labels: ``(B, T, M)`` int64, -1 where there is no box.
         ignore: ``(B, T, M)`` bool.
@@ -120,40 +121,48 @@ def draw_batch(
     frames: int,
     segment: int,
     pad_value: float,
+    processes: Processes = ALONE,
 ) -> Batch:
     """Draw triplets (``frames`` 3) or single frames (``frames`` 1) and look at them through random views.
 
     Args:
-        store: the images, on the device.
-        weights: ``(N,)`` sampling weights, on the device.
-        count: items.
+        store: the images; the batch is where their pixels are.
+        weights: ``(N,)`` sampling weights.
+        count: items of all processes together.
         size: height and width of the views; even numbers.
         augmentation: ranges.
-        generator: on the device; the same state gives the same batch.
+        generator: on the CPU, whatever the device; the same state gives the same batch.
         frames: 1 or 3.
         segment: keyframe interval L of the triplets.
         pad_value: pixel value outside the stored image.
+        processes: which of them looks; only its own items are rendered.
     """
     mosaics = round(count * augmentation.mosaic_fraction)
+    plain = count - mosaics
+    mine = processes.rows(torch.arange(count))
     parts = []
-    if mosaics < count:
-        parts.append(_views(store, weights, count - mosaics, size, augmentation, generator, frames, segment, pad_value))
+    if plain:
+        own = mine[mine < plain]
+        parts.append(_views(store, weights, plain, own, size, augmentation, generator, frames, segment, pad_value))
     if mosaics:
         half = (size[0] // 2, size[1] // 2)
-        tiles = _views(store, weights, 4 * mosaics, half, augmentation, generator, frames, segment, pad_value)
+        own = ((mine[mine >= plain] - plain)[:, None] * 4 + torch.arange(4)).flatten()
+        tiles = _views(store, weights, 4 * mosaics, own, half, augmentation, generator, frames, segment, pad_value)
         parts.append(_mosaic(tiles, half))
     whole = parts[0] if len(parts) == 1 else _join(*parts)
     if augmentation.color:
-        whole.images = _recolor(whole.images, augmentation.color, generator)
+        whole.images = _recolor(whole.images, augmentation.color, count, mine, generator)
     if augmentation.blur_fraction:
-        whole.images = _blur(whole.images, augmentation.blur_fraction, generator)
-    return whole
+        whole.images = _blur(whole.images, augmentation.blur_fraction, count, mine, generator)
+    device = whole.images.device
+    return Batch(whole.images, *(value.to(device) for value in (whole.boxes, whole.labels, whole.ignore, whole.trust)))
 
 
 def _views(
     store: ImageStore,
     weights: torch.Tensor,
     count: int,
+    mine: torch.Tensor,
     size: tuple[int, int],
     augmentation: Augmentation,
     generator: torch.Generator,
@@ -161,7 +170,10 @@ def _views(
     segment: int,
     pad_value: float,
 ) -> Batch:
-    """``count`` views of ``size``: an affine map per item (and a little more per frame of a still image)."""
+    """``count`` views of ``size``: an affine map per item (and a little more per frame of a still image).
+
+    Only those in ``mine`` are looked at; the boxes of all are known.
+    """
     device = weights.device
     height, width = size
     index = sample_triplets(store, weights, count, segment, generator)[:, 3 - frames :]
@@ -217,7 +229,7 @@ def _views(
         shift = shift + (scales - grown) * source.flip(1)[:, None] / 2
         scales = grown
 
-    images = _render(store, index, scales, shift, mirrored, size, pad_value)
+    images = _render(store, index[mine], scales[mine], shift[mine], mirrored[mine], size, pad_value)
     return _boxes(store, index, images, scales, shift, mirrored, size, augmentation)
 
 
@@ -230,10 +242,12 @@ def _render(
     size: tuple[int, int],
     pad_value: float,
 ) -> torch.Tensor:
-    """Bilinear look-up of every output pixel's place in its stored image: ``(B, T, 3, H, W)``."""
+    """Bilinear look-up of every output pixel's place in its stored image: ``(N, T, 3, H, W)``."""
     height, width = size
     batch, frames = index.shape
-    device = index.device
+    device = store.pixels.device
+    limits = store.sizes[index].to(device)  # (N, T, 2)
+    scales, shift, mirrored = scales.to(device), shift.to(device), mirrored.to(device)
     x = torch.arange(width, device=device) + 0.5
     y = torch.arange(height, device=device) + 0.5
     x = torch.where(mirrored[:, None], width - x, x)[:, None, :]  # (B, 1, W)
@@ -250,7 +264,6 @@ def _render(
     )
     source = store.pixels[flat].float() - pad_value  # grid_sample puts zero outside
     image = F.grid_sample(source, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
-    limits = store.sizes[index]  # (B, T, 2)
     inside_x = (at_x > 0) & (at_x < limits[..., 1:])
     inside_y = (at_y > 0) & (at_y < limits[..., :1])
     inside = inside_y.view(-1, 1, height, 1) & inside_x.view(-1, 1, 1, width)
@@ -285,9 +298,9 @@ def _boxes(
 
 def _mosaic(tiles: Batch, half: tuple[int, int]) -> Batch:
     """Four neighbours in the batch become the quarters of one view."""
-    count, frames = tiles.images.shape[0] // 4, tiles.images.shape[1]
+    count, own, frames = len(tiles.labels) // 4, len(tiles.images) // 4, tiles.images.shape[1]
     height, width = half
-    images = tiles.images.view(count, 2, 2, frames, 3, height, width).permute(0, 3, 4, 1, 5, 2, 6)
+    images = tiles.images.view(own, 2, 2, frames, 3, height, width).permute(0, 3, 4, 1, 5, 2, 6)
     corner = tiles.boxes.new_tensor(((0, 0), (width, 0), (0, height), (width, height))).repeat(1, 2)
     boxes = tiles.boxes.view(count, 4, frames, -1, 4) + corner[None, :, None, None]
 
@@ -295,7 +308,7 @@ def _mosaic(tiles: Batch, half: tuple[int, int]) -> Batch:
         return value.transpose(1, 2).reshape(count, frames, -1, *value.shape[4:])
 
     return Batch(
-        images.reshape(count, frames, 3, 2 * height, 2 * width),
+        images.reshape(own, frames, 3, 2 * height, 2 * width),
         gather(boxes),
         gather(tiles.labels.view(count, 4, frames, -1)),
         gather(tiles.ignore.view(count, 4, frames, -1)),
@@ -321,31 +334,36 @@ def _join(a: Batch, b: Batch) -> Batch:
     )
 
 
-def _recolor(images: torch.Tensor, strength: float, generator: torch.Generator) -> torch.Tensor:
+def _recolor(
+    images: torch.Tensor, strength: float, count: int, mine: torch.Tensor, generator: torch.Generator
+) -> torch.Tensor:
     """Contrast, brightness, saturation and channel gains, the same for all frames of an item."""
-    shape = (len(images), 1, 1, 1, 1)
 
     def around_one(spread: float, *tail: int) -> torch.Tensor:
-        target = tail or shape
-        return 1 + spread * (torch.rand(target, device=images.device, generator=generator) * 2 - 1)
+        drawn = torch.rand((count, *tail), generator=generator)[mine].to(images.device)
+        return 1 + spread * (drawn * 2 - 1)
 
-    gains = around_one(strength * 0.4, len(images), 1, 3, 1, 1) * around_one(strength)
+    gains = around_one(strength * 0.4, 1, 3, 1, 1) * around_one(strength, 1, 1, 1, 1)
     grey = images.mean(dim=2, keepdim=True)
-    images = grey + (images - grey) * around_one(strength)
+    images = grey + (images - grey) * around_one(strength, 1, 1, 1, 1)
     middle = images.mean(dim=(2, 3, 4), keepdim=True)
-    images = middle + (images - middle) * around_one(strength)
+    images = middle + (images - middle) * around_one(strength, 1, 1, 1, 1)
     return (images * gains).clamp(0, 255)
 
 
-def _blur(images: torch.Tensor, fraction: float, generator: torch.Generator) -> torch.Tensor:
+def _blur(
+    images: torch.Tensor, fraction: float, count: int, mine: torch.Tensor, generator: torch.Generator
+) -> torch.Tensor:
     """Box blur, once or twice, of some items: defocus, and the softness of enlarged video."""
-    chosen = torch.rand(len(images), device=images.device, generator=generator) < fraction
+    chosen = torch.rand(count, generator=generator) < fraction
+    mixes = torch.zeros(count).masked_scatter(chosen, torch.rand(int(chosen.sum()), generator=generator))
+    chosen, mix = (values[mine].to(images.device) for values in (chosen, mixes))
     if not bool(chosen.any()):
         return images
     part = images[chosen]
     flat = part.reshape(-1, *part.shape[2:])
     flat = F.avg_pool2d(F.avg_pool2d(flat, 3, 1, 1, count_include_pad=False), 5, 1, 2, count_include_pad=False)
-    mix = torch.rand(len(part), 1, 1, 1, 1, device=images.device, generator=generator)
+    mix = mix[chosen].view(-1, 1, 1, 1, 1)
     images = images.clone()
     images[chosen] = part * (1 - mix) + flat.view_as(part) * mix
     return images

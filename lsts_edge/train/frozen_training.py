@@ -18,7 +18,8 @@ from lsts_edge.model.rfcn import RfcnHead
 from lsts_edge.progress import Progress, silent
 from lsts_edge.train.frozen_features import FrozenFeatures
 from lsts_edge.train.losses import DetectionLoss, LossOptions, Truth
-from lsts_edge.train.triplet import losses_from_features, make_optimizer
+from lsts_edge.train.optimizer import make_optimizer
+from lsts_edge.train.triplet import losses_from_features
 from lsts_edge.train.warm_start import warm_start_embeddings
 
 __all__ = ["FrozenOptions", "train_on_features"]

@@ -24,6 +24,7 @@ from lsts_edge.progress import Progress, silent
 from lsts_edge.train.allocator import keep_freed_pages
 from lsts_edge.train.held_out import held_out_names, refuse_held_out
 from lsts_edge.train.options import TrainOptions
+from lsts_edge.train.processes import ALONE, Processes
 from lsts_edge.train.recipe import DataSource
 from lsts_edge.train.store import ImageStore
 from lsts_edge.train.threads import set_threads
@@ -55,12 +56,13 @@ class TrainJob:
     options: Mapping[str, Any] = field(default_factory=dict)
 
 
-def run_job(job: TrainJob, progress: Progress = silent) -> Path:
+def run_job(job: TrainJob, progress: Progress = silent, processes: Processes = ALONE) -> Path:
     """Train and write the checkpoint; returns its path.
 
     Args:
         job: files and options.
         progress: told of the data, the start and the steps.
+        processes: that do this job together; only the first writes and tells.
 
     Raises:
         OptionError: if an option is out of range, a class or sequence is unknown, or there is no such device.
@@ -69,6 +71,7 @@ def run_job(job: TrainJob, progress: Progress = silent) -> Path:
         TrainingError: if a loss is not finite or the run to resume is another one.
         FileUnwritable: if the output cannot be written.
     """
+    progress = progress if processes.is_first else silent
     preset = varied(get_preset(job.preset), job.choices)
     options = TrainOptions(**job.options)
     _check(job, preset, options)
@@ -78,12 +81,8 @@ def run_job(job: TrainJob, progress: Progress = silent) -> Path:
     if device.type == "cpu":
         keep_freed_pages()
     output = Path(job.output)
-    try:
-        output.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise FileUnwritable(
-            f"output {output}", got=str(error), expected="a folder that can be written", fix="Choose another."
-        ) from error
+    if processes.is_first:
+        _make_folder(output.parent)
     sets = [read_annotations(Path(one.data), preset.head.classes, one.groups) for one in job.data]
     _check_hold_out(job, sets)
     held_out = set(job.hold_out).union(*(one.hold_out for one in job.data))
@@ -98,18 +97,24 @@ def run_job(job: TrainJob, progress: Progress = silent) -> Path:
         color_order=preset.input.color_order,
         max_side_px=max(preset.input.height_px, preset.input.width_px),
     )
-    progress(f"{len(store)} images of {len(store.names)} sequences, {preset.name} on {device}")
+    several = f" in {processes.count} processes" if processes.count > 1 else ""
+    progress(f"{len(store)} images of {len(store.names)} sequences, {preset.name} on {device}{several}")
     network = build_network(preset, seed=options.seed)
     start, before = _start(network, job.init)
     progress(f"start: {start}")
     resume_file = output.with_name(output.name + ".resume")
-    trainer = Trainer(network, store, options, device, shares=shares, progress=progress, resume_file=resume_file)
+    trainer = Trainer(
+        network, store, options, device, shares=shares, progress=progress, resume_file=resume_file, processes=processes
+    )
     trained = trainer.run(resume=job.resume)
+    if not processes.is_first:
+        return output
     metadata = {
         "licence": job.licence,
         "description": f"{preset.name} trained for {options.steps} steps, seed {options.seed}",
         "steps": str(options.steps),
         "seed": str(options.seed),
+        "processes": str(processes.count),
         "command": _command_line(job),
         "data": "; ".join(_describe(*pair) for pair in zip(job.data, sets, strict=True)),
         "sequences": json.dumps([name for name in sequences if "/" not in name]),  # stills go by their file's path
@@ -133,6 +138,14 @@ def code_digest() -> str:
     for path in [root / "presets.py", root / "variants.py", *folders]:
         digest.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
     return digest.hexdigest()
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        expected = "a folder that can be written"
+        raise FileUnwritable(f"output {folder}", got=str(error), expected=expected, fix="Choose another.") from error
 
 
 def _check(job: TrainJob, preset: ModelPreset, options: TrainOptions) -> None:

@@ -11,10 +11,12 @@ from lsts_edge.errors import OptionError
 from lsts_edge.kinds import check_fields
 from lsts_edge.model.boxes import clip_boxes, decode_boxes, encode_boxes, overlaps, suppress
 from lsts_edge.model.rfcn import HeadMaps, RfcnHead
+from lsts_edge.train.processes import ALONE, Processes
 
 __all__ = ["DetectionLoss", "LossOptions", "Truth", "batched_proposals", "covered_by", "match"]
 
 _NO_BOX = -1.0  # every overlap is larger, so that no box is never the best
+_NO_COST = -1.0  # every cost is larger, so that what does not count is kept only where too little does
 
 
 @dataclass(frozen=True)
@@ -85,6 +87,10 @@ class Truth:
         sure = torch.ones_like(boxes[..., 0]) if trust is None else trust
         return cls(_take(boxes, found), kept, _take(boxes, away), hidden.gather(1, away), sure.gather(1, found))
 
+    def rows(self, processes: Processes) -> Truth:
+        """One process's images of these, with as many columns."""
+        return Truth(*(processes.rows(value) for value in vars(self).values()))
+
     @property
     def objects(self) -> torch.Tensor:
         """``(N, M)`` bool: which boxes are real."""
@@ -94,14 +100,19 @@ class Truth:
 class DetectionLoss:
     """The four losses of one batch.
 
+    With several processes each gives its images' part of a loss: counts are those of the whole batch, the hard examples
+    are mined among all images of it, and the parts' sum is the loss.
+
     Args:
         head: the network's head.
         options: counts and overlaps.
+        processes: that share the batch; each has as many images.
     """
 
-    def __init__(self, head: RfcnHead, options: LossOptions | None = None) -> None:
+    def __init__(self, head: RfcnHead, options: LossOptions | None = None, processes: Processes = ALONE) -> None:
         self.head = head
         self.options = options or LossOptions()
+        self.processes = processes
 
     def __call__(
         self, maps: HeadMaps, truth: Truth, size: tuple[int, int], generator: torch.Generator
@@ -112,7 +123,7 @@ class DetectionLoss:
             maps: what the head's convolutions gave, ``(N, ...)``.
             truth: boxes of the same N images.
             size: height and width of the images.
-            generator: for the random choices, on the maps' device.
+            generator: for the random choices, on the CPU.
         """
         maps = HeadMaps(*(value.float() for value in vars(maps).values()))
         losses = self._rpn(maps, truth, generator)
@@ -138,16 +149,16 @@ class DetectionLoss:
             which = torch.where(is_top, owner, which)
             hidden = covered_by(anchors, truth.hidden, truth.is_hidden) >= options.ignore_cover
             negative = (best < options.rpn_negative) & ~hidden & ~positive
-            positive = _choose(positive, options.rpn_batch // 2, generator)
+            positive = self._choose(positive, options.rpn_batch // 2, generator)
             room = options.rpn_batch - positive.sum(1, keepdim=True)
-            negative = _choose(negative, room, generator)
+            negative = self._choose(negative, room, generator)
             target = _take(truth.boxes, which)
             wanted = encode_boxes(anchors, target) / deltas.new_tensor(head.preset.rpn_box_std)
             weight = torch.where(positive, truth.trust.gather(1, which), 1.0)
         counted = positive | negative
         class_loss = F.binary_cross_entropy_with_logits(logit, positive.float(), reduction="none")
         box_loss = F.smooth_l1_loss(deltas, wanted, reduction="none").sum(2)
-        total = counted.sum().clamp(min=1)
+        total = self.processes.sum(counted.sum()).clamp(min=1)
         return {
             "rpn_class": (class_loss * weight * counted).sum() / total,
             "rpn_box": torch.where(positive, box_loss * weight, 0.0).sum() / total,
@@ -162,7 +173,7 @@ class DetectionLoss:
         side = (truth.boxes[..., 2:] - truth.boxes[..., :2] + 1).repeat(1, 1, 2)
         parts, masks = [boxes, truth.boxes], [valid, truth.objects]
         for _ in range(self.options.jittered):
-            noise = torch.randn(truth.boxes.shape, device=boxes.device, generator=generator)
+            noise = self.processes.normal(*truth.boxes.shape, generator=generator, device=boxes.device)
             parts.append(clip_boxes(truth.boxes + 0.12 * noise * side, *size))
             masks.append(truth.objects)
         rois, real = torch.cat(parts, dim=1), torch.cat(masks, dim=1)
@@ -185,9 +196,35 @@ class DetectionLoss:
         class_loss = F.cross_entropy(logits, label, reduction="none", label_smoothing=options.label_smoothing)
         box_loss = F.smooth_l1_loss(deltas[:, 4:], wanted, reduction="none").sum(1)
         class_loss, box_loss = class_loss * weight, torch.where(positive, box_loss * weight, 0.0)
-        keep = min(len(label), options.hard * len(rois))
-        hardest = (class_loss + box_loss).detach().topk(keep).indices
-        return {"class": class_loss[hardest].mean(), "box": box_loss[hardest].mean()}
+        hard = self._hardest((class_loss + box_loss).detach(), counted)
+        total = self.processes.sum(hard.sum()).clamp(min=1)
+        return {"class": (class_loss * hard).sum() / total, "box": (box_loss * hard).sum() / total}
+
+    @torch.no_grad()
+    def _hardest(self, cost: torch.Tensor, counted: torch.Tensor) -> torch.Tensor:
+        """Which of the counted proposals are kept.
+
+        Args:
+            cost: ``(C,)`` of those that count.
+            counted: ``(N, R)`` bool.
+
+        Returns:
+            ``(C,)`` bool.
+        """
+        costs = torch.full(counted.shape, _NO_COST, device=cost.device)
+        costs[counted] = cost
+        everywhere = self.processes.gather(costs.flatten())  # (P, N * R)
+        keep = min(everywhere.numel(), self.options.hard * len(counted) * self.processes.count)
+        kept = torch.zeros(everywhere.numel(), dtype=torch.bool, device=cost.device)
+        kept[everywhere.flatten().topk(keep).indices] = True
+        return kept.view(everywhere.shape)[self.processes.rank].view(counted.shape)[counted]
+
+    def _choose(self, candidates: torch.Tensor, count: int | torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+        """A random ``count`` of each row's candidates (``(N, A)`` bool), or all if there are fewer."""
+        key = self.processes.uniform(*candidates.shape, generator=generator, device=candidates.device)
+        key = torch.where(candidates, key, 2.0)
+        rank = key.argsort(1).argsort(1)
+        return candidates & (rank < count)
 
 
 def match(boxes: torch.Tensor, truth: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
@@ -232,14 +269,6 @@ def batched_proposals(
     first = rank.topk(min(count, pool), dim=1, largest=False).values
     valid = first < pool
     return _take(boxes, torch.where(valid, first, 0)), valid
-
-
-def _choose(candidates: torch.Tensor, count: int | torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-    """A random ``count`` of each row's candidates (``(N, A)`` bool), or all if there are fewer."""
-    key = torch.rand(candidates.shape, device=candidates.device, generator=generator)
-    key = torch.where(candidates, key, 2.0)
-    rank = key.argsort(1).argsort(1)
-    return candidates & (rank < count)
 
 
 def _columns(real: torch.Tensor) -> torch.Tensor:

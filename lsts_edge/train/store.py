@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
@@ -122,21 +122,8 @@ class ImageStore:
         return len(self.pixels)
 
     def to(self, device: torch.device) -> ImageStore:
-        """The same store on a device."""
-        return ImageStore(
-            pixels=self.pixels.to(device),
-            sizes=self.sizes.to(device),
-            boxes=self.boxes.to(device),
-            labels=self.labels.to(device),
-            ignore=self.ignore.to(device),
-            trust=self.trust.to(device),
-            source=self.source.to(device),
-            step=self.step.to(device),
-            first=self.first.to(device),
-            last=self.last.to(device),
-            drawn=self.drawn.to(device),
-            names=self.names,
-        )
+        """The same store with its pixels on a device; batches are planned on the CPU."""
+        return replace(self, pixels=self.pixels.to(device))
 
     def sampling_weights(
         self,

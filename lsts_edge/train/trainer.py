@@ -1,4 +1,4 @@
-"""The training loop: batches in, averaged weights out; resumable, seeded, one device."""
+"""The training loop: batches in, averaged weights out; resumable, seeded, on one device or many."""
 
 from __future__ import annotations
 
@@ -9,14 +9,15 @@ import logging
 import math
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, cast
 
 import torch
 from torch import nn
+from torch.nn.parallel import DistributedDataParallel
 
-from lsts_edge.errors import TrainingError
+from lsts_edge.errors import OptionError, TrainingError
 from lsts_edge.model.checkpoint import read_torch_file
 from lsts_edge.model.interfaces import Backbone
 from lsts_edge.model.network import VideoNetwork
@@ -24,12 +25,14 @@ from lsts_edge.progress import Progress, silent
 from lsts_edge.train.absorb import AbsorbedConv2d, absorb_batch_norms, release_batch_norms
 from lsts_edge.train.augment import Batch, draw_batch
 from lsts_edge.train.losses import DetectionLoss, Truth
+from lsts_edge.train.optimizer import make_optimizer
 from lsts_edge.train.options import TrainOptions
+from lsts_edge.train.processes import ALONE, Processes
 from lsts_edge.train.store import ImageStore
-from lsts_edge.train.triplet import losses_from_features, make_optimizer
+from lsts_edge.train.triplet import triplet_losses
 from lsts_edge.train.warm_start import warm_start_embeddings
 
-__all__ = ["Trainer", "triplet_losses"]
+__all__ = ["Trainer"]
 
 logger = logging.getLogger(__name__)
 
@@ -39,21 +42,25 @@ _SIZE_MULTIPLE = 32  # of the reduced input: both strides and the mosaic's halve
 
 
 class Trainer:
-    """Trains one network on one device.
+    """Trains one network on one device, or on one for each of several processes that share every batch.
 
     Args:
         network: changed in place; after ``run`` it holds the averaged weights, on the CPU.
-        store: training images, on the CPU or the device.
+        store: training images.
         options: the run.
         device: where to compute.
         progress: told every ``report_every`` steps: the phase, steps a second and the losses.
         shares: how often each annotation set of the store is drawn; ``None`` goes by ``still_fraction``.
         resume_file: where to keep what ``run(resume=True)`` needs; ``None`` keeps nothing.
         report_every: steps between two reports.
+        processes: that train together: equal batches, equal weights, and only the first tells and writes.
 
     Attributes:
         phase: ``detector``, then ``video``.
         losses: means of the losses over the steps that the latest report told of.
+
+    Raises:
+        OptionError: if a batch cannot be shared out evenly.
     """
 
     def __init__(
@@ -67,7 +74,13 @@ class Trainer:
         progress: Progress = silent,
         resume_file: Path | None = None,
         report_every: int = 10,
+        processes: Processes = ALONE,
     ) -> None:
+        for name in ("batch", "video_batch"):
+            if getattr(options, name) % processes.count:
+                expected = f"a multiple of the {processes.count} processes, which share it"
+                got, fix = getattr(options, name), "Give another number."
+                raise OptionError(f"training option {name}", got=got, expected=expected, fix=fix)
         self.options = options
         self.device = device
         self.preset = network.preset
@@ -75,14 +88,15 @@ class Trainer:
         self.network = network.to(device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
         self.store = store.to(device)
         self.average = copy.deepcopy(self.network).requires_grad_(False)
-        self.criterion = DetectionLoss(self.network.head, options.loss)
+        self.processes = processes
+        self.criterion = DetectionLoss(self.network.head, options.loss, processes)
         classes = self.preset.head.classes
         by_label = {classes.index(name): weight for name, weight in options.class_weights.items()}
         self.shares = None if shares is None else tuple(shares)
         self.weights = store.sampling_weights(
             by_label, options.still_fraction, shares=shares, balance=options.class_balance
-        ).to(device)
-        self.generator = torch.Generator(device=device).manual_seed(options.seed)
+        )
+        self.generator = torch.Generator().manual_seed(options.seed)  # CPUs draw alike, whatever GPU is beside them
         self.progress = progress
         self.phase = ""
         self.losses: dict[str, float] = {}
@@ -93,6 +107,7 @@ class Trainer:
         self.std = torch.tensor(self.preset.input.std, device=device).view(3, 1, 1)
         self.detector_steps = options.steps if self.preset.lsts is None else options.detector_steps
         self.optimizer: torch.optim.Optimizer | None = None
+        self.losses_of: nn.Module = _Losses([])
 
     def run(self, *, resume: bool = False) -> VideoNetwork:
         """Do all steps (or those that are left) and return the network with the averaged weights.
@@ -111,7 +126,7 @@ class Trainer:
                     self.network.load_state_dict(self.average.state_dict())
                 if phase == "video" and self.options.warm_start:
                     self._warm_start()
-                self.optimizer = self._make_optimizer(phase)
+                self._start_phase(phase)
             losses = self._train_step(phase)
             for name, value in losses.items():
                 sums[name] = sums.get(name, 0.0) + value
@@ -123,7 +138,7 @@ class Trainer:
                 told = " ".join(f"{name} {value:.3f}" for name, value in self.losses.items())
                 self.progress(f"{phase} {counted / (now - since):.2f} it/s {told}", self.step, self.options.steps)
                 sums, counted, since = {}, 0, now
-            if self.resume_file and self.step % self.options.save_every == 0:
+            if self.step % self.options.save_every == 0:
                 self._save()
         return self.finished()
 
@@ -135,31 +150,26 @@ class Trainer:
         return result.eval().requires_grad_(True)  # type: ignore[no-any-return]
 
     def _train_step(self, phase: str) -> dict[str, float]:
-        options = self.options
         assert self.optimizer is not None
         self._set_rates(phase)
         size = self._size(phase)
         batch = self._draw(phase)
+        compute = self._detector_losses if phase == "detector" else self._video_losses
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
-            if phase == "detector":
-                losses = self._detector_losses(batch, size)
-            else:
-                losses = triplet_losses(self.network, self.criterion, batch, size, options, self.generator)
-        total = torch.stack(list(losses.values())).sum()
-        if not bool(torch.isfinite(total)):
+            losses = self.losses_of(compute, batch, size)
+        parts = torch.stack(list(losses.values()))
+        values = dict(zip(losses, self.processes.sum(parts).tolist(), strict=True))
+        if not all(map(math.isfinite, values.values())):  # in every process at once
             raise TrainingError(
-                f"loss at step {self.step}",
-                got={name: float(value.detach()) for name, value in losses.items()},
-                expected="finite numbers",
-                fix="Lower the learning rate.",
+                f"loss at step {self.step}", got=values, expected="finite numbers", fix="Lower the learning rate."
             )
         self.optimizer.zero_grad(set_to_none=True)
-        total.backward()  # type: ignore[no-untyped-call]
-        trained = [p for group in self.optimizer.param_groups for p in group["params"]]
-        nn.utils.clip_grad_norm_(trained, _CLIP_NORM)
+        # The processes' gradients are averaged, but their losses are parts of a sum.
+        (parts.sum() * self.processes.count).backward()  # type: ignore[no-untyped-call]
+        nn.utils.clip_grad_norm_(_trained(self.optimizer), _CLIP_NORM)
         self.optimizer.step()
         self._follow()
-        return {"loss": float(total.detach())} | {name: float(value.detach()) for name, value in losses.items()}
+        return {"loss": sum(values.values())} | values
 
     def _draw(self, phase: str) -> Batch:
         """The next normalised batch of a phase."""
@@ -174,6 +184,7 @@ class Trainer:
             frames=1 if phase == "detector" else 3,
             segment=self.preset.keyframe_interval,
             pad_value=float(self.preset.input.pad_value),
+            processes=self.processes,
         )
         batch.images = (batch.images - self.mean) / self.std
         return batch
@@ -184,7 +195,10 @@ class Trainer:
             low = self.network.backbone.low(image)
         maps = self.network.head.maps(self.network.backbone.rest(low))
         truth = Truth.of(batch.boxes[:, -1], batch.labels[:, -1], batch.ignore[:, -1], batch.trust[:, -1])
-        return self.criterion(maps, truth, size, self.generator)
+        return self.criterion(maps, truth.rows(self.processes), size, self.generator)
+
+    def _video_losses(self, batch: Batch, size: tuple[int, int]) -> dict[str, torch.Tensor]:
+        return triplet_losses(self.network, self.criterion, batch, size, self.options, self.generator)
 
     @torch.no_grad()
     def _warm_start(self) -> None:
@@ -192,7 +206,7 @@ class Trainer:
         for _ in range(_WARM_BATCHES):
             image = self._draw("video").images[:, -1].contiguous(memory_format=torch.channels_last)
             features.append(self.network.heavy(image))
-        warm_start_embeddings(self.network, torch.cat(features))
+        warm_start_embeddings(self.network, self.processes.gather(torch.cat(features)).flatten(0, 1))
         self.average.load_state_dict(self.network.state_dict())
 
     def _size(self, phase: str) -> tuple[int, int]:
@@ -202,6 +216,12 @@ class Trainer:
         height, width = (max(_SIZE_MULTIPLE, round(s * self.options.small_scale / _SIZE_MULTIPLE) * _SIZE_MULTIPLE)
                          for s in full)  # fmt: skip
         return height, width
+
+    def _start_phase(self, phase: str) -> None:
+        """An optimiser for the phase, and where there are several processes what averages their gradients."""
+        self.optimizer = self._make_optimizer(phase)
+        if self.processes.count > 1:
+            self.losses_of = DistributedDataParallel(_Losses(_trained(self.optimizer)), static_graph=True)
 
     def _make_optimizer(self, phase: str) -> torch.optim.Optimizer:
         """Parameter groups of a phase; parts that do not train lose their gradient."""
@@ -260,7 +280,9 @@ class Trainer:
         return json.dumps(parts, sort_keys=True)
 
     def _save(self) -> None:
-        assert self.resume_file is not None and self.optimizer is not None
+        if self.resume_file is None or not self.processes.is_first:
+            return
+        assert self.optimizer is not None
         state = {
             "identity": self._identity(),
             "step": self.step,
@@ -274,6 +296,17 @@ class Trainer:
         os.replace(temporary, self.resume_file)
 
     def _resume(self) -> None:
+        state = self.processes.from_first(self._read_resume)
+        self.step = int(state["step"])
+        self.network.load_state_dict(state["network"])
+        self.average.load_state_dict(state["average"])
+        self.generator.set_state(state["generator"])
+        if self.step != self.detector_steps:
+            self._start_phase("detector" if self.step < self.detector_steps else "video")
+            assert self.optimizer is not None
+            self.optimizer.load_state_dict(state["optimizer"])
+
+    def _read_resume(self) -> dict[str, Any]:
         path = self.resume_file
         if path is None or not path.is_file():
             raise TrainingError("nothing to resume", got=path, expected="a resume file", fix="Start without --resume.")
@@ -287,54 +320,22 @@ class Trainer:
                 expected="the same",
                 fix="Repeat the first command exactly, or start without --resume.",
             )
-        self.step = int(state["step"])
-        self.network.load_state_dict(state["network"])
-        self.average.load_state_dict(state["average"])
-        self.generator.set_state(state["generator"].cpu())
-        if self.step != self.detector_steps:
-            self.optimizer = self._make_optimizer("detector" if self.step < self.detector_steps else "video")
-            self.optimizer.load_state_dict(state["optimizer"])
+        return state
 
 
-def triplet_losses(
-    network: VideoNetwork,
-    criterion: DetectionLoss,
-    batch: Batch,
-    size: tuple[int, int],
-    options: TrainOptions,
-    generator: torch.Generator,
-) -> dict[str, torch.Tensor]:
-    """Losses of old keyframe, new keyframe, current frame, as the online loop would run them.
-
-    Args:
-        network: of a preset that is not per frame.
-        criterion: detection losses.
-        batch: normalised triplets.
-        size: height and width of the images.
-        options: weights of the losses and what is trained.
-        generator: on the device.
-    """
-    count = len(batch.images)
-    frames = batch.images.transpose(0, 1).reshape(3 * count, *batch.images.shape[2:])
-    frames = frames.contiguous(memory_format=torch.channels_last)
-    with torch.set_grad_enabled(options.train_low):
-        low = network.backbone.low(frames)  # type: ignore[operator]
-    heavy = 3 * count if options.mimic or options.align else 2 * count
-    with torch.set_grad_enabled(options.heavy_in_video):
-        features = network.backbone.rest(low[:heavy])  # type: ignore[operator]
-    images = [frames[index * count : (index + 1) * count] for index in range(3)]
-    high = _high(network, images[2], low[2 * count :], options) if network.preset.sees else None
-    truths = [
-        Truth.of(batch.boxes[:, at], batch.labels[:, at], batch.ignore[:, at], batch.trust[:, at]) for at in (1, 2)
-    ]
-    parts = [features[index * count : (index + 1) * count] for index in range(3)]
-    return losses_from_features(network, criterion, parts, images, high, truths, size, options, generator)
+def _trained(optimizer: torch.optim.Optimizer) -> list[nn.Parameter]:
+    return [parameter for group in optimizer.param_groups for parameter in group["params"]]
 
 
-def _high(network: VideoNetwork, image: torch.Tensor, low: torch.Tensor, options: TrainOptions) -> torch.Tensor:
-    """The light path's feature; at full scale the low part has seen the image already, which gave ``low``."""
-    shrunk = network.shrink(image)
-    if network.preset.light_scale != 1.0:
-        with torch.set_grad_enabled(options.train_low):
-            low = network.low(shrunk)
-    return network.high(low, shrunk.shape[2:])
+class _Losses(nn.Module):
+    """Gives a computation of losses to ``DistributedDataParallel``, which wants a module with what is trained."""
+
+    def __init__(self, trained: list[nn.Parameter]) -> None:
+        super().__init__()
+        self.trained = nn.ParameterList(trained)
+
+    def forward(
+        self, compute: Callable[[Batch, tuple[int, int]], dict[str, torch.Tensor]], batch: Batch, size: tuple[int, int]
+    ) -> dict[str, torch.Tensor]:
+        """Losses by name."""
+        return compute(batch, size)
