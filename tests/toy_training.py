@@ -11,23 +11,30 @@ import torch
 
 from lsts_edge.evaluation.annotations import read_annotations
 from lsts_edge.model import VideoNetwork, build_network
-from lsts_edge.presets import FIVE_GROUPS, get_preset
+from lsts_edge.presets import FIVE_GROUPS, ModelPreset, get_preset
+from lsts_edge.train.augment import Augmentation
 from lsts_edge.train.losses import LossOptions
 from lsts_edge.train.options import TrainOptions
 from lsts_edge.train.processes import ALONE, Processes, joined
 from lsts_edge.train.store import ImageStore
 from lsts_edge.train.trainer import Trainer
 
-__all__ = ["RUNS", "STOP_AFTER", "train_toy"]
+__all__ = ["LOSS", "RUNS", "STOP_AFTER", "train_toy"]
 
 STOP_AFTER = 3
-_LOSS = LossOptions(rpn_batch=32, proposals=16, hard=8, jittered=2)
+TINY = get_preset("lsts-tiny")
+LOSS = LossOptions(rpn_batch=32, proposals=16, hard=8, jittered=2)
 _PLAIN = TrainOptions(
-    steps=6, batch=6, video_batch=4, video_fraction=0.5, warmup=0, save_every=1, train_low=True, loss=_LOSS
+    steps=6, batch=6, video_batch=4, video_fraction=0.5, warmup=0, save_every=1, train_low=True, loss=LOSS
 )  # fmt: skip
 RUNS = {
     "frames, then triplets": _PLAIN,
-}
+    "as the paper": dataclasses.replace(
+        _PLAIN, steps=5, video_fraction=1.0, optimizer="sgd", schedule="steps", decay_at=(0.5,), gradient="sum",
+        ema=0.0, clip_norm=0.0, learning_rate=1e-4, backbone_rate=1e-4, sampling="offline", bypass=True, keyframes=3,
+        warm_start=False, augmentation=Augmentation.none(flip=0.5), loss=dataclasses.replace(LOSS, mined="image"),
+    ),
+}  # fmt: skip
 
 
 class _Stop(Exception):
@@ -35,7 +42,12 @@ class _Stop(Exception):
 
 
 def train_toy(
-    data: Path, options: TrainOptions, processes: Processes = ALONE, *, interrupted: Path | None = None
+    data: Path,
+    options: TrainOptions,
+    processes: Processes = ALONE,
+    *,
+    preset: ModelPreset = TINY,
+    interrupted: Path | None = None,
 ) -> tuple[VideoNetwork, list[dict[str, float]]]:
     """The trained network and the losses of each step; ``interrupted`` keeps what the second half resumes from."""
     annotations = read_annotations(data, FIVE_GROUPS)
@@ -48,7 +60,7 @@ def train_toy(
             if done == last:
                 raise _Stop
 
-        network = build_network(get_preset("lsts-tiny"), seed=0)
+        network = build_network(preset, seed=0)
         made = Trainer(
             network, store, options, torch.device("cpu"), progress=told, report_every=1, processes=processes,
             resume_file=interrupted,

@@ -67,6 +67,15 @@ class _OncePerMachine(click.Command):
 @click.option("--small-fraction", type=float, help="Share of the detector phase at three quarters of the size.")
 @click.option("--learning-rate", type=float, help="For parts that start untrained.")
 @click.option("--backbone-rate", type=float, help="For parts that start from ImageNet.")
+@click.option("--optimizer", type=click.Choice(("adamw", "sgd")), help="[default: the preset's, see docs/training.md]")
+@click.option("--schedule", type=click.Choice(("cosine", "steps")), help="How the rates fall [default: the preset's].")
+@click.option("--weight-decay", type=float, help="Of all but the sampling offsets.")
+@click.option("--clip-norm", type=float, help="Largest norm of a step's gradient; 0 does not clip.")
+@click.option("--sampling", type=click.Choice(("online", "offline")), help="Keyframes before the frame, or around it.")
+@click.option("--keyframes", type=int, help="In a triplet: 2, or more to unroll the memory further.")
+@click.option("--bypass/--no-bypass", default=None, help="Align nothing between frames that are the same still image.")
+@click.option("--freeze", multiple=True, metavar="PART", help="Part that stays, as backbone.conv1; repeatable.")
+@click.option("--freeze-norms/--train-norms", default=None, help="Scale and shift of batch norms stay.")
 @click.option("--train-low/--freeze-low", default=None, help="Train the part both paths share.")
 @click.option("--train-heavy/--freeze-heavy", default=None, help="Train the heavy path in the video phase too.")
 @click.option("--warm-start/--no-warm-start", default=None, help="Start the embeddings from the heavy features.")
@@ -88,10 +97,11 @@ def command(
     init: str | None,
     hold_out: str,
     class_weights: tuple[str, ...],
+    freeze: tuple[str, ...],
     licence: str | None,
     must_not_see: str | None,
     resume: bool,
-    **overrides: float | bool | None,
+    **overrides: float | bool | str | None,
 ) -> None:
     """Train a network and write a safetensors checkpoint that states data, licence, seed, steps and command."""
     from lsts_edge.train.job import TrainJob, run_job
@@ -104,6 +114,8 @@ def command(
             raise OptionError("--steps", got="nothing", expected="a number", fix="Say how many steps to train.")
         if class_weights:
             chosen["class_weights"] = dict(map(_class_weight, class_weights))
+        if freeze:
+            chosen["freeze"] = freeze
         job = TrainJob(
             data=plan.sources,
             output=output,

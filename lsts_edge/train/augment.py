@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -12,7 +13,9 @@ from lsts_edge.kinds import check_fields
 from lsts_edge.train.processes import ALONE, Processes
 from lsts_edge.train.store import ImageStore
 
-__all__ = ["Augmentation", "Batch", "draw_batch", "sample_triplets"]
+__all__ = ["Augmentation", "Batch", "Sampling", "draw_batch", "sample_triplets"]
+
+Sampling = Literal["online", "offline"]
 
 
 @dataclass(frozen=True)
@@ -59,9 +62,9 @@ class Augmentation:
                 )
 
     @classmethod
-    def none(cls) -> Augmentation:
-        """Every view is the stored frame, scaled to fit: for tests and for overfitting on purpose."""
-        return cls(plain_fraction=1.0, aspect=1.0, zoom=(1.0, 1.0), mosaic_fraction=0.0, flip=0.0, color=0.0,
+    def none(cls, flip: float = 0.0) -> Augmentation:
+        """Every view is the stored frame, scaled to fit, mirrored perhaps: as the paper trains, and for tests."""
+        return cls(plain_fraction=1.0, aspect=1.0, zoom=(1.0, 1.0), mosaic_fraction=0.0, flip=flip, color=0.0,
                    blur_fraction=0.0, still_shift=0.0)  # fmt: skip
 
 
@@ -75,6 +78,7 @@ class Batch:
         labels: ``(B, T, M)`` int64, -1 where there is no box.
         ignore: ``(B, T, M)`` bool.
         trust: ``(B, T, M)`` float, 0..1: how sure the labeller was.
+        same: ``(B, T - 1)`` bool: whether a frame is the stored image that the frame before it is.
     """
 
     images: torch.Tensor
@@ -82,15 +86,24 @@ class Batch:
     labels: torch.Tensor
     ignore: torch.Tensor
     trust: torch.Tensor
+    same: torch.Tensor
 
 
 def sample_triplets(
-    store: ImageStore, weights: torch.Tensor, count: int, segment: int, generator: torch.Generator
+    store: ImageStore,
+    weights: torch.Tensor,
+    count: int,
+    segment: int,
+    generator: torch.Generator,
+    *,
+    sampling: Sampling = "online",
+    keyframes: int = 2,
 ) -> torch.Tensor:
-    """Indices ``(count, 3)``: old keyframe, new keyframe, current frame (the released online variant).
+    """Indices ``(count, keyframes + 1)`` as the released code draws them: keyframes, oldest first, and current frame.
 
-    The new keyframe is 0..L frames before the current one, the old one L..1.5 L before; both stay in the
-    sequence. Where only every n-th frame is stored the nearest is taken. A still image is repeated.
+    ``online``: the new keyframe is 0..L frames before the current one, the old one L..1.5 L before. ``offline``: up to
+    L/2 on either side, and L/2..L before. Further keyframes are L apart. All stay in the sequence. Where only every
+    n-th frame is stored the nearest is taken. A still image is repeated.
 
     Args:
         store: the images.
@@ -98,16 +111,17 @@ def sample_triplets(
         count: triplets.
         segment: L.
         generator: on the device of ``weights``.
+        sampling: which of the two.
+        keyframes: 2, or more to unroll further.
     """
-    device = weights.device
     current = torch.multinomial(weights, count, replacement=True, generator=generator)
-    back_new = torch.randint(0, segment + 1, (count,), device=device, generator=generator)
-    back_old = torch.randint(segment, segment + segment // 2 + 1, (count,), device=device, generator=generator)
-    earliest, step = store.first[current], store.step[current]
-    back_new, back_old = ((back + step // 2) // step for back in (back_new, back_old))
-    new = torch.maximum(current - back_new, earliest)
-    old = torch.maximum(current - back_old, earliest)
-    return torch.stack((old, new, current), dim=1)
+    half = segment // 2
+    ranges = ((0, segment), (segment, segment + half)) if sampling == "online" else ((-half, half), (half, segment))
+    backs = [torch.randint(low, high + 1, (count,), generator=generator) for low, high in ranges]
+    backs += [backs[1] + segment * more for more in range(1, keyframes - 1)]
+    first, last, step = store.first[current], store.last[current], store.step[current]
+    stored = [(current - (back + step // 2) // step).clamp(first, last) for back in reversed(backs)]
+    return torch.stack((*stored, current), dim=1)
 
 
 def draw_batch(
@@ -121,9 +135,10 @@ def draw_batch(
     frames: int,
     segment: int,
     pad_value: float,
+    sampling: Sampling = "online",
     processes: Processes = ALONE,
 ) -> Batch:
-    """Draw triplets (``frames`` 3) or single frames (``frames`` 1) and look at them through random views.
+    """Draw triplets (``frames`` 3 or more) or single frames (``frames`` 1) and look at them through random views.
 
     Args:
         store: the images; the batch is where their pixels are.
@@ -132,22 +147,30 @@ def draw_batch(
         size: height and width of the views; even numbers.
         augmentation: ranges.
         generator: on the CPU, whatever the device; the same state gives the same batch.
-        frames: 1 or 3.
+        frames: 1, or one more than there are keyframes.
         segment: keyframe interval L of the triplets.
         pad_value: pixel value outside the stored image.
+        sampling: of triplets.
         processes: which of them looks; only its own items are rendered.
     """
     mosaics = round(count * augmentation.mosaic_fraction)
     plain = count - mosaics
     mine = processes.rows(torch.arange(count))
+
+    def draw(items: int) -> torch.Tensor:
+        index = sample_triplets(
+            store, weights, items, segment, generator, sampling=sampling, keyframes=max(2, frames - 1)
+        )
+        return index[:, -frames:]
+
     parts = []
     if plain:
         own = mine[mine < plain]
-        parts.append(_views(store, weights, plain, own, size, augmentation, generator, frames, segment, pad_value))
+        parts.append(_views(store, draw(plain), own, size, augmentation, generator, pad_value))
     if mosaics:
         half = (size[0] // 2, size[1] // 2)
         own = ((mine[mine >= plain] - plain)[:, None] * 4 + torch.arange(4)).flatten()
-        tiles = _views(store, weights, 4 * mosaics, own, half, augmentation, generator, frames, segment, pad_value)
+        tiles = _views(store, draw(4 * mosaics), own, half, augmentation, generator, pad_value)
         parts.append(_mosaic(tiles, half))
     whole = parts[0] if len(parts) == 1 else _join(*parts)
     if augmentation.color:
@@ -155,28 +178,25 @@ def draw_batch(
     if augmentation.blur_fraction:
         whole.images = _blur(whole.images, augmentation.blur_fraction, count, mine, generator)
     device = whole.images.device
-    return Batch(whole.images, *(value.to(device) for value in (whole.boxes, whole.labels, whole.ignore, whole.trust)))
+    return Batch(whole.images, *(value.to(device) for name, value in vars(whole).items() if name != "images"))
 
 
 def _views(
     store: ImageStore,
-    weights: torch.Tensor,
-    count: int,
+    index: torch.Tensor,
     mine: torch.Tensor,
     size: tuple[int, int],
     augmentation: Augmentation,
     generator: torch.Generator,
-    frames: int,
-    segment: int,
     pad_value: float,
 ) -> Batch:
-    """``count`` views of ``size``: an affine map per item (and a little more per frame of a still image).
+    """Views of ``size`` of the images ``index`` ``(B, T)``: an affine map per item (and a little more per still frame).
 
     Only those in ``mine`` are looked at; the boxes of all are known.
     """
-    device = weights.device
+    device = index.device
     height, width = size
-    index = sample_triplets(store, weights, count, segment, generator)[:, 3 - frames :]
+    count, frames = index.shape
 
     def uniform(*shape: int) -> torch.Tensor:
         return torch.rand(shape, device=device, generator=generator)
@@ -293,7 +313,7 @@ def _boxes(
     small = (seen < augmentation.min_visible) | (side.amin(-1) < augmentation.min_side_px)
     ignore = (store.ignore[index] | small) & (labels >= 0)
     inclusive = clipped - clipped.new_tensor((0.0, 0.0, 1.0, 1.0))
-    return Batch(images, inclusive, labels, ignore, store.trust[index])
+    return Batch(images, inclusive, labels, ignore, store.trust[index], index[:, 1:] == index[:, :-1])
 
 
 def _mosaic(tiles: Batch, half: tuple[int, int]) -> Batch:
@@ -313,6 +333,7 @@ def _mosaic(tiles: Batch, half: tuple[int, int]) -> Batch:
         gather(tiles.labels.view(count, 4, frames, -1)),
         gather(tiles.ignore.view(count, 4, frames, -1)),
         gather(tiles.trust.view(count, 4, frames, -1)),
+        tiles.same.view(count, 4, frames - 1).all(1),
     )
 
 
@@ -331,6 +352,7 @@ def _join(a: Batch, b: Batch) -> Batch:
         torch.cat((fill(a.labels, -1), fill(b.labels, -1))),
         torch.cat((fill(a.ignore, False), fill(b.ignore, False))),
         torch.cat((fill(a.trust, 1.0), fill(b.trust, 1.0))),
+        torch.cat((a.same, b.same)),
     )
 
 

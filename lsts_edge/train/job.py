@@ -22,6 +22,7 @@ from lsts_edge.model.imagenet import load_imagenet_backbone
 from lsts_edge.presets import ModelPreset, get_preset
 from lsts_edge.progress import Progress, silent
 from lsts_edge.train.allocator import keep_freed_pages
+from lsts_edge.train.defaults import options_for
 from lsts_edge.train.held_out import held_out_names, refuse_held_out
 from lsts_edge.train.options import TrainOptions
 from lsts_edge.train.processes import ALONE, Processes
@@ -38,8 +39,9 @@ __all__ = ["TrainJob", "code_digest", "run_job"]
 class TrainJob:
     """What ``lsts-edge train`` was asked to do.
 
-    ``options`` are fields of ``TrainOptions``, ``choices`` what ``varied`` changes in the preset. ``hold_out`` names
-    sequences of any source; ``must_not_see`` is a file of names that stop the run if they are there.
+    ``options`` are fields of ``TrainOptions`` beside the preset's defaults, ``choices`` what ``varied`` changes in the
+    preset. ``hold_out`` names sequences of any source; ``must_not_see`` is a file of names that stop the run if they
+    are there.
     """
 
     data: tuple[DataSource, ...]
@@ -73,7 +75,7 @@ def run_job(job: TrainJob, progress: Progress = silent, processes: Processes = A
     """
     progress = progress if processes.is_first else silent
     preset = varied(get_preset(job.preset), job.choices)
-    options = TrainOptions(**job.options)
+    options = options_for(preset, job.options)
     _check(job, preset, options)
     device = _device(job.device)
     code = code_digest()  # of what runs, not of what the files are when it ends

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -30,7 +31,8 @@ class LossOptions:
         proposals: proposals per image, before the true boxes are added.
         jittered: moved copies of each true box that are added as proposals.
         positive: overlap from which a proposal is an object.
-        hard: proposals per image kept by online hard-example mining (on average over the batch).
+        hard: proposals per image kept by online hard-example mining.
+        mined: among the proposals of the ``batch``, so many per image on average, or of each ``image``, as released.
         ignore_cover: share of an anchor or proposal inside an ignore box from which it is no background.
         label_smoothing: of the class targets.
     """
@@ -42,6 +44,7 @@ class LossOptions:
     jittered: int = 4
     positive: float = 0.5
     hard: int = 48
+    mined: Literal["batch", "image"] = "batch"
     ignore_cover: float = 0.5
     label_smoothing: float = 0.0
 
@@ -213,11 +216,15 @@ class DetectionLoss:
         """
         costs = torch.full(counted.shape, _NO_COST, device=cost.device)
         costs[counted] = cost
+        if self.options.mined == "image":
+            kept = torch.zeros_like(counted)
+            kept.scatter_(1, costs.topk(min(counted.shape[1], self.options.hard), dim=1).indices, True)
+            return kept[counted]
         everywhere = self.processes.gather(costs.flatten())  # (P, N * R)
         keep = min(everywhere.numel(), self.options.hard * len(counted) * self.processes.count)
-        kept = torch.zeros(everywhere.numel(), dtype=torch.bool, device=cost.device)
-        kept[everywhere.flatten().topk(keep).indices] = True
-        return kept.view(everywhere.shape)[self.processes.rank].view(counted.shape)[counted]
+        hardest = torch.zeros_like(everywhere, dtype=torch.bool)
+        hardest.view(-1)[everywhere.flatten().topk(keep).indices] = True
+        return hardest[self.processes.rank].view(counted.shape)[counted]
 
     def _choose(self, candidates: torch.Tensor, count: int | torch.Tensor, generator: torch.Generator) -> torch.Tensor:
         """A random ``count`` of each row's candidates (``(N, A)`` bool), or all if there are fewer."""

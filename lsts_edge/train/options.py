@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 from lsts_edge.errors import OptionError
 from lsts_edge.kinds import check_fields
@@ -28,17 +29,32 @@ class TrainOptions:
         learning_rate: of parts that start untrained.
         backbone_rate: of parts that start from ImageNet, and of the head in the second phase.
         offset_factor: learning rate of the sampling offsets, times ``learning_rate``.
-        weight_decay: AdamW's.
-        warmup: steps until the full rate; then it falls along a cosine.
+        optimizer: ``adamw`` or ``sgd``.
+        momentum: of SGD.
+        weight_decay: of all but the offsets; AdamW's own kind, or SGD's.
+        gradient: of a step: the ``mean`` over its items, or their ``sum``, as the released code adds up its GPUs.
+        clip_norm: largest norm of a step's gradient; 0 does not clip.
+        warmup: steps until the full rate.
+        schedule: how the rate falls then, in each phase: ``cosine`` to a hundredth, or in ``steps``.
+        decay_at: the steps down, as shares of the phase.
+        decay_factor: what a step down multiplies the rate by.
         ema: decay of the averaged weights that are saved; 0 saves the last ones.
         still_fraction: share of the draws from still images.
         class_weights: how much more often a class is drawn, by name.
         class_balance: 1 draws the classes of a source equally often, 0 as often as they occur.
+        frames_per_video: draw the current frame from so many of each sequence, evenly spaced; 0 from all. Keyframes
+            come from all.
+        empty_weight: how often an image without an object is drawn, beside one with the commonest.
         small_fraction: share of the first phase's steps at ``small_scale`` of the input size.
         small_scale: that scale.
+        sampling: of triplets: ``online``, keyframes before the current frame, or ``offline``, on either side.
+        keyframes: in a triplet, 2; more unroll the memory further.
+        bypass: where two frames of a triplet are the same, which they are of a still image, nothing is aligned.
         key_loss: weight of the keyframe's detection loss (released: 0, only the current frame counts).
         mimic: weight of the pull of a propagated frame's own feature towards what the heavy path gives.
         train_low: train the part shared by both paths.
+        freeze: parts that stay as they are, such as ``backbone.conv1``.
+        freeze_norms: scale and shift of batch norms stay (their statistics always do).
         align: weight of the same pull on what LSTS brings along, at keyframes and propagated frames.
         warm_start: start the embeddings from a whitening of heavy features (see ``warm_start``).
         train_heavy: in the video phase, train the heavy path too; ``None``: only if there is no other phase.
@@ -54,19 +70,33 @@ class TrainOptions:
     learning_rate: float = 1e-3
     backbone_rate: float = 3e-4
     offset_factor: float = 5.0
+    optimizer: Literal["adamw", "sgd"] = "adamw"
+    momentum: float = 0.9
     weight_decay: float = 0.02
+    gradient: Literal["mean", "sum"] = "mean"
+    clip_norm: float = 10.0
     warmup: int = 40
+    schedule: Literal["cosine", "steps"] = "cosine"
+    decay_at: tuple[float, ...] = ()
+    decay_factor: float = 0.1
     ema: float = 0.99
     still_fraction: float = 0.35
     class_weights: dict[str, float] = field(default_factory=dict)
     class_balance: float = 1.0
+    frames_per_video: int = 0
+    empty_weight: float = 1.0
     small_fraction: float = 0.5
     small_scale: float = 0.75
+    sampling: Literal["online", "offline"] = "online"
+    keyframes: int = 2
+    bypass: bool = False
     key_loss: float = 0.5
     mimic: float = 1.0
     align: float = 1.0
     warm_start: bool = True
     train_low: bool = False
+    freeze: tuple[str, ...] = ()
+    freeze_norms: bool = False
     train_heavy: bool | None = None
     train_depthwise: bool = False
     save_every: int = 100
@@ -77,12 +107,17 @@ class TrainOptions:
         check_fields(self)
         for name in ("steps", "batch", "video_batch", "save_every"):
             _check(getattr(self, name) >= 1, name, getattr(self, name), ">= 1")
-        for name in ("video_fraction", "small_fraction", "still_fraction", "class_balance"):
+        for name in ("video_fraction", "small_fraction", "still_fraction", "class_balance", "decay_factor"):
             _check(0.0 <= getattr(self, name) <= 1.0, name, getattr(self, name), "0..1")
         for name in ("learning_rate", "backbone_rate", "offset_factor"):
-            _check(0.0 < getattr(self, name) < 1e4, name, getattr(self, name), "> 0")
-        for name in ("weight_decay", "key_loss", "mimic", "align"):
-            _check(getattr(self, name) >= 0.0, name, getattr(self, name), ">= 0")
+            _check(0.0 < getattr(self, name) < 1e5, name, getattr(self, name), "> 0 and below 100000")
+        for name in ("weight_decay", "clip_norm", "key_loss", "mimic", "align", "frames_per_video", "empty_weight"):
+            _check(0.0 <= getattr(self, name) < 1e9, name, getattr(self, name), ">= 0")
+        _check(0.0 <= self.momentum < 1.0, "momentum", self.momentum, "0 <= momentum < 1")
+        _check(all(0.0 < at < 1.0 for at in self.decay_at), "decay_at", self.decay_at, "shares between 0 and 1")
+        _check(2 <= self.keyframes <= 16, "keyframes", self.keyframes, "2..16")
+        shifted = "still_shift 0: views of a still image must be the same"
+        _check(not self.bypass or not self.augmentation.still_shift, "bypass", self.augmentation.still_shift, shifted)
         _check(0.0 <= self.ema < 1.0, "ema", self.ema, "0 <= ema < 1")
         _check(0.25 <= self.small_scale <= 1.0, "small_scale", self.small_scale, "0.25..1")
         _check(self.warmup >= 0, "warmup", self.warmup, ">= 0")

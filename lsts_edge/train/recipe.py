@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -75,7 +75,8 @@ def read_recipe(path: Path) -> Recipe:
         for name, kind in parts:
             if name in options:
                 given = options[name].items()
-                options[name] = kind(**{key: tuple(v) if isinstance(v, list) else v for key, v in given})
+                options[name] = kind(**_tuples(given))
+        content["options"] = _tuples(options.items())
         recipe = Recipe(sources=tuple(sources), **content)
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise OptionError(
@@ -89,6 +90,10 @@ def read_recipe(path: Path) -> Recipe:
         fix = "Give each source a share above 0, or none of them."
         raise OptionError(f"recipe {path}: shares", got=shares, expected="positive numbers", fix=fix)
     return recipe
+
+
+def _tuples(fields: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in fields}
 
 
 def _source(entry: Mapping[str, Any]) -> DataSource:

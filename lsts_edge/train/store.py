@@ -132,21 +132,32 @@ class ImageStore:
         *,
         shares: Sequence[float] | None = None,
         balance: float = 1.0,
+        frames_per_video: int = 0,
+        empty: float = 1.0,
     ) -> torch.Tensor:
         """How often each image is drawn: classes even out, then the weights asked for; each source gets its share.
 
         An image weighs as much as its rarest class (one over the number of images that show it, among those of its
-        kind); one that shows none weighs as much as the commonest class.
+        kind); one that shows none weighs ``empty`` times as much as the commonest class.
 
         Args:
             class_weights: factor by label; 1 where absent.
             still_fraction: share of the draws that goes to sequences of one image, when there are both kinds.
             shares: of the annotation sets, in their order, instead of ``still_fraction``; their sum is not important.
             balance: 1 draws all classes equally often, 0 as often as they occur.
+            frames_per_video: draw from so many images of each sequence, evenly spaced; 0 from all.
+            empty: of images that show no object.
 
         Returns:
             ``(N,)`` float probabilities.
+
+        Raises:
+            AnnotationError: if nothing is left to draw.
         """
+        drawn = torch.ones(len(self), dtype=torch.bool)
+        if frames_per_video:
+            place, length = torch.arange(len(self)) - self.first, self.last - self.first + 1
+            drawn = place * frames_per_video // length > (place - 1) * frames_per_video // length
         shown = (self.labels >= 0) & ~self.ignore
         classes = int(self.labels.max().item()) + 1
         present = torch.stack([((self.labels == c) & shown).any(1) for c in range(max(1, classes))], dim=1)
@@ -158,12 +169,16 @@ class ImageStore:
         for group, share in ((group & self.drawn, share) for group, share in kinds):
             if not group.any():
                 continue
-            counts = present[group].sum(0).clamp(min=1).float()
+            counts = present[group & drawn].sum(0).clamp(min=1).float()
             factor = torch.tensor([class_weights.get(c, 1.0) for c in range(present.shape[1])])
             rarity = factor / counts**balance
             weight = torch.where(present, rarity, torch.zeros(())).max(1).values
-            weight = torch.where(present.any(1), weight, rarity.min()) * group
-            total += share * weight / weight.sum()
+            weight = torch.where(present.any(1), weight, empty * rarity.min()) * (group & drawn)
+            if weight.any():
+                total += share * weight / weight.sum()
+        if not total.any():
+            expected = "images with objects"
+            raise AnnotationError("training data", got="nothing to draw", expected=expected, fix="Check the options.")
         return total / total.sum()
 
 

@@ -11,7 +11,7 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import nn
@@ -19,13 +19,12 @@ from torch.nn.parallel import DistributedDataParallel
 
 from lsts_edge.errors import OptionError, TrainingError
 from lsts_edge.model.checkpoint import read_torch_file
-from lsts_edge.model.interfaces import Backbone
 from lsts_edge.model.network import VideoNetwork
 from lsts_edge.progress import Progress, silent
-from lsts_edge.train.absorb import AbsorbedConv2d, absorb_batch_norms, release_batch_norms
+from lsts_edge.train.absorb import absorb_batch_norms, release_batch_norms
 from lsts_edge.train.augment import Batch, draw_batch
 from lsts_edge.train.losses import DetectionLoss, Truth
-from lsts_edge.train.optimizer import make_optimizer
+from lsts_edge.train.optimizer import phase_optimizer, rate_factor
 from lsts_edge.train.options import TrainOptions
 from lsts_edge.train.processes import ALONE, Processes
 from lsts_edge.train.store import ImageStore
@@ -36,7 +35,6 @@ __all__ = ["Trainer"]
 
 logger = logging.getLogger(__name__)
 
-_CLIP_NORM = 10.0
 _WARM_BATCHES = 4
 _SIZE_MULTIPLE = 32  # of the reduced input: both strides and the mosaic's halves stay whole
 
@@ -94,7 +92,12 @@ class Trainer:
         by_label = {classes.index(name): weight for name, weight in options.class_weights.items()}
         self.shares = None if shares is None else tuple(shares)
         self.weights = store.sampling_weights(
-            by_label, options.still_fraction, shares=shares, balance=options.class_balance
+            by_label,
+            options.still_fraction,
+            shares=shares,
+            balance=options.class_balance,
+            frames_per_video=options.frames_per_video,
+            empty=options.empty_weight,
         )
         self.generator = torch.Generator().manual_seed(options.seed)  # CPUs draw alike, whatever GPU is beside them
         self.progress = progress
@@ -165,8 +168,10 @@ class Trainer:
             )
         self.optimizer.zero_grad(set_to_none=True)
         # The processes' gradients are averaged, but their losses are parts of a sum.
-        (parts.sum() * self.processes.count).backward()  # type: ignore[no-untyped-call]
-        nn.utils.clip_grad_norm_(_trained(self.optimizer), _CLIP_NORM)
+        weight = self.processes.count * (self._items(phase) if self.options.gradient == "sum" else 1)
+        (parts.sum() * weight).backward()  # type: ignore[no-untyped-call]
+        if self.options.clip_norm:
+            nn.utils.clip_grad_norm_(_trained(self.optimizer), self.options.clip_norm)
         self.optimizer.step()
         self._follow()
         return {"loss": sum(values.values())} | values
@@ -177,17 +182,21 @@ class Trainer:
         batch = draw_batch(
             self.store,
             self.weights,
-            options.batch if phase == "detector" else options.video_batch,
+            self._items(phase),
             self._size(phase),
             options.augmentation,
             self.generator,
-            frames=1 if phase == "detector" else 3,
+            frames=1 if phase == "detector" else options.keyframes + 1,
             segment=self.preset.keyframe_interval,
             pad_value=float(self.preset.input.pad_value),
+            sampling=options.sampling,
             processes=self.processes,
         )
         batch.images = (batch.images - self.mean) / self.std
         return batch
+
+    def _items(self, phase: str) -> int:
+        return self.options.batch if phase == "detector" else self.options.video_batch
 
     def _detector_losses(self, batch: Batch, size: tuple[int, int]) -> dict[str, torch.Tensor]:
         image = batch.images[:, -1].contiguous(memory_format=torch.channels_last)
@@ -219,52 +228,15 @@ class Trainer:
 
     def _start_phase(self, phase: str) -> None:
         """An optimiser for the phase, and where there are several processes what averages their gradients."""
-        self.optimizer = self._make_optimizer(phase)
+        self.optimizer = phase_optimizer(self.network, phase, self.options)
         if self.processes.count > 1:
             self.losses_of = DistributedDataParallel(_Losses(_trained(self.optimizer)), static_graph=True)
 
-    def _make_optimizer(self, phase: str) -> torch.optim.Optimizer:
-        """Parameter groups of a phase; parts that do not train lose their gradient."""
-        options = self.options
-        backbone = cast(Backbone, self.network.backbone)
-        low, new = ({id(p) for p in own} for own in (backbone.low_parameters(), backbone.new_parameters()))
-        groups: dict[str, list[nn.Parameter]] = {"new": [], "pretrained": [], "offsets": []}
-        for name, parameter in self.network.named_parameters():
-            group = self._group(name, phase, is_low=id(parameter) in low, is_new=id(parameter) in new)
-            module = self.network.get_submodule(name.rsplit(".", 1)[0])
-            if isinstance(module, AbsorbedConv2d) and module.groups > 1 and not options.train_depthwise:
-                group = group if name.endswith("bias") else None
-            if name == "lsts.offsets" and self.preset.lsts is not None and not self.preset.lsts.learn_offsets:
-                group = None
-            parameter.requires_grad_(group is not None)
-            if group is not None:
-                groups[group].append(parameter)
-        rates = {
-            "new": options.learning_rate,
-            "pretrained": options.backbone_rate,
-            "offsets": options.learning_rate * options.offset_factor,
-        }
-        return make_optimizer(groups, rates, options.weight_decay)
-
-    def _group(self, name: str, phase: str, *, is_low: bool, is_new: bool) -> str | None:
-        """The optimiser's group of a parameter in a phase; None where it stays as it is."""
-        if name.startswith("backbone."):
-            trained = self.options.train_low if is_low else phase == "detector" or self.options.heavy_in_video
-            return ("new" if is_new else "pretrained") if trained else None
-        if name.startswith("head."):
-            return "new" if phase == "detector" or self.options.heavy_in_video else "pretrained"
-        if phase == "detector":
-            return None
-        return "offsets" if name == "lsts.offsets" else "new"
-
     def _set_rates(self, phase: str) -> None:
-        """Warm-up, then a cosine to a hundredth, in each phase."""
         assert self.optimizer is not None
         start = 0 if phase == "detector" else self.detector_steps
         length = self.detector_steps if phase == "detector" else self.options.steps - self.detector_steps
-        position = self.step - start
-        warm = min(1.0, (position + 1) / (min(self.options.warmup, length // 5) + 1))
-        factor = warm * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * position / length)))
+        factor = rate_factor(self.options, self.step - start, length)
         for group in self.optimizer.param_groups:
             group["lr"] = group["full"] * factor
 

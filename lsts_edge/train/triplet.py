@@ -42,30 +42,42 @@ def losses_from_features(
     size: tuple[int, int],
     weights: TripletWeights,
     generator: torch.Generator,
+    same: torch.Tensor | None = None,
 ) -> dict[str, torch.Tensor]:
     """Losses by name, of B triplets.
 
-    The old keyframe's feature is the memory; the new keyframe's task feature is the memory aligned and aggregated
-    (SRFU); the current frame's is that one aligned to its own light feature and aggregated (DFA).
+    The first keyframe's feature is the memory; at each later one it is aligned and aggregated (SRFU), which gives the
+    keyframe's task feature and the next memory. The current frame's task feature is the last keyframe's aligned to its
+    own light feature and aggregated (DFA).
 
     Args:
         network: of a preset that is not per frame.
         criterion: detection losses.
-        features: heavy ones, ``(B, C, h, w)``, of the old keyframe, the new one and the current frame, whose own is a
-            goal only.
+        features: heavy ones, ``(B, C, h, w)``, of the keyframes, the oldest first, and of the current frame, whose own
+            is a goal only.
         images: normalised, of the same frames.
         high: the light path's feature of the current frame; None where the preset does not look at it.
-        truths: of the new keyframe and the current frame.
+        truths: of the last keyframe and the current frame.
         size: height and width of the images.
         weights: of the losses.
         generator: on the CPU.
+        same: ``(B, T - 1)`` bool: where a frame is the one before it, its task feature is that keyframe's, and a
+            keyframe's own feature, with nothing aligned. None aligns everywhere.
     """
-    old, new, goal = features
+    *keyframes, goal = features
     processes = criterion.processes
-    before = None if network.preset.embeds else network.remember(old, images[0])
-    key = network.update(images[1], new, old, before)
-    carried = key["memory"] if network.preset.form == "paper" else key["task"]
-    slots = network.propagate(images[2], carried, network.remember(carried, images[1]), high)
+    memory = keyframes[0]
+    before = None if network.preset.embeds else network.remember(memory, images[0])
+    for at, new in enumerate(keyframes[1:], start=1):
+        key = network.update(images[at], new, memory, before)
+        if same is not None:
+            key |= {name: _where(same[:, at - 1], new, key[name]) for name in ("task", "memory")}
+        memory = key["memory"]
+        before = None if network.preset.embeds else network.remember(memory, images[at])
+    carried = memory if network.preset.form == "paper" else key["task"]
+    slots = network.propagate(images[-1], carried, network.remember(carried, images[-2]), high)
+    if same is not None:
+        slots["task"] = _where(same[:, -1], key["task"], slots["task"])
     losses = criterion(network.head.maps(slots["task"]), truths[1], size, generator)  # type: ignore[operator]
     if weights.key_loss:
         keyframe = criterion(network.head.maps(key["task"]), truths[0], size, generator)  # type: ignore[operator]
@@ -97,24 +109,23 @@ def triplet_losses(
         options: weights of the losses and what is trained.
         generator: on the CPU.
     """
-    count = len(batch.images)
-    frames = batch.images.transpose(0, 1).reshape(3 * count, *batch.images.shape[2:])
+    count, length = batch.images.shape[:2]
+    frames = batch.images.transpose(0, 1).reshape(length * count, *batch.images.shape[2:])
     frames = frames.contiguous(memory_format=torch.channels_last)
     with torch.set_grad_enabled(options.train_low):
         low = network.backbone.low(frames)  # type: ignore[operator]
-    heavy = 3 * count if options.mimic or options.align else 2 * count
+    heavy = len(frames) if options.mimic or options.align else len(frames) - count
     with torch.set_grad_enabled(options.heavy_in_video):
         features = network.backbone.rest(low[:heavy])  # type: ignore[operator]
-    images = [frames[index * count : (index + 1) * count] for index in range(3)]
-    high = _high(network, images[2], low[2 * count :], options) if network.preset.sees else None
+    images, parts = ([whole[at * count : (at + 1) * count] for at in range(length)] for whole in (frames, features))
+    high = _high(network, images[-1], low[-count:], options) if network.preset.sees else None
+    processes = criterion.processes
     truths = [
-        Truth.of(batch.boxes[:, at], batch.labels[:, at], batch.ignore[:, at], batch.trust[:, at]).rows(
-            criterion.processes
-        )
-        for at in (1, 2)
+        Truth.of(batch.boxes[:, at], batch.labels[:, at], batch.ignore[:, at], batch.trust[:, at]).rows(processes)
+        for at in (-2, -1)
     ]
-    parts = [features[index * count : (index + 1) * count] for index in range(3)]
-    return losses_from_features(network, criterion, parts, images, high, truths, size, options, generator)
+    same = processes.rows(batch.same) if options.bypass else None
+    return losses_from_features(network, criterion, parts, images, high, truths, size, options, generator, same)
 
 
 def _high(network: VideoNetwork, image: torch.Tensor, low: torch.Tensor, options: TrainOptions) -> torch.Tensor:
@@ -124,6 +135,10 @@ def _high(network: VideoNetwork, image: torch.Tensor, low: torch.Tensor, options
         with torch.set_grad_enabled(options.train_low):
             low = network.low(shrunk)
     return network.high(low, shrunk.shape[2:])
+
+
+def _where(chosen: torch.Tensor, yes: torch.Tensor, no: torch.Tensor) -> torch.Tensor:
+    return torch.where(chosen[:, None, None, None], yes, no)
 
 
 def _distance(value: torch.Tensor, goal: torch.Tensor, processes: Processes) -> torch.Tensor:

@@ -15,6 +15,7 @@ from lsts_edge.model import VideoNetwork, build_network
 from lsts_edge.presets import FIVE_GROUPS, get_preset
 from lsts_edge.train.augment import Augmentation
 from lsts_edge.train.losses import LossOptions
+from lsts_edge.train.optimizer import phase_optimizer
 from lsts_edge.train.options import TrainOptions
 from lsts_edge.train.store import ImageStore
 from lsts_edge.train.trainer import Trainer
@@ -113,7 +114,7 @@ def test_video_phase_leaves_the_heavy_path_alone(store: ImageStore):
     options = dataclasses.replace(SHORT, train_low=False)
     network = build_network(get_preset("lsts-tiny"), seed=0)
     trainer = Trainer(network, store, options, torch.device("cpu"))
-    trainer._make_optimizer("video")
+    phase_optimizer(trainer.network, "video", options)
     trained = {name for name, parameter in trainer.network.named_parameters() if parameter.requires_grad}
     assert trained and not any(name.startswith("backbone.") for name in trained)
 
@@ -123,7 +124,8 @@ def test_the_low_part_is_what_the_backbone_says(store: ImageStore, train_low: bo
     """Not what its parameters are called: the low part of ``tiny`` is ``conv1`` to ``conv3``."""
     network = build_network(get_preset("lsts-tiny"), seed=0)
     options = dataclasses.replace(SHORT, train_low=train_low)
-    optimizer = Trainer(network, store, options, torch.device("cpu"))._make_optimizer("detector")
+    trainer = Trainer(network, store, options, torch.device("cpu"))
+    optimizer = phase_optimizer(trainer.network, "detector", options)
     backbone = dict(network.backbone.named_parameters())
     assert {name.split(".")[0] for name, p in backbone.items() if not p.requires_grad} == left_alone
     rates = {id(p): group["full"] for group in optimizer.param_groups for p in group["params"]}
