@@ -373,20 +373,24 @@ def _bundle(
     from lsts_edge.benchmarks.envelope import bundle_facts
     from lsts_edge.bundle import Bundle
     from lsts_edge.evaluation.bundle_stream import stream_bundle
-    from lsts_edge.evaluation.bundles import run_bundle
-    from lsts_edge.evaluation.keyframe_distance import schedule_distances
+    from lsts_edge.evaluation.bundles import AskedInterval, run_bundle
 
     bundle = Bundle.open(path)
     truth = _truth(annotations, tuple(bundle.manifest.classes), names)
     chosen = None if schedule.per_frame else schedule.interval or bundle.manifest.keyframe_interval
     centred = schedule.centred
-    found = run_bundle(bundle, truth, keyframe_interval=chosen, centred=centred, engine=engine, progress=progress)
+    own = schedule.interval is None and not schedule.per_frame and not centred
+    asked: AskedInterval = "own" if own else chosen
+    ages: dict[int, int] = {}
+    found = run_bundle(
+        bundle, truth, keyframe_interval=asked, centred=centred, engine=engine, ages=ages, progress=progress
+    )
     streamed = None
     if stream is not None:
         streamed = stream_bundle(
             bundle,
             truth,
-            keyframe_interval=chosen,
+            keyframe_interval=asked,
             frames_per_s=stream.frames_per_s,
             worker=stream.worker,
             latencies=stream.latencies,
@@ -402,7 +406,7 @@ def _bundle(
         "keyframe_interval": chosen,
         "centred": centred,
     }
-    return _Run(facts, found, schedule_distances(truth, chosen, centred=centred), truth, streamed)
+    return _Run(facts, found, ages, truth, streamed)
 
 
 def _checkpoint(

@@ -10,7 +10,7 @@ import numpy as np
 from lsts_edge.boxes import Boxes
 from lsts_edge.bundle import Bundle
 from lsts_edge.evaluation.annotations import AnnotationSet, ImageRecord
-from lsts_edge.evaluation.bundles import read_image
+from lsts_edge.evaluation.bundles import AskedInterval, read_image
 from lsts_edge.evaluation.streaming import Latencies, Streamed, Worker, stream_detections
 from lsts_edge.progress import Progress, silent
 
@@ -24,7 +24,7 @@ def stream_bundle(
     bundle: Bundle,
     annotations: AnnotationSet,
     *,
-    keyframe_interval: float | None,
+    keyframe_interval: AskedInterval,
     frames_per_s: float,
     worker: Worker,
     latencies: Latencies | None = None,
@@ -37,7 +37,7 @@ def stream_bundle(
     Args:
         bundle: an open bundle.
         annotations: sequences of frames.
-        keyframe_interval: counted in frames that are processed; None takes every one as the first of a video.
+        keyframe_interval: counted in frames that are processed.
         frames_per_s: of the stream.
         worker: see ``StreamingAccuracy``.
         latencies: to draw from; None takes the time that each frame takes here, reading it not counted.
@@ -49,7 +49,8 @@ def stream_bundle(
 
     random = np.random.RandomState(seed)
     position = {record.image_id: index for index, record in enumerate(annotations.images)}
-    with Detector(bundle, engine, keyframe_interval=keyframe_interval or 1, score_threshold=0.0) as detector:
+    interval = None if keyframe_interval == "own" else keyframe_interval or 1
+    with Detector(bundle, engine, keyframe_interval=interval, score_threshold=0.0) as detector:
 
         def detect(records: Sequence[ImageRecord], index: int) -> tuple[Boxes, float]:
             if index == 0:

@@ -14,6 +14,8 @@ from typing import TypeVar
 
 import torch
 from torch import distributed
+from torch.distributed.distributed_c10d import PrefixStore
+from torch.distributed.rendezvous import rendezvous
 
 from lsts_edge.errors import LstsEdgeError, OptionError, TrainingError
 
@@ -114,8 +116,8 @@ def joined(device: str) -> Iterator[tuple[Processes, str]]:
     local = int(os.environ["LOCAL_RANK"])
     if os.environ["RANK"] != "0":
         signal.signal(signal.SIGINT, _leave)
-    store, rank, count = next(distributed.rendezvous("env://"))
-    failures = distributed.PrefixStore("failures", store)
+    store, rank, count = next(rendezvous("env://"))
+    failures = PrefixStore("failures", store)
     try:
         if device.startswith("cuda:"):
             fix = "Say cuda; each process takes its own."

@@ -161,7 +161,7 @@ class Trainer:
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
             losses = self.losses_of(compute, batch, size)
         parts = torch.stack(list(losses.values()))
-        values = dict(zip(losses, self.processes.sum(parts).tolist(), strict=True))
+        values: dict[str, float] = dict(zip(losses, self.processes.sum(parts).tolist(), strict=True))
         if not all(map(math.isfinite, values.values())):  # in every process at once
             raise TrainingError(
                 f"loss at step {self.step}", got=values, expected="finite numbers", fix="Lower the learning rate."

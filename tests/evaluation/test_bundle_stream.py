@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -9,11 +10,13 @@ import pytest
 from toy_data import write_toy_data
 
 from lsts_edge.bundle import Bundle
+from lsts_edge.bundle.propagation import PropagationInfo, PropagationWay
 from lsts_edge.evaluation.annotations import AnnotationSet, read_annotations
 from lsts_edge.evaluation.bundle_stream import stream_bundle
-from lsts_edge.evaluation.bundles import run_bundle
+from lsts_edge.evaluation.bundles import read_image, run_bundle
 from lsts_edge.evaluation.streaming import Latencies
 from lsts_edge.presets import FIVE_GROUPS
+from lsts_edge.runtime import Detector
 
 pytest.importorskip("onnxruntime")
 
@@ -36,6 +39,26 @@ def test_without_latency_a_stream_shows_what_the_run_finds(
     assert streamed.boxes.keys() == found.keys()
     assert all(streamed.boxes[key] == found[key] for key in found)
     assert sum(len(boxes) for boxes in found.values()) > 0
+
+
+def test_the_bundles_own_schedule_is_evaluated_as_it_runs(hand_made_bundle: Path, truth: AnnotationSet):
+    """Toy pictures move: keyframes by motion come sooner than the interval allows."""
+    bundle = Bundle.open(hand_made_bundle)
+    way = PropagationWay("flow-boxes", 6, {"most_motion": 0.02, "most_error": 1.0})
+    info = PropagationInfo("moved", {"moved": way})
+    moved = dataclasses.replace(bundle, manifest=dataclasses.replace(bundle.manifest, propagation=info))
+    ages: dict[int, int] = {}
+    found = run_bundle(moved, truth, keyframe_interval="own", ages=ages)
+    fixed: dict[int, int] = {}
+    run_bundle(moved, truth, keyframe_interval=6, ages=fixed)
+    assert list(fixed.values()) == [0, 1, 2, 3, 4, 5] * 2
+    assert ages.keys() == found.keys() and sum(age == 0 for age in ages.values()) > 2
+    with Detector(moved, score_threshold=0.0) as detector:
+        for records in truth.sequences().values():
+            detector.start_stream()
+            assert [detector.push(read_image(one)).feature_age for one in records] == [
+                ages[one.image_id] for one in records
+            ]
 
 
 def test_frames_that_come_too_fast_are_not_processed(hand_made_bundle: Path, truth: AnnotationSet):
