@@ -122,7 +122,12 @@ def _stays(network: VideoNetwork, name: str, options: TrainOptions) -> bool:
     """Whether a parameter is kept as it is, whatever the phase."""
     module = network.get_submodule(name.rsplit(".", 1)[0])
     absorbed = isinstance(module, AbsorbedConv2d)
-    if isinstance(module, AbsorbedConv2d) and module.groups > 1 and not options.train_depthwise and not name.endswith("bias"):
+    if (
+        isinstance(module, AbsorbedConv2d)
+        and module.groups > 1
+        and not options.train_depthwise
+        and not name.endswith("bias")
+    ):
         return True
     if options.freeze_norms and (isinstance(module, FrozenBatchNorm2d) or (absorbed and name.endswith("bias"))):
         return True
