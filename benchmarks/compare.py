@@ -81,11 +81,12 @@ class RunSettings:
 
 @dataclass
 class SegmentTimes:
-    """Times of one entry, in milliseconds: ``model[s][i]`` is frame ``i`` of segment ``s``; frame 0 is a keyframe."""
+    """Times of one entry, in milliseconds: ``model[s][i]`` is frame ``i`` of segment ``s``, ``keyframes[s][i]`` its kind."""
 
     keyframe_interval: float
     model: list[list[float]] = field(default_factory=list)
     frame_to_boxes: list[list[float]] = field(default_factory=list)
+    keyframes: list[list[bool]] = field(default_factory=list)
     graphs: dict[str, dict[str, list[float]]] = field(default_factory=lambda: {"keyframe": {}, "propagated": {}})
     boxes: int = 0
 
@@ -97,9 +98,9 @@ class SegmentTimes:
         """Times of all keyframes, or of all frames between them."""
         return [
             value
-            for segment in getattr(self, part)
-            for index, value in enumerate(segment)
-            if self.is_keyframe(index) == keyframes
+            for segment, kinds in zip(getattr(self, part), self.keyframes, strict=True)
+            for value, keyframe in zip(segment, kinds, strict=True)
+            if keyframe == keyframes
         ]
 
     def totals(self, part: str) -> list[float]:
@@ -143,20 +144,22 @@ def time_segments(
 
 def _run_segment(entry: Entry, segment: Sequence[np.ndarray], times: SegmentTimes, *, timed: bool) -> None:
     contestant = entry.contestant
-    model, whole = [], []
+    model, whole, kinds = [], [], []
     for index, frame in enumerate(segment):
-        is_keyframe = times.is_keyframe(index)
+        asked = times.is_keyframe(index)
         begin = time.perf_counter_ns()
-        outcome = contestant.detect(frame, is_keyframe)
+        outcome = contestant.detect(frame, asked)
         whole.append((time.perf_counter_ns() - begin) / 1e6)
         model.append(outcome.model_ms)
+        kinds.append(outcome.keyframe)
         if timed:
             times.boxes += len(outcome.boxes)
-            graphs = times.graphs["keyframe" if is_keyframe or not contestant.propagates else "propagated"]
+            graphs = times.graphs["keyframe" if outcome.keyframe else "propagated"]
             for name, value in outcome.timings.graphs_ms.items():
                 graphs.setdefault(name, []).append(value)
     if timed:
         times.model.append(model)
+        times.keyframes.append(kinds)
         times.frame_to_boxes.append(whole)
 
 

@@ -19,10 +19,11 @@ __all__ = ["BundleContestant", "Contestant", "Outcome", "PeerContestant"]
 
 
 class Outcome(NamedTuple):
-    """Boxes in frame pixels, their labels index the contestant's ``classes``; and where the time went."""
+    """Boxes in frame pixels, their labels index the contestant's ``classes``; where the time went; how it was run."""
 
     boxes: Boxes
     timings: Timings
+    keyframe: bool = True
 
     @property
     def model_ms(self) -> float:
@@ -41,11 +42,15 @@ class Contestant(Protocol):
     def propagates(self) -> bool:
         """Whether frames between keyframes are run as such."""
 
+    @property
+    def decides(self) -> bool:
+        """Whether it decides for itself which frames are keyframes."""
+
     def start(self) -> None:
         """Begin a new stream."""
 
     def detect(self, frame_hwc_bgr_u8: np.ndarray, keyframe: bool) -> Outcome:
-        """Run the next frame of the stream, as a keyframe or not."""
+        """Run the next frame of the stream, as a keyframe or not; one that decides for itself may do otherwise."""
 
 
 class _AsTold(Scheduler):
@@ -67,13 +72,17 @@ class BundleContestant:
         classes: names of the bundle's classes.
         runner: runs the frames.
         score_floor: boxes scoring less are left out.
+        scheduler: decides which frames are keyframes; None leaves it to the comparison.
     """
 
-    def __init__(self, classes: tuple[str, ...], runner: FrameRunner, score_floor: float) -> None:
+    def __init__(
+        self, classes: tuple[str, ...], runner: FrameRunner, score_floor: float, scheduler: Scheduler | None = None
+    ) -> None:
         self.classes = classes
         self.propagates = runner.carries_memory
+        self.decides = scheduler is not None
         self._told = _AsTold()
-        self._executor = Executor(runner, self._told, time.monotonic, scene_cuts=False)
+        self._executor = Executor(runner, scheduler or self._told, time.monotonic, scene_cuts=False)
         self._floor = score_floor
 
     def start(self) -> None:
@@ -83,8 +92,10 @@ class BundleContestant:
     def detect(self, frame_hwc_bgr_u8: np.ndarray, keyframe: bool) -> Outcome:
         """Run the frame; the first of a stream is always a keyframe."""
         self._told.keyframe = keyframe
-        found = self._executor.run(Frame(frame_hwc_bgr_u8, self._executor.stream.frame)).found
-        return Outcome(found.boxes.select(found.boxes.scores >= self._floor), found.timings)
+        result = self._executor.run(Frame(frame_hwc_bgr_u8, self._executor.stream.frame))
+        found = result.found
+        keyframe = result.kind != "propagated"
+        return Outcome(found.boxes.select(found.boxes.scores >= self._floor), found.timings, keyframe)
 
 
 class PeerContestant:
@@ -94,7 +105,7 @@ class PeerContestant:
         peer: whose network; frames go through it one by one.
     """
 
-    propagates = False
+    propagates = decides = False
 
     def __init__(self, peer: Peer) -> None:
         self._peer = peer

@@ -13,7 +13,7 @@ from lsts_edge.benchmarks.compare_result import CompareResult, CompareSettings, 
 from lsts_edge.benchmarks.contestants import BundleContestant, PeerContestant
 from lsts_edge.benchmarks.envelope import Origin, Precision, bundle_facts
 from lsts_edge.benchmarks.peers import NanoDetPlus, YoloxNano
-from lsts_edge.benchmarks.rivals import FOR_EVERY_BUNDLE, METHODS, method_runner
+from lsts_edge.benchmarks.rivals import FOR_EVERY_BUNDLE, METHODS, method_runner, method_scheduler
 from lsts_edge.benchmarks.timed_clip import Clip
 from lsts_edge.bundle import Bundle
 from lsts_edge.errors import OpLibraryError, OptionError
@@ -169,7 +169,8 @@ def _add_bundle(
         except OptionError as error:
             left_out[one.label] = str(error)
             continue
-        contestant = BundleContestant(bundle.manifest.classes, runner, options.score_floor)
+        scheduler = method_scheduler(bundle.manifest, one.method)
+        contestant = BundleContestant(bundle.manifest.classes, runner, options.score_floor, scheduler)
         entries.append(Entry(one, contestant, baseline if one.label != baseline else None))
 
 

@@ -24,13 +24,16 @@ from lsts_edge.runtime.runners.boxes import BoxRunner
 from lsts_edge.runtime.runners.interface import FrameRunner
 from lsts_edge.runtime.runners.network import NetworkRunner
 from lsts_edge.runtime.runners.open import open_runner, per_frame_pipeline
+from lsts_edge.runtime.schedulers.interface import Scheduler
+from lsts_edge.runtime.schedulers.make import make_scheduler
 
-__all__ = ["FOR_EVERY_BUNDLE", "METHODS", "method_runner"]
+__all__ = ["FOR_EVERY_BUNDLE", "METHODS", "OF_A_WAY", "method_runner", "method_scheduler"]
 
 METHODS: Mapping[str, str] = {
     "per-frame": "the heavy network and the head on every frame",
     "hold": "the heavy network on keyframes, their boxes repeated in between",
     "flow-boxes": "the heavy network on keyframes, optical flow moves their boxes in between",
+    "motion": "boxes moved by optical flow, keyframes once they have moved enough: the schedule that the bundle names",
     "smaller-input": "the same detector on a smaller input, every frame",
     "fused": "boxes moved by optical flow, joined with the same detector's on a smaller input",
     "flow-warp": "optical flow moves the keyframe's feature, then the head (DFF)",
@@ -39,8 +42,10 @@ METHODS: Mapping[str, str] = {
     "non-local": "all positions in place of LSTS, everything else as ours",
     "lsts": "ours",
 }
-FOR_EVERY_BUNDLE = ("per-frame", "hold", "flow-boxes", "smaller-input", "fused")
-"""Methods that need no LSTS; the last two need a way of that kind in the bundle."""
+OF_A_WAY = ("motion", "smaller-input", "fused")
+"""Methods that need such a way in the bundle."""
+FOR_EVERY_BUNDLE = ("per-frame", "hold", "flow-boxes", *OF_A_WAY)
+"""Methods that need no LSTS."""
 
 
 def method_runner(bundle: Bundle, method: str, backend: Backend, *, form: str | None, joined: bool) -> FrameRunner:
@@ -62,7 +67,7 @@ def method_runner(bundle: Bundle, method: str, backend: Backend, *, form: str | 
     if manifest.lsts is None and method not in FOR_EVERY_BUNDLE:
         got = f"{manifest.name}, a network without LSTS"
         raise OptionError(f"method {method}", got=got, expected="a bundle with LSTS", fix="Export one.")
-    if method in ("smaller-input", "fused"):
+    if method in OF_A_WAY:
         return open_runner(bundle, EngineOptions(backend, lsts_form=form), _way_of(manifest, method))
     options = EngineOptions(backend, lsts_form=form, joined=joined)
     graphs = Graphs(bundle, options)
@@ -75,13 +80,22 @@ def method_runner(bundle: Bundle, method: str, backend: Backend, *, form: str | 
     return _network(manifest, _REPLACED[method](graphs))
 
 
+def method_scheduler(manifest: Manifest, method: str) -> Scheduler | None:
+    """Who decides which frames are keyframes, where that is not the comparison.
+
+    Raises:
+        OptionError: if the bundle has no such way.
+    """
+    return make_scheduler(_way_of(manifest, method)) if method == "motion" else None
+
+
 def _network(manifest: Manifest, pipeline: Pipeline) -> NetworkRunner:
     return NetworkRunner(pipeline, manifest.input, manifest.detection.corners)
 
 
 def _way_of(manifest: Manifest, kind: str) -> PropagationWay:
     for way in manifest.propagation.ways.values():
-        if way.kind == kind:
+        if way.kind == kind or (kind == "motion" and way.most_motion is not None):
             return way
     known = ", ".join(manifest.propagation.ways)
     raise OptionError(f"method {kind}", got=f"ways {known}", expected="a bundle with such a way", fix="Wrap one.")

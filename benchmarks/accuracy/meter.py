@@ -60,7 +60,7 @@ class AccuracyMeter:
             contestant: who is measured.
             progress: told after every image.
         """
-        found = self._detect(contestant, progress)
+        found, keyframes = self._detect(contestant, progress)
         agnostic = measure(self._truth, found, class_agnostic=True, resamples=self._resamples)
         classes = measure(self._truth, found, resamples=self._resamples)
         one_class = {image: as_one_class(detections) for image, detections in found.items()}
@@ -69,7 +69,7 @@ class AccuracyMeter:
         return EntryAccuracy(
             images=agnostic.images,
             sequences=agnostic.sequences,
-            keyframe_interval=self._interval if contestant.propagates else 1,
+            keyframe_interval=self._interval_of(contestant, len(found) / keyframes),
             ap50_class_agnostic=round(agnostic.ap50, 4),
             ap50_class_agnostic_interval=(round(low, 4), round(high, 4)),
             ap50_shared={
@@ -86,8 +86,16 @@ class AccuracyMeter:
             if name != reference
         }
 
-    def _detect(self, contestant: Contestant, progress: Progress) -> dict[int, Boxes]:
+    def _interval_of(self, contestant: Contestant, frames_per_keyframe: float) -> float:
+        """As asked for; as it was, of a contestant that decides for itself."""
+        if not contestant.propagates:
+            return 1
+        return round(frames_per_keyframe, 2) if contestant.decides else self._interval
+
+    def _detect(self, contestant: Contestant, progress: Progress) -> tuple[dict[int, Boxes], int]:
+        """Boxes by image, and how many of the frames were keyframes."""
         found: dict[int, Boxes] = {}
+        keyframes = 0
         for records in self._truth.sequences().values():
             contestant.start()
             for index, record in enumerate(records):
@@ -96,13 +104,14 @@ class AccuracyMeter:
                     raise AnnotationError(
                         f"image {record.path}", got="nothing readable", expected="a picture", fix="Check the folder."
                     )
-                boxes = contestant.detect(frame, is_keyframe(index, self._interval)).boxes
+                boxes, _, keyframe = contestant.detect(frame, is_keyframe(index, self._interval))
+                keyframes += keyframe
                 classes = contestant.classes
                 if classes != self._groups:
                     boxes = replace(boxes, labels=to_groups(boxes.labels, classes, self._groups, COCO_GROUPS))
                 found[record.image_id] = boxes.select(boxes.labels >= 0)
                 progress("images", len(found), len(self._truth.images))
-        return found
+        return found, keyframes
 
 
 def _rounded(value: float | None) -> float | None:

@@ -53,6 +53,7 @@ class Oracle:
     def __init__(self, label: int, classes: tuple[str, ...] = GROUPS, keyframes_only: bool = False) -> None:
         self.classes = classes
         self.propagates = True
+        self.decides = False
         self._label = label
         self._keyframes_only = keyframes_only
         x, y, width, height = BOX
@@ -67,7 +68,7 @@ class Oracle:
         self.keyframes.append(keyframe)
         count = 0 if self._keyframes_only and not keyframe else 1
         boxes = Boxes(self._box[:count], np.ones(count, np.float32), np.full(count, self._label))
-        return Outcome(boxes, Timings())
+        return Outcome(boxes, Timings(), keyframe)
 
 
 def test_perfect_boxes_and_the_schedule(annotations: Path) -> None:

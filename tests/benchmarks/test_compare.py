@@ -22,12 +22,13 @@ from lsts_edge.benchmarks.compare import Entry, RunSettings, run_comparison, sum
 from lsts_edge.benchmarks.contestants import BundleContestant, Outcome
 from lsts_edge.benchmarks.lineup import EngineChoice, LineupOptions, compare_bundle, line_up
 from lsts_edge.benchmarks.results import to_json
-from lsts_edge.benchmarks.rivals import METHODS, method_runner
+from lsts_edge.benchmarks.rivals import METHODS, OF_A_WAY, method_runner, method_scheduler
 from lsts_edge.benchmarks.suite import LITE_INT8_BUNDLE
 from lsts_edge.benchmarks.timed_clip import Clip
 from lsts_edge.boxes import Boxes
 from lsts_edge.bundle import Bundle, write_bundle
 from lsts_edge.bundle.manifest import WeightsInfo
+from lsts_edge.bundle.propagation import PropagationInfo, PropagationWay
 from lsts_edge.clips import moving_clip
 from lsts_edge.errors import OptionError, ProviderUnavailable
 from lsts_edge.runtime import Detector
@@ -51,7 +52,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     return write_bundle(tmp_path_factory.mktemp("tiny") / "bundle", exported.manifest, exported.files)
 
 
-APPLICABLE = [method for method in METHODS if method not in ("smaller-input", "fused")]
+APPLICABLE = [method for method in METHODS if method not in OF_A_WAY]
 """Methods that need no way of their own in the bundle."""
 
 
@@ -149,6 +150,7 @@ class Timed:
     """A contestant whose frames take known times."""
 
     classes = ("thing",)
+    decides = False
 
     def __init__(self, clock: PlantedTime, key_ms: float, other_ms: float, propagates: bool = True) -> None:
         self._clock, self.propagates = clock, propagates
@@ -163,7 +165,8 @@ class Timed:
         spent_ms = self._times[0 if keyframe or not self.propagates else 1]
         self._clock.sleep((1.0 + spent_ms) / 1e3)
         boxes = Boxes(np.zeros((2, 4)), np.zeros(2), np.zeros(2, np.int64))
-        return Outcome(boxes, Timings({"preprocess": 1.0, "propagate": 0.25 * spent_ms}, {"network": 0.75 * spent_ms}))
+        spent = Timings({"preprocess": 1.0, "propagate": 0.25 * spent_ms}, {"network": 0.75 * spent_ms})
+        return Outcome(boxes, spent, keyframe or not self.propagates)
 
 
 def test_known_times_give_the_known_ratio(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -185,6 +188,30 @@ def test_known_times_give_the_known_ratio(monkeypatch: pytest.MonkeyPatch) -> No
     assert row.boxes == 120
 
 
+def test_a_bundles_motion_decides_for_itself(tiny: Bundle, images: list[np.ndarray]) -> None:
+    """Whatever keyframes the comparison asks for; what was run as one is timed as one."""
+    way = PropagationWay("flow-boxes", 4, {"most_motion": 0.3, "motion_score": 0.0, "most_error": 1.0})
+    ways = PropagationInfo("moved", {"moved": way})
+    bundle = replace(tiny, manifest=replace(tiny.manifest, propagation=ways))
+    runner = method_runner(bundle, "motion", LoadsOnce(open_backend(EngineOptions(threads=1))), form=None, joined=False)
+    mine = BundleContestant(bundle.manifest.classes, runner, 0.0, method_scheduler(bundle.manifest, "motion"))
+    assert mine.decides and not contestant(tiny, "flow-boxes").decides
+    found = run(mine, images, interval=2)
+    engine = EngineOptions(threads=1, joined=False)
+    with Detector(bundle, engine, score_threshold=0.0, scene_cuts=False) as detector:
+        for image, outcome in zip(images, found, strict=True):
+            theirs = detector.push(image)
+            assert theirs.boxes == outcome.boxes and outcome.keyframe == (theirs.kind != "propagated")
+    mine.start()
+    entry = Entry(entry_facts("motion"), mine)
+    settings = RunSettings(segments=2, warmup_segments=1, keyframe_interval=10)
+    times = time_segments([entry], Clip(procedural_frames=5), settings)[entry.name]
+    keyframes = sum(sum(kinds) for kinds in times.keyframes)
+    assert len(times.of_kind("model", keyframes=True)) == keyframes > 2, "more than an interval of ten has"
+    with pytest.raises(OptionError, match="a bundle with such a way"):
+        method_scheduler(tiny.manifest, "motion")
+
+
 def test_lineup_and_result(tiny: Bundle, tmp_path: Path) -> None:
     pytest.importorskip("openvino")
     options = LineupOptions(methods=("per-frame", "lsts"), threads=1)
@@ -197,7 +224,7 @@ def test_lineup_and_result(tiny: Bundle, tmp_path: Path) -> None:
     )
     rows = {row.entry.label: row for row in result.data.rows}
     assert set(APPLICABLE) == {row.entry.method for row in rows.values()}
-    assert {name.split(",")[0] for name in result.data.left_out} == {"smaller-input", "fused"}
+    assert {name.split(",")[0] for name in result.data.left_out} == set(OF_A_WAY)
     ours = rows["lsts taps, onnxruntime fp32"]
     assert ours.model.ratio_same_engine.against == "per-frame, onnxruntime fp32"
     assert set(ours.graphs["propagated"]) >= {"light", "lsts_current", "head"}

@@ -72,7 +72,9 @@ def comparison(accurate: bool = False) -> CompareResult:
     for method, key, rest in (("per-frame", 100.0, 100.0), ("lsts", 120.0, 20.0), ("yolox-nano", 30.0, 30.0)):
         ours, facts = method == "lsts", entry_facts(method)
         segments = [[key, *[rest] * 9] for _ in range(2)]
-        times[facts.label] = SegmentTimes(10, segments, [[value + 1 for value in segment] for segment in segments])
+        kinds = [[index % 10 == 0 for index, _ in enumerate(segment)] for segment in segments]
+        later = [[value + 1 for value in segment] for segment in segments]
+        times[facts.label] = SegmentTimes(10, segments, later, kinds)
         entries.append(Entry(facts, Contestant(ours), baseline if ours else None))  # type: ignore[arg-type]
     for entry, ap in zip(entries, (0.5, 0.48, 0.4), strict=True):
         accuracy = entry_accuracy(ap, vehicle=ap, bird=None, quadruped=ap) if accurate else None
