@@ -34,6 +34,7 @@ RUNS = {
         ema=0.0, clip_norm=0.0, learning_rate=1e-4, backbone_rate=1e-4, sampling="offline", bypass=True, keyframes=3,
         warm_start=False, augmentation=Augmentation.none(flip=0.5), loss=dataclasses.replace(LOSS, mined="image"),
     ),
+    "in bf16": dataclasses.replace(_PLAIN, steps=4, precision="bf16"),
 }  # fmt: skip
 
 

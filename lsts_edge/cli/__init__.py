@@ -52,6 +52,7 @@ _EXTRAS = {
     "pycocotools": "evaluate",
     "matplotlib": "bench",
     "cryptography": "sign",
+    "tensorboard": "tensorboard",
     "trackers": "track",
     "paho": "mqtt",
     "pybullet": "render",

@@ -40,7 +40,7 @@ class _OncePerMachine(click.Command):
     short_help="Train a checkpoint on annotated video.",
     epilog=examples(
         "lsts-edge train --data vid/train.json --data stills/annotations.json --output lite.safetensors --steps 1200",
-        "lsts-edge train --data vid/train.json --output lite.safetensors --steps 1200 --resume",
+        "lsts-edge train --data vid/train.json --output lite.safetensors --steps 1200 --log-dir logs --resume",
         "lsts-edge train --data vid/train.json --output a.safetensors --steps 600 --hold-out bear,bus --seed 1",
         "lsts-edge train --recipe examples/recipes/lsts-lite-1-frames.json --root data --output lite.safetensors",
         "torchrun --standalone --nproc-per-node 8 -m lsts_edge train --device cuda --data vid/train.json ...",
@@ -67,6 +67,7 @@ class _OncePerMachine(click.Command):
 @click.option("--small-fraction", type=float, help="Share of the detector phase at three quarters of the size.")
 @click.option("--learning-rate", type=float, help="For parts that start untrained.")
 @click.option("--backbone-rate", type=float, help="For parts that start from ImageNet.")
+@click.option("--precision", type=click.Choice(("fp32", "bf16", "fp16")), help="[default: bf16 on CUDA, else fp32]")
 @click.option("--optimizer", type=click.Choice(("adamw", "sgd")), help="[default: the preset's, see docs/training.md]")
 @click.option("--schedule", type=click.Choice(("cosine", "steps")), help="How the rates fall [default: the preset's].")
 @click.option("--weight-decay", type=float, help="Of all but the sampling offsets.")
@@ -82,6 +83,7 @@ class _OncePerMachine(click.Command):
 @click.option("--train-depthwise/--freeze-depthwise", default=None, help="Train depthwise kernels (slow on CPUs).")
 @click.option("--licence", help="Licence of the weights, put into the file [default: the recipe's, or 'not stated'].")
 @click.option("--must-not-see", metavar="FILE", help="List of sequences and folders that stop the run.")
+@click.option("--log-dir", metavar="DIR", help="Write curves for TensorBoard there (extra [tensorboard]).")
 @click.option("--resume", is_flag=True, help="Go on with an interrupted run of the same command.")
 def command(
     data: tuple[str, ...],
@@ -100,6 +102,7 @@ def command(
     freeze: tuple[str, ...],
     licence: str | None,
     must_not_see: str | None,
+    log_dir: str | None,
     resume: bool,
     **overrides: float | bool | str | None,
 ) -> None:
@@ -127,6 +130,7 @@ def command(
             licence=licence or plan.licence,
             must_not_see=must_not_see or plan.must_not_see,
             resume=resume,
+            log_dir=log_dir,
             choices={**plan.choices, **choices_of(variants, alignment, light_scale)},
             options=chosen,
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib
 import json
 import shlex
 import sys
@@ -54,6 +55,7 @@ class TrainJob:
     licence: str = "not stated"
     must_not_see: str | None = None
     resume: bool = False
+    log_dir: str | None = None
     choices: Mapping[str, Any] = field(default_factory=dict)
     options: Mapping[str, Any] = field(default_factory=dict)
 
@@ -83,8 +85,12 @@ def run_job(job: TrainJob, progress: Progress = silent, processes: Processes = A
     if device.type == "cpu":
         keep_freed_pages()
     output = Path(job.output)
+    log_dir = None if job.log_dir is None else Path(job.log_dir)
     if processes.is_first:
         _make_folder(output.parent)
+        if log_dir is not None:
+            _make_folder(log_dir)
+            importlib.import_module("torch.utils.tensorboard")  # a package that is missing is missed before the work
     sets = [read_annotations(Path(one.data), preset.head.classes, one.groups) for one in job.data]
     _check_hold_out(job, sets)
     held_out = set(job.hold_out).union(*(one.hold_out for one in job.data))
@@ -106,7 +112,15 @@ def run_job(job: TrainJob, progress: Progress = silent, processes: Processes = A
     progress(f"start: {start}")
     resume_file = output.with_name(output.name + ".resume")
     trainer = Trainer(
-        network, store, options, device, shares=shares, progress=progress, resume_file=resume_file, processes=processes
+        network,
+        store,
+        options,
+        device,
+        shares=shares,
+        progress=progress,
+        resume_file=resume_file,
+        log_dir=log_dir,
+        processes=processes,
     )
     trained = trainer.run(resume=job.resume)
     if not processes.is_first:
@@ -117,6 +131,7 @@ def run_job(job: TrainJob, progress: Progress = silent, processes: Processes = A
         "steps": str(options.steps),
         "seed": str(options.seed),
         "processes": str(processes.count),
+        "precision": trainer.precision,
         "command": _command_line(job),
         "data": "; ".join(_describe(*pair) for pair in zip(job.data, sets, strict=True)),
         "sequences": json.dumps([name for name in sequences if "/" not in name]),  # stills go by their file's path

@@ -29,6 +29,8 @@ class TrainOptions:
         learning_rate: of parts that start untrained.
         backbone_rate: of parts that start from ImageNet, and of the head in the second phase.
         offset_factor: learning rate of the sampling offsets, times ``learning_rate``.
+        precision: ``fp32``, or of the operators that autocast chooses ``bf16`` or ``fp16``, whose losses are scaled so
+            that small gradients survive; None is bf16 on CUDA and fp32 elsewhere.
         optimizer: ``adamw`` or ``sgd``.
         momentum: of SGD.
         weight_decay: of all but the offsets; AdamW's own kind, or SGD's.
@@ -70,6 +72,7 @@ class TrainOptions:
     learning_rate: float = 1e-3
     backbone_rate: float = 3e-4
     offset_factor: float = 5.0
+    precision: Literal["fp32", "bf16", "fp16"] | None = None
     optimizer: Literal["adamw", "sgd"] = "adamw"
     momentum: float = 0.9
     weight_decay: float = 0.02

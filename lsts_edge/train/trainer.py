@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import dataclasses
+import datetime
 import json
 import logging
 import math
@@ -23,6 +25,7 @@ from lsts_edge.model.network import VideoNetwork
 from lsts_edge.progress import Progress, silent
 from lsts_edge.train.absorb import absorb_batch_norms, release_batch_norms
 from lsts_edge.train.augment import Batch, draw_batch
+from lsts_edge.train.curves import Curves
 from lsts_edge.train.losses import DetectionLoss, Truth
 from lsts_edge.train.optimizer import phase_optimizer, rate_factor
 from lsts_edge.train.options import TrainOptions
@@ -36,6 +39,8 @@ __all__ = ["Trainer"]
 logger = logging.getLogger(__name__)
 
 _WARM_BATCHES = 4
+_AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
+_RESUMED = {"identity", "step", "network", "average", "optimizer", "generator", "scaler"}
 _SIZE_MULTIPLE = 32  # of the reduced input: both strides and the mosaic's halves stay whole
 
 
@@ -51,6 +56,7 @@ class Trainer:
         shares: how often each annotation set of the store is drawn; ``None`` goes by ``still_fraction``.
         resume_file: where to keep what ``run(resume=True)`` needs; ``None`` keeps nothing.
         report_every: steps between two reports.
+        log_dir: folder for TensorBoard's event files; None writes none.
         processes: that train together: equal batches, equal weights, and only the first tells and writes.
 
     Attributes:
@@ -72,6 +78,7 @@ class Trainer:
         progress: Progress = silent,
         resume_file: Path | None = None,
         report_every: int = 10,
+        log_dir: Path | None = None,
         processes: Processes = ALONE,
     ) -> None:
         for name in ("batch", "video_batch"):
@@ -104,6 +111,9 @@ class Trainer:
         self.phase = ""
         self.losses: dict[str, float] = {}
         self.report_every = report_every
+        self.log_dir = log_dir
+        self.precision = options.precision or ("bf16" if device.type == "cuda" else "fp32")
+        self.scaler = torch.amp.GradScaler(device.type, enabled=self.precision == "fp16")
         self.resume_file = resume_file
         self.step = 0
         self.mean = torch.tensor(self.preset.input.mean, device=device).view(3, 1, 1)
@@ -120,6 +130,14 @@ class Trainer:
         """
         if resume:
             self._resume()
+        with contextlib.ExitStack() as stack:
+            curves = None
+            if self.log_dir is not None and self.processes.is_first:
+                curves = stack.enter_context(contextlib.closing(Curves(self.log_dir, self.step)))
+            self._train(curves)
+        return self.finished()
+
+    def _train(self, curves: Curves | None) -> None:
         sums: dict[str, float] = {}
         counted, since = 0, time.perf_counter()
         while self.step < self.options.steps:
@@ -138,12 +156,23 @@ class Trainer:
             if self.step % self.report_every == 0 or self.step == self.options.steps:
                 now = time.perf_counter()
                 self.losses = {name: value / counted for name, value in sums.items()}
-                told = " ".join(f"{name} {value:.3f}" for name, value in self.losses.items())
-                self.progress(f"{phase} {counted / (now - since):.2f} it/s {told}", self.step, self.options.steps)
+                self._report(counted / (now - since), curves)
                 sums, counted, since = {}, 0, now
             if self.step % self.options.save_every == 0:
                 self._save()
-        return self.finished()
+
+    def _report(self, steps_per_s: float, curves: Curves | None) -> None:
+        """Tell of the steps since the latest report; the time left is what the rest takes at their pace."""
+        left = datetime.timedelta(seconds=round((self.options.steps - self.step) / steps_per_s))
+        told = " ".join(f"{name} {value:.3f}" for name, value in self.losses.items())
+        self.progress(f"{self.phase} {steps_per_s:.2f} it/s, {left} left, {told}", self.step, self.options.steps)
+        if curves is not None:
+            assert self.optimizer is not None
+            points = {f"loss/{name}": value for name, value in self.losses.items()}
+            points |= {f"rate/{group['name']}": group["lr"] for group in self.optimizer.param_groups}
+            points["speed/steps_per_s"] = steps_per_s
+            points["speed/items_per_s"] = steps_per_s * self._items(self.phase)
+            curves.write(points, self.step)
 
     def finished(self) -> VideoNetwork:
         """A copy of the weights to save: averaged if ``ema`` is on, batch norms in place, on the CPU."""
@@ -158,7 +187,8 @@ class Trainer:
         size = self._size(phase)
         batch = self._draw(phase)
         compute = self._detector_losses if phase == "detector" else self._video_losses
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
+        kind = _AUTOCAST.get(self.precision, torch.bfloat16)
+        with torch.autocast(self.device.type, kind, enabled=self.precision != "fp32"):
             losses = self.losses_of(compute, batch, size)
         parts = torch.stack(list(losses.values()))
         values: dict[str, float] = dict(zip(losses, self.processes.sum(parts).tolist(), strict=True))
@@ -169,10 +199,12 @@ class Trainer:
         self.optimizer.zero_grad(set_to_none=True)
         # The processes' gradients are averaged, but their losses are parts of a sum.
         weight = self.processes.count * (self._items(phase) if self.options.gradient == "sum" else 1)
-        (parts.sum() * weight).backward()  # type: ignore[no-untyped-call]
+        self.scaler.scale(parts.sum() * weight).backward()  # type: ignore[no-untyped-call]
         if self.options.clip_norm:
+            self.scaler.unscale_(self.optimizer)
             nn.utils.clip_grad_norm_(_trained(self.optimizer), self.options.clip_norm)
-        self.optimizer.step()
+        self.scaler.step(self.optimizer)  # which leaves out a step whose gradient is too large for fp16
+        self.scaler.update()
         self._follow()
         return {"loss": sum(values.values())} | values
 
@@ -262,6 +294,7 @@ class Trainer:
             "average": self.average.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "generator": self.generator.get_state(),
+            "scaler": self.scaler.state_dict(),
         }
         temporary = self.resume_file.with_name(self.resume_file.name + ".part")
         torch.save(state, temporary)
@@ -273,6 +306,7 @@ class Trainer:
         self.network.load_state_dict(state["network"])
         self.average.load_state_dict(state["average"])
         self.generator.set_state(state["generator"])
+        self.scaler.load_state_dict(state["scaler"])
         if self.step != self.detector_steps:
             self._start_phase("detector" if self.step < self.detector_steps else "video")
             assert self.optimizer is not None
@@ -283,7 +317,7 @@ class Trainer:
         if path is None or not path.is_file():
             raise TrainingError("nothing to resume", got=path, expected="a resume file", fix="Start without --resume.")
         state: Any = read_torch_file(path)
-        if not isinstance(state, dict) or not {"identity", "step", "network", "average", "optimizer"} <= set(state):
+        if not isinstance(state, dict) or not set(state) >= _RESUMED:
             raise TrainingError(f"{path} is no resume file", got="other contents", expected="one", fix="Start anew.")
         if state["identity"] != self._identity():
             raise TrainingError(

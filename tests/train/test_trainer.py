@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,7 @@ from lsts_edge.train.store import ImageStore
 from lsts_edge.train.trainer import Trainer
 from lsts_edge.variants import varied
 
+TINY = get_preset("lsts-tiny")
 LOSS = LossOptions(rpn_batch=32, proposals=16, hard=8, jittered=2)
 SHORT = TrainOptions(
     steps=6, batch=2, video_batch=2, video_fraction=0.5, warmup=0, save_every=2, train_low=True, loss=LOSS
@@ -138,8 +140,22 @@ def test_a_seed_fixes_every_weight(store: ImageStore):
     assert not same(train(store, SHORT), train(store, dataclasses.replace(SHORT, seed=1)))
 
 
-@pytest.mark.parametrize("stop_after", [2, 4])
-def test_resumed_run_ends_where_a_whole_one_does(store: ImageStore, tmp_path: Path, stop_after: int):
+@pytest.mark.parametrize(
+    ("stop_after", "changed"),
+    [
+        (2, {}),
+        (4, {}),
+        (4, {"optimizer": "sgd", "schedule": "steps", "decay_at": (0.5,), "ema": 0.0}),
+        (4, {"precision": "bf16"}),
+        (4, {"precision": "fp16"}),
+    ],
+    ids=str,
+)
+def test_resumed_run_ends_where_a_whole_one_does(
+    store: ImageStore, tmp_path: Path, stop_after: int, changed: dict[str, object]
+):
+    options = dataclasses.replace(SHORT, **changed)
+
     class Stop(Exception):
         pass
 
@@ -149,10 +165,10 @@ def test_resumed_run_ends_where_a_whole_one_does(store: ImageStore, tmp_path: Pa
 
     file = tmp_path / "x.resume"
     with pytest.raises(Stop):
-        train(store, SHORT, progress=interrupt, report_every=1, resume_file=file)
+        train(store, options, progress=interrupt, report_every=1, resume_file=file)
     network = build_network(get_preset("lsts-tiny"), seed=0)
-    resumed = Trainer(network, store, SHORT, torch.device("cpu"), resume_file=file).run(resume=True)
-    assert same(resumed, train(store, SHORT))
+    resumed = Trainer(network, store, options, torch.device("cpu"), resume_file=file).run(resume=True)
+    assert same(resumed, train(store, options))
 
 
 def test_resume_of_another_run_is_refused(store: ImageStore, tmp_path: Path):
@@ -170,6 +186,69 @@ def test_resume_of_another_run_is_refused(store: ImageStore, tmp_path: Path):
             trainer.run(resume=True)
     with pytest.raises(TrainingError, match="nothing to resume"):
         Trainer(network, store, SHORT, torch.device("cpu"), resume_file=tmp_path / "none").run(resume=True)
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_half_precision_stays_near_the_whole(store: ImageStore, precision: str):
+    def curve(precision: str) -> list[float]:
+        seen: list[float] = []
+        options = dataclasses.replace(SHORT, steps=10, precision=precision, augmentation=Augmentation.none())
+        trainer = Trainer(build_network(TINY, seed=0), store, options, torch.device("cpu"), report_every=1)
+        if precision == "fp16":  # the first scale is large on purpose, and steps are left out until it fits
+            trainer.scaler = torch.amp.GradScaler("cpu", init_scale=8.0)
+        kinds = set()
+        trainer.progress = lambda *_: seen.append(trainer.losses["loss"])
+        trainer.network.backbone.feature.register_forward_hook(lambda _, inputs, output: kinds.add(output.dtype))
+        trainer.run()
+        assert ({torch.float32} == kinds) is (precision == "fp32")
+        return seen
+
+    whole, half = curve("fp32"), curve(precision)
+    assert half != whole
+    assert half[0] == pytest.approx(whole[0], rel=0.01)
+    assert sum(half) == pytest.approx(sum(whole), rel=0.05), "which proposals are hard may turn on a rounding"
+
+
+def test_fp16_leaves_out_steps_that_overflow(store: ImageStore):
+    options = dataclasses.replace(SHORT, steps=3, video_fraction=0.0, precision="fp16", clip_norm=0.0)
+    trainer = Trainer(build_network(TINY, seed=0), store, options, torch.device("cpu"))
+    start = trainer.network.state_dict()["head.rpn_score.weight"].clone()
+    trainer.scaler = torch.amp.GradScaler("cpu", init_scale=2.0**60, backoff_factor=0.5)
+    trained = trainer.run()
+    assert trainer.scaler.get_scale() == 2.0**57
+    assert torch.equal(trained.state_dict()["head.rpn_score.weight"], start)
+
+
+def test_curves_and_the_time_left(store: ImageStore, tmp_path: Path):
+    """Event files read by TensorBoard's own reader; a resumed run goes on where the interrupted one was saved."""
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    told: list[str] = []
+    options = dataclasses.replace(SHORT, save_every=4)
+
+    def watch(what: str, done: int = 0, total: int = 0) -> None:
+        told.append(what)
+        if done == 5 and len(told) == 5:
+            raise KeyboardInterrupt
+
+    arguments = {
+        "progress": watch,
+        "report_every": 1,
+        "resume_file": tmp_path / "x.resume",
+        "log_dir": tmp_path / "logs",
+    }
+    with pytest.raises(KeyboardInterrupt):
+        train(store, options, **arguments)
+    trainer = Trainer(build_network(TINY, seed=0), store, options, torch.device("cpu"), **arguments)
+    trainer.run(resume=True)
+    assert all(re.search(r"\d it/s, \d+:\d\d:\d\d left, loss \d", line) for line in told), told
+    assert "0:00:00 left" in told[-1]
+    events = EventAccumulator(str(tmp_path / "logs"))
+    events.Reload()
+    assert {"loss/loss", "loss/class", "rate/new", "rate/offsets", "speed/steps_per_s"} <= set(events.Tags()["scalars"])
+    points = events.Scalars("loss/loss")
+    assert [point.step for point in points] == [1, 2, 3, 4, 5, 6], "step 5 once"
+    assert points[-1].value == pytest.approx(trainer.losses["loss"], rel=1e-6)
 
 
 def test_loss_that_is_not_finite_stops_the_run(store: ImageStore):
