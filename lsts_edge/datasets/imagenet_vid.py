@@ -22,8 +22,9 @@ from lsts_edge.read_file import read_file
 
 __all__ = ["VidOptions", "convert_vid"]
 
-CONTEXT_FRAMES = (5, 10, 15)
-"""How far before a training frame the two keyframes of its triplets are looked for: 0 to L and L to 1.5 L, L = 10."""
+CONTEXT_FRAMES = (-15, -10, -5, 5)
+"""Where, seen from a training frame, the keyframes of its triplets are: back by 0 to L and L to 1.5 L where they are
+drawn online, up to L/2 on either side and L/2 to L back offline, with L = 10."""
 
 _LICENCE = "ImageNet's terms of access: non-commercial research and education"
 _MAX_LIST_BYTES = 1 << 28
@@ -38,7 +39,7 @@ class VidOptions:
     Attributes:
         split: ``val`` is every frame of the validation videos.
         frames_per_video: of the training videos, spread evenly; the paper, as FGFA before it, takes 15.
-        context: take the frames before each of these too that its triplets need; none is drawn for itself.
+        context: take the frames around each of these too that its triplets need; none is drawn for itself.
         det: take the still images of DET with VID's classes as well.
         det_per_class: most of them for a class, spread evenly over its list.
     """
@@ -183,8 +184,8 @@ def _add_train_video(reader: _Reader, snippet: str, options: VidOptions) -> None
     chosen = _spread(len(found), options.frames_per_video)
     frames = dict.fromkeys(chosen, False)
     if options.context:
-        before = {place - back for place in chosen for back in CONTEXT_FRAMES if place >= back}
-        frames |= dict.fromkeys(before - set(chosen), True)
+        around = {place + way for place in chosen for way in CONTEXT_FRAMES if 0 <= place + way < len(found)}
+        frames |= dict.fromkeys(around - set(chosen), True)
     reader.add_video(f"train/{snippet}", {found[place]: frames[place] for place in sorted(frames)})
 
 

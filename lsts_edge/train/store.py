@@ -145,7 +145,7 @@ class ImageStore:
             still_fraction: share of the draws that goes to sequences of one image, when there are both kinds.
             shares: of the annotation sets, in their order, instead of ``still_fraction``; their sum is not important.
             balance: 1 draws all classes equally often, 0 as often as they occur.
-            frames_per_video: draw from so many images of each sequence, evenly spaced; 0 from all.
+            frames_per_video: draw from so many images of each sequence, evenly spaced; 0 from all. Context never is.
             empty: of images that show no object.
 
         Returns:
@@ -154,10 +154,12 @@ class ImageStore:
         Raises:
             AnnotationError: if nothing is left to draw.
         """
-        drawn = torch.ones(len(self), dtype=torch.bool)
+        drawn = self.drawn
         if frames_per_video:
-            place, length = torch.arange(len(self)) - self.first, self.last - self.first + 1
-            drawn = place * frames_per_video // length > (place - 1) * frames_per_video // length
+            count = self.drawn.cumsum(0)
+            before = count[self.first] - self.drawn[self.first].long()
+            place, length = count - 1 - before, (count[self.last] - before).clamp(min=1)
+            drawn = drawn & (place * frames_per_video // length > (place - 1) * frames_per_video // length)
         shown = (self.labels >= 0) & ~self.ignore
         classes = int(self.labels.max().item()) + 1
         present = torch.stack([((self.labels == c) & shown).any(1) for c in range(max(1, classes))], dim=1)
@@ -166,7 +168,7 @@ class ImageStore:
         kinds = [(still, still_fraction), (~still, 1.0 - still_fraction)]
         if shares is not None:
             kinds = [(self.source == place, share) for place, share in enumerate(shares)]
-        for group, share in ((group & self.drawn, share) for group, share in kinds):
+        for group, share in kinds:
             if not group.any():
                 continue
             counts = present[group & drawn].sum(0).clamp(min=1).float()

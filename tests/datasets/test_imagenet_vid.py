@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -45,7 +46,7 @@ def test_training_frames_are_the_papers_and_those_that_their_triplets_need(tree:
     assert set(videos) == {"ILSVRC2015_train_00000000", "ILSVRC2015_train_1"}
     records = videos["ILSVRC2015_train_00000000"]
     assert [r.frame for r in records if not r.context] == [10, 30]  # the middles of two halves of 40
-    assert [r.frame for r in records if r.context] == [0, 5, 15, 20, 25]
+    assert [r.frame for r in records if r.context] == [0, 5, 15, 20, 25, 35]
     for record in records:
         assert record.path.is_file() and record.labels.tolist() == [CAR] and record.instances.tolist() == [0]
         left = record.frame  # corner pixels left .. left + 9, both inside: edges are left and left + 10
@@ -74,11 +75,21 @@ def test_context_is_looked_back_to_and_never_drawn(tree: Path, tmp_path: Path):
     weights = store.sampling_weights({}, 0.5)
     assert (weights > 0).tolist() == [not record.context for record in truth.images]
     assert weights.sum().item() == pytest.approx(1)
-    triplets = sample_triplets(store, weights, 200, 10, torch.Generator().manual_seed(0))
-    frames = np.array([record.frame for record in truth.images])[triplets.numpy()]
-    late = frames[frames[:, 2] == 30]
+    assert store.sampling_weights({}, 0.5, frames_per_video=15).tolist() == weights.tolist()
+    once = store.sampling_weights({}, 0.5, frames_per_video=1) > 0
+    assert [record.frame for record, drawn in zip(truth.images, once, strict=True) if drawn] == [10, 10]
+    number = np.array([record.frame for record in truth.images])
+
+    def frames(sampling: Any) -> np.ndarray:
+        generator = torch.Generator().manual_seed(0)
+        return number[sample_triplets(store, weights, 200, 10, generator, sampling=sampling).numpy()]
+
+    online, offline = frames("online"), frames("offline")
+    late = online[online[:, 2] == 30]
     assert set(late[:, 1]) == {20, 25, 30} and set(late[:, 0]) == {15, 20}
-    assert set(frames[frames[:, 2] == 10][:, 0]) == {0}
+    assert set(online[online[:, 2] == 10][:, 0]) == {0}
+    late = offline[offline[:, 2] == 30]
+    assert set(late[:, 1]) == {25, 30, 35} and set(late[:, 0]) == {20, 25}
 
 
 def test_stills_of_det_are_of_vids_classes_and_bounded(tree: Path, tmp_path: Path):

@@ -29,7 +29,7 @@ __all__ = ["command"]
 @click.option("--frames", type=int, default=60, show_default=True, help="Of each.")
 @click.option("--seed", type=int, default=0, show_default=True, help="The same one gives the same set.")
 @click.option("--size", default="448x256", show_default=True, metavar="WIDTHxHEIGHT", help="Of the pictures.")
-@click.option("--speed", type=float, help="Own lengths a frame that figures move [default: drawn, .004 to .13].")
+@click.option("--speed", type=float, help="Own lengths a frame that figures move [default: drawn, .0006 to .13].")
 @click.option("--blur", type=float, help="Share of a frame's time that the shutter is open [default: drawn, 0 to 1].")
 @click.option("--occlusion", type=int, help="Things that stand before the figures [default: drawn, 0 to 4].")
 @click.option("--camera", type=float, help="How much it pans, shakes and travels, 0 to 1 [default: drawn].")

@@ -28,7 +28,7 @@ __all__ = ["command"]
               help="val is every frame of the validation videos.")  # fmt: skip
 @click.option("--frames-per-video", type=int, default=15, show_default=True, help="Of a training video, spread evenly.")
 @click.option("--context/--no-context", default=True, show_default=True,
-              help="The frames 5, 10 and 15 before each of these too, for triplets.")  # fmt: skip
+              help="The frames 15, 10, 5 before and 5 after each of these too, for triplets.")  # fmt: skip
 @click.option("--det", is_flag=True, help="Still images of DET with VID's 30 classes too.")
 @click.option("--det-per-class", type=int, default=2000, show_default=True, help="Most of them for one class.")
 def command(

@@ -105,7 +105,7 @@ class RenderedScene:
 def draw_scene(options: RenderOptions, video: int) -> RenderedScene:
     """The world of a video by its number; nothing else changes with what the options fix."""
     random = np.random.default_rng([options.seed, video])
-    speed, blur = float(10 ** random.uniform(-2.4, -0.9)), float(max(0.0, random.uniform(-0.25, 1.0)))
+    speed, blur = float(10 ** random.uniform(-3.2, -0.9)), float(max(0.0, random.uniform(-0.25, 1.0)))
     occlusion, strength = int(random.integers(0, 5)), float(max(0.0, random.uniform(-0.3, 1.0)))
     parameters: dict[str, Any] = {
         "speed": round(speed, 4) if options.speed is None else options.speed,
@@ -155,8 +155,9 @@ def _actor(
     factor = wanted / max(figure.height_m, 0.6 * figure.length_m)
     figure = figure.scaled(min(factor, 1.1 * gap / figure.length_m))
     radii = (float(random.uniform(0.25, 0.75)) * half_hw[1], float(random.uniform(0.1, 0.3)) * gap)
-    level = float(camera.position_m[2]) + random.uniform(-0.35, 0.45) * half_hw[0] if figure.flies else 0.0
-    centre = (float(random.uniform(-0.3, 0.3)) * half_hw[1], lane, max(0.0, float(level)))
+    middle = float(camera.position_m[2] + depth * camera.axes[2][2] / camera.axes[2][1])  # height of the line of sight
+    level = middle + float(random.uniform(-0.4, 0.7)) * half_hw[0] - figure.height_m if figure.flies else 0.0
+    centre = (float(random.uniform(-0.3, 0.3)) * half_hw[1], lane, max(0.0, level))
     start, turn = float(random.uniform(0, 2 * np.pi)), int(random.choice((-1, 1)))
     return Actor(figure, centre, radii, start, turn, speed * figure.length_m)
 
