@@ -9,13 +9,13 @@ from torch import nn
 
 from lsts_edge.export.graph import Builder
 from lsts_edge.export.rival_graphs import match_trans_graph, non_local_graph
+from lsts_edge.export.shapes import Shape, image_shape, largest_map, sizes_of
 from lsts_edge.export.trace import trace
 from lsts_edge.model.network import VideoNetwork
 from lsts_edge.presets import ModelPreset
 
 __all__ = ["alignment_graphs"]
 
-Shape = tuple[int, ...]
 _CURRENT = {"key": "feature_embedding", "current": "high_embedding"}
 
 
@@ -36,17 +36,18 @@ def alignment_graphs(network: VideoNetwork, shape: Shape) -> dict[str, onnx.Mode
     if preset.alignment == "non-local":
         return {f"align_{name}": non_local_graph(_CURRENT[name], embedding, shape) for name in which}
     normalization = preset.lsts.normalization
-    return {f"align_{name}": match_trans_graph(_CURRENT[name], embedding, shape, normalization) for name in which}
+    most = largest_map(preset)
+    return {f"align_{name}": match_trans_graph(_CURRENT[name], embedding, shape, normalization, most) for name in which}
 
 
-def _picture_shape(preset: ModelPreset) -> Shape:
+def _picture_shape(preset: ModelPreset) -> tuple[int, ...]:
     return (1, 3, -(-preset.input.height_px // 2), -(-preset.input.width_px // 2))
 
 
 def _shrink(preset: ModelPreset) -> onnx.ModelProto:
     """``VideoNetwork.picture`` of the bytes."""
     graph, size = Builder("shrink"), preset.input
-    image = graph.input("image", (1, size.height_px, size.width_px, 3), "uint8")
+    image = graph.input("image", image_shape(size), "uint8")
     pixels = graph.op("Cast", graph.op("Transpose", image, perm=(0, 3, 1, 2)), to=int(onnx.TensorProto.FLOAT))
     odd = (size.height_px % 2, size.width_px % 2)
     if any(odd):
@@ -73,6 +74,5 @@ def _flow(network: VideoNetwork, shape: Shape, which: str) -> onnx.ModelProto:
     pictures = (torch.zeros(_picture_shape(network.preset)), torch.zeros(_picture_shape(network.preset)))
     outputs = ["aligned", "next_picture"] if hands_on else ["aligned"]
     module = _Flow(network.alignment, hands_on)
-    return trace(
-        f"align_{which}", module, (torch.zeros(shape), *pictures), ["memory", "picture", "new_picture"], outputs
-    )
+    inputs = (torch.zeros(sizes_of(shape)), *pictures)
+    return trace(f"align_{which}", module, inputs, ["memory", "picture", "new_picture"], outputs)

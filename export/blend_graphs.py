@@ -10,12 +10,11 @@ from torch import nn
 from lsts_edge.errors import ExportError
 from lsts_edge.export.graph import Builder
 from lsts_edge.export.programs import two_features
+from lsts_edge.export.shapes import Shape
 from lsts_edge.model.aggregation import Aggregation, Mean
 from lsts_edge.model.network import VideoNetwork
 
 __all__ = ["blend_graphs"]
-
-Shape = tuple[int, int, int, int]
 
 
 def blend_graphs(network: VideoNetwork, shape: Shape) -> dict[str, onnx.ModelProto]:

@@ -10,17 +10,12 @@ from torch import nn
 
 from lsts_edge.export.finished import IR_VERSION, finished
 from lsts_edge.export.fold import fold_batch_norms
+from lsts_edge.export.shapes import Shape, feature_shape, image_shape
 from lsts_edge.export.trace import traced
 from lsts_edge.model.network import VideoNetwork
-from lsts_edge.presets import InputPreset, ModelPreset
+from lsts_edge.presets import InputPreset
 
-__all__ = ["conv_graphs", "feature_shape"]
-
-
-def feature_shape(preset: ModelPreset) -> tuple[int, int, int, int]:
-    """``(1, C, h, w)`` of the features at the preset's input size."""
-    size, stride = preset.input, preset.backbone.stride
-    return (1, preset.backbone.feature_channels, -(-size.height_px // stride), -(-size.width_px // stride))
+__all__ = ["conv_graphs"]
 
 
 def conv_graphs(network: VideoNetwork) -> dict[str, onnx.ModelProto]:
@@ -29,6 +24,9 @@ def conv_graphs(network: VideoNetwork) -> dict[str, onnx.ModelProto]:
     They take ``image`` ``(1, H, W, 3)`` uint8 BGR and hold the normalisation; batch norms are folded. torch's exporter
     has a fixed cost of about a second a call, so both are traced in one call, each on an image of its own.
 
+    Where the size follows the video, the trace at one size serves for all: on whole cells every convolution pads alike,
+    and nothing else in a path knows sizes.
+
     Raises:
         ExportError: if torch cannot express a layer in ONNX.
     """
@@ -36,7 +34,8 @@ def conv_graphs(network: VideoNetwork) -> dict[str, onnx.ModelProto]:
     parts = {"heavy": "feature", "light": "high"} if preset.sees else {"heavy": "feature"}
     halves = {"heavy": False, "light": preset.light_scale == 0.5}
     traced = _trace(fold_batch_norms(network), parts)
-    return {part: _cut(traced, part, output, preset.input, halves[part]) for part, output in parts.items()}
+    shape = feature_shape(preset)
+    return {part: _cut(traced, part, output, shape, preset.input, halves[part]) for part, output in parts.items()}
 
 
 class _Parts(nn.Module):
@@ -52,8 +51,7 @@ class _Parts(nn.Module):
 
 
 def _trace(network: VideoNetwork, parts: dict[str, str]) -> ir.Model:
-    size = network.preset.input
-    image = torch.zeros(1, 3, size.height_px, size.width_px)
+    image = torch.zeros(1, 3, *network.preset.input.image_px)
     images = {"heavy": image, "light": network.shrink(image)}
     return traced(
         _Parts(network, parts).eval(),
@@ -63,10 +61,10 @@ def _trace(network: VideoNetwork, parts: dict[str, str]) -> ir.Model:
     )
 
 
-def _cut(traced: ir.Model, part: str, output: str, size: InputPreset, halve: bool) -> onnx.ModelProto:
+def _cut(traced: ir.Model, part: str, output: str, shape: Shape, size: InputPreset, halve: bool) -> onnx.ModelProto:
     graph = ir.convenience.extract(traced.graph, [f"{part}/image"], [f"{part}/{output}"])
     graph.name = part
-    graph.outputs[0].name = output
+    graph.outputs[0].name, graph.outputs[0].shape = output, ir.Shape(shape)
     _take_pixels(graph, size, halve)
     return finished(ir.to_proto(ir.Model(graph, ir_version=IR_VERSION)))
 
@@ -81,7 +79,7 @@ def _take_pixels(graph: ir.Graph, size: InputPreset, halve: bool) -> None:
     normalized = graph.inputs[0]
     order = [2, 1, 0] if size.color_order == "rgb" else [0, 1, 2]
     mean, std = (np.array(values, np.float32) for values in (size.mean, size.std))
-    image = ir.val("image", dtype=ir.DataType.UINT8, shape=(1, size.height_px, size.width_px, 3))
+    image = ir.val("image", dtype=ir.DataType.UINT8, shape=image_shape(size))
     tape = ir.tape.Tape()
 
     def constant(name: str, values: np.ndarray) -> ir.Value:

@@ -29,12 +29,14 @@ from lsts_edge.bundle.precision_info import LowPrecision
 from lsts_edge.errors import ExportError
 from lsts_edge.export.alignment_graphs import alignment_graphs
 from lsts_edge.export.blend_graphs import blend_graphs
-from lsts_edge.export.conv_graphs import conv_graphs, feature_shape
+from lsts_edge.export.conv_graphs import conv_graphs
 from lsts_edge.export.head_graph import head_graph
 from lsts_edge.export.join import JOINED_NAMES, join
 from lsts_edge.export.lsts_graph import LSTS_FORMS, lsts_graph, taps_within
+from lsts_edge.export.open_size import check_open_size
 from lsts_edge.export.openvino_ir import FORMS_WITHOUT_IR, openvino_ir
 from lsts_edge.export.programs import programs_of
+from lsts_edge.export.shapes import feature_shape, largest_map
 from lsts_edge.model.boxes import CORNERS
 from lsts_edge.model.counts import multiply_adds, parameters, total_parameters
 from lsts_edge.model.lsts import LstsAlignment
@@ -67,7 +69,7 @@ def export_model(
     joined: bool | None = None,
     progress: Progress = silent,
 ) -> DraftBundle:
-    """Every subgraph of a network as a draft without parity, in float32 at its preset's input size.
+    """Every subgraph of a network as a draft without parity, in float32 at its preset's input size, or at any.
 
     Args:
         network: in evaluation mode, on the CPU.
@@ -80,15 +82,9 @@ def export_model(
         ExportError: if a part of the network has no ONNX form.
     """
     preset = network.preset
-    if preset.input.resize == "shorter-side":
-        raise ExportError(
-            "resize rule",
-            got="shorter-side, whose size follows the video",
-            expected="letterbox or stretch: a bundle's size is fixed",
-            fix="Choose a preset with another rule.",
-        )
     programs = programs_of(preset)
     forms = checked_forms(forms) if preset.samples else ()
+    check_open_size(preset, forms)
     progress("tracing the convolutions")
     graphs: Graphs = {name: {"default": model} for name, model in conv_graphs(network).items()}
     lsts = None
@@ -133,7 +129,7 @@ def export_model(
         tools={"lsts_edge": __version__, "torch": torch.__version__, "onnx": onnx.__version__},
         weights=weights,
         preset=preset,
-        input=InputInfo(size.height_px, size.width_px, size.resize, size.pad_value),
+        input=InputInfo.of(size),
         classes=tuple(head.classes),
         graphs=infos,
         state=tuple(StateInfo(slot, slots[slot].dtype, slots[slot].shape) for slot in programs.state),
@@ -254,13 +250,14 @@ def _lsts(name: str, form: str, offsets: np.ndarray, preset: ModelPreset) -> onn
         current=_LSTS_CURRENT_INPUT[name],
         embedding_shape=(1, preset.lsts.embedding_channels, *shape[2:]),
         memory_shape=shape,
+        map_cells=largest_map(preset) if preset.input.resize == "shorter-side" else None,
         normalization=preset.lsts.normalization,
         name=name,
     )
 
 
 def _lsts_info(offsets: np.ndarray, preset: ModelPreset, forms: tuple[str, ...]) -> LstsInfo:
-    plan = taps_within(tap_plan(offsets), *feature_shape(preset)[2:])
+    plan = taps_within(tap_plan(offsets), *largest_map(preset))
     return LstsInfo(
         op="lsts.edge::LSTS",
         op_version=LSTS.since,

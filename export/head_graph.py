@@ -10,6 +10,8 @@ import torch
 from lsts_edge.errors import ExportError
 from lsts_edge.export.bin_sums import BinSums
 from lsts_edge.export.graph import Builder, pieces
+from lsts_edge.export.map_sizes import FixedMap, OpenMap
+from lsts_edge.export.shapes import Shape, largest_map, sizes_of
 from lsts_edge.model.network import VideoNetwork
 from lsts_edge.model.rfcn import RfcnHead
 
@@ -20,12 +22,16 @@ _MOVE = 6  # multiply-adds for one float read or written: set so that both prese
 _MOVES = 17  # floats read and written for each float of BinSums' result: four look-ups, three differences
 
 
-def head_graph(network: VideoNetwork, task_shape: tuple[int, int, int, int]) -> onnx.ModelProto:
+def head_graph(network: VideoNetwork, task_shape: Shape) -> onnx.ModelProto:
     """``task -> boxes, scores, labels``, final: suppressed, sorted by score, at most ``max_detections``.
 
     Every rule is that of ``RfcnHead``. Pooling sums the maps by row and column masks, or the feature by ``BinSums``,
     never by integral images, which in float32 would lose the small values beside a large mean; its bin edges are
     worked out in whole numbers, so engines that turn a division into a multiplication still agree.
+
+    Args:
+        network: with any head of that class.
+        task_shape: ``(1, C, h, w)``; with names for h and w the graph takes every size, and sums the maps.
 
     Raises:
         ExportError: if the head is not ``RfcnHead``.
@@ -39,18 +45,32 @@ def head_graph(network: VideoNetwork, task_shape: tuple[int, int, int, int]) -> 
             fix="Write its graph with lsts_edge.export.graph.Builder, as head_graph does.",
         )
     size = network.preset.input
-    return _Head(head, task_shape, size.height_px, size.width_px).build()
+    graph = Builder("head")
+    task = graph.input("task", task_shape)
+    grid: FixedMap | OpenMap
+    if any(isinstance(side, str) for side in task_shape):
+        grid = OpenMap(graph, task, head.stride, largest_map(network.preset))
+    else:
+        height, width = sizes_of(task_shape[2:])
+        grid = FixedMap(graph, height, width, head.stride, (size.height_px, size.width_px))
+    return _Head(head, graph, task, int(task_shape[1]), grid).build()
 
 
 class _Head:
-    def __init__(self, head: RfcnHead, task_shape: tuple[int, int, int, int], height_px: int, width_px: int) -> None:
+    """Writes the head.
+
+    Args:
+        head: its weights and rules.
+        graph: where the nodes go.
+        task: the task feature, ``(1, channels, h, w)``.
+        channels: of it.
+        grid: what depends on h and w.
+    """
+
+    def __init__(self, head: RfcnHead, graph: Builder, task: ir.Value, channels: int, grid: FixedMap | OpenMap) -> None:
         self.head, self.preset, self.stride = head, head.preset, head.stride
-        self.graph = Builder("head")
-        self.task_shape = task_shape
-        self.height, self.width = task_shape[2:]
-        self.task = self.graph.input("task", task_shape)
-        last = (width_px - 1.0, height_px - 1.0)
-        self.limits = self.graph.constant([last + last])
+        self.graph, self.task, self.task_channels, self.grid = graph, task, channels, grid
+        self.limits = grid.limits()
 
     def build(self) -> onnx.ModelProto:
         rois = self.proposals()
@@ -62,7 +82,7 @@ class _Head:
 
     def channels(self, first: int, count: int) -> ir.Value:
         """Channels ``first`` to ``first + count`` of the task feature."""
-        if count == self.task_shape[1]:
+        if count == self.task_channels:
             return self.task
         return self.graph.slice(self.task, (first,), (first + count,), (1,))
 
@@ -70,18 +90,17 @@ class _Head:
         """``(R, 4)`` boxes that may hold an object, best first."""
         graph, preset, head = self.graph, self.preset, self.head
         kinds = preset.anchors_per_cell
-        cells = self.height * self.width
         weight = np.concatenate((_array(head.rpn_score.weight), _array(head.rpn_box.weight)))
         bias = np.concatenate((_array(head.rpn_score.bias), _array(head.rpn_box.bias)))
         feature = self.channels(0, preset.rpn_channels)
         both = graph.op("Conv", feature, graph.constant(weight), graph.constant(bias))
         background, objects, deltas = graph.split(both, (kinds, kinds, 4 * kinds), 1)
         margins = graph.op("Sub", objects, background)
-        scores = graph.reshape(graph.op("Transpose", margins, perm=(0, 2, 3, 1)), cells * kinds)
-        deltas = graph.reshape(graph.op("Transpose", deltas, perm=(0, 2, 3, 1)), cells * kinds, 4)
-        kept = min(preset.rpn_pre_nms, cells * kinds)
-        scores, order = self.top(scores, graph.ints(kept))
-        anchors = graph.op("Gather", graph.constant(self.anchors()), order, axis=0)
+        scores = graph.reshape(graph.op("Transpose", margins, perm=(0, 2, 3, 1)), self.grid.times(kinds))
+        deltas = graph.reshape(graph.op("Transpose", deltas, perm=(0, 2, 3, 1)), self.grid.times(kinds), 4)
+        kept, count = self.grid.at_most(preset.rpn_pre_nms, kinds, scores)
+        scores, order = self.top(scores, count)
+        anchors = graph.op("Gather", self.grid.anchors(_array(head.anchors)), order, axis=0)
         boxes = self.decoded(anchors, graph.op("Gather", deltas, order, axis=0), preset.rpn_box_std)
         chosen = graph.op(
             "NonMaxSuppression",
@@ -92,12 +111,6 @@ class _Head:
         )
         index = graph.op("Squeeze", graph.slice(chosen, (2,), (3,), (1,)), graph.ints(1))
         return graph.op("Gather", boxes, index, axis=0)
-
-    def anchors(self) -> np.ndarray:
-        """``(H * W * A, 4)``, cell by cell, anchor by anchor."""
-        y, x = np.meshgrid(np.arange(self.height), np.arange(self.width), indexing="ij")
-        shifts = np.stack((x, y, x, y), axis=-1).astype(np.float32) * self.stride
-        return np.reshape(shifts[:, :, None, :] + _array(self.head.anchors), (-1, 4))
 
     def decoded(self, boxes: ir.Value, deltas: ir.Value, std: tuple[float, ...]) -> ir.Value:
         """Boxes moved by deltas and clipped to the image; widths are inclusive."""
@@ -142,15 +155,18 @@ class _Head:
         """Whether summing the feature is faster than making all maps and summing those: by counting, see ``_MOVE``."""
         preset = self.preset
         bins, rois, channels, depth = preset.bins, preset.rpn_post_nms, preset.rfcn_channels, len(preset.classes) + 5
-        maps = depth * bins * bins * self.height * self.width
+        if not isinstance(self.grid, FixedMap):
+            return False  # the table of partial sums is made for one size
+        maps = depth * bins * bins * self.grid.height * self.grid.width
         sums = rois * bins * bins * channels
         return sums * (depth + _MOVES * _MOVE) < maps * (channels + rois)
 
     def pooled_features(self, first: ir.Value, end: ir.Value, weight: np.ndarray, bias: np.ndarray) -> ir.Value:
         """``votes`` with the feature summed first: worth it for wide heads, whose many maps are then never made."""
         preset, channels = self.preset, self.preset.rfcn_channels
-        feature = self.channels(self.task_shape[1] - channels, channels)
-        sums = BinSums(self.graph, feature, (1, channels, self.height, self.width), preset.bins)
+        assert isinstance(self.grid, FixedMap)
+        feature = self.channels(self.task_channels - channels, channels)
+        sums = BinSums(self.graph, feature, (1, channels, self.grid.height, self.grid.width), preset.bins)
         return sums.votes(first, end, weight.transpose(1, 2, 3, 0), bias.transpose(1, 2, 0), preset.rpn_post_nms)
 
     def pooled_maps(self, first: ir.Value, end: ir.Value, weight: np.ndarray, bias: np.ndarray) -> ir.Value:
@@ -163,14 +179,14 @@ class _Head:
         maps = self.position_sensitive_maps(weight, bias)  # (bins, H, depth * bins * W), row bins first
         rows = self.mask(first, end, 1)  # (bins, R, H)
         columns = graph.op("Transpose", self.mask(first, end, 0), perm=(1, 0, 2))
-        columns = graph.reshape(columns, -1, bins * self.width, 1)
+        columns = self.grid.reshape_wide(columns, -1, bins, 1, place=1)
         # Row bins at a time: all of them while the product stays small, which is when a node's overhead counts.
-        product = preset.rpn_post_nms * depth * bins * self.width
+        product = preset.rpn_post_nms * depth * bins * self.grid.most_width
         parts = pieces(bins, _PRODUCT_FLOATS // product)
         total: ir.Value | None = None
         for row, plane in zip(graph.split(rows, parts, 0), graph.split(maps, parts, 0), strict=True):
             summed = graph.op("MatMul", row, plane)  # (step, R, depth * bins * W)
-            summed = graph.op("Reshape", summed, graph.ints(0, -1, depth, bins * self.width))
+            summed = self.grid.reshape_wide(summed, 0, -1, depth, bins, place=3)
             summed = graph.op(
                 "ReduceSum", graph.op("MatMul", summed, columns), graph.ints(0, 3), keepdims=0
             )  # (R, depth)
@@ -181,13 +197,13 @@ class _Head:
     def position_sensitive_maps(self, weight: np.ndarray, bias: np.ndarray) -> ir.Value:
         """Class maps and the object's box maps as ``pooled_maps`` multiplies them, ``(bins, H, depth * bins * W)``."""
         graph, bins, depth, channels = self.graph, self.preset.bins, len(bias), self.preset.rfcn_channels
-        feature = self.channels(self.task_shape[1] - channels, channels)
+        feature = self.channels(self.task_channels - channels, channels)
         weight = weight.transpose(1, 0, 2, 3).reshape(-1, channels, 1, 1)  # row bins first
         bias = bias.transpose(1, 0, 2).ravel()
         maps = graph.op("Conv", feature, graph.constant(weight), graph.constant(bias))
-        maps = graph.reshape(maps, bins, depth * bins, self.height, self.width)
+        maps = graph.reshape(maps, bins, depth * bins, *self.grid.kept_sides)
         maps = graph.op("Transpose", maps, perm=(0, 2, 1, 3))
-        return graph.reshape(maps, bins, self.height, depth * bins * self.width)
+        return graph.reshape(maps, bins, self.grid.kept_sides[0], self.grid.row_of(depth * bins))
 
     def edges(self, rois: ir.Value) -> tuple[ir.Value, ir.Value]:
         """First and one-past-last cell of each bin, ``(bins, R, 2)`` each, x before y, clipped to the map.
@@ -204,7 +220,7 @@ class _Head:
         begin = graph.op("Mul", low, 10.0 * bins)
         unit = 10.0 * bins * stride
         index = np.arange(bins, dtype=np.float32).reshape(bins, 1, 1)
-        limit = graph.constant([float(self.width), float(self.height)])
+        limit = self.grid.cells()
 
         def edge(bin_index: np.ndarray, rounding: float) -> ir.Value:
             place = graph.op("Add", graph.op("Mul", side, graph.constant(bin_index)), begin)
@@ -219,8 +235,7 @@ class _Head:
         """``(bins, R, cells)`` for x (0) or y (1): one over the number of a bin's cells in them, zero elsewhere."""
         graph = self.graph
         first, end = (graph.slice(edge, (axis,), (axis + 1,), (2,)) for edge in (first, end))
-        cells = (self.width, self.height)[axis]
-        cell = graph.constant(np.arange(cells, dtype=np.float32).reshape(1, 1, cells))
+        cell = self.grid.index(axis)
         inside = graph.op("And", graph.op("LessOrEqual", first, cell), graph.op("Less", cell, end))
         count = graph.op("Max", graph.op("Sub", end, first), 1.0)
         return graph.op("Div", graph.op("Cast", inside, to=int(ir.DataType.FLOAT)), count)

@@ -10,11 +10,13 @@ import onnx_ir as ir
 
 from lsts_edge.errors import ExportError
 from lsts_edge.export.graph import Builder
+from lsts_edge.export.shapes import Shape, sizes_of
 from lsts_edge.opspec import LSTS
 from lsts_edge.taps import TapPlan, tap_plan
 
 __all__ = ["LSTS_FORMS", "lsts_graph", "taps_within"]
 
+_END = np.iinfo(np.int64).max  # of a slice: to the last cell
 LSTS_FORMS = ("taps", "custom", "gridsample")
 
 
@@ -23,8 +25,9 @@ def lsts_graph(
     offsets: np.ndarray,
     *,
     current: str,
-    embedding_shape: tuple[int, ...],
-    memory_shape: tuple[int, ...],
+    embedding_shape: Shape,
+    memory_shape: Shape,
+    map_cells: tuple[int, int] | None = None,
     normalization: Literal["softmax", "linear"] = "softmax",
     name: str = "lsts",
 ) -> onnx.ModelProto:
@@ -35,7 +38,8 @@ def lsts_graph(
         offsets: ``(K, 2)``, ``(x, y)`` in feature cells; becomes a constant of the graph.
         current: name of the input that holds the embedding of the newer feature.
         embedding_shape: ``(1, E, H, W)`` of both embeddings.
-        memory_shape: ``(1, C, H, W)`` of the memory feature and of the output.
+        memory_shape: ``(1, C, H, W)`` of the memory feature and of the output; H and W may be names.
+        map_cells: the most H and W may be; None where they are numbers.
         normalization: how the K similarities become weights.
         name: the graph's name.
 
@@ -52,7 +56,7 @@ def lsts_graph(
         inputs = (memory_embedding, current_embedding, memory, graph.constant(offsets))
         aligned = graph.op(LSTS.name, *inputs, domain=LSTS.domain, normalization=normalization)
     elif form == "taps":
-        height, width = memory_shape[2:]
+        height, width = map_cells or sizes_of(memory_shape[2:])
         plan = taps_within(tap_plan(offsets), height, width)
         if not plan.count:
             raise ExportError(
@@ -64,7 +68,14 @@ def lsts_graph(
         aligned = _taps(graph, plan, memory, memory_embedding, current_embedding, memory_shape, normalization)
     else:
         aligned = _gridsample(
-            graph, offsets, memory, memory_embedding, current_embedding, embedding_shape, memory_shape, normalization
+            graph,
+            offsets,
+            memory,
+            memory_embedding,
+            current_embedding,
+            sizes_of(embedding_shape),
+            sizes_of(memory_shape),
+            normalization,
         )
     return graph.build({"aligned": (aligned, memory_shape, "float32")})
 
@@ -81,17 +92,21 @@ def _taps(
     memory: ir.Value,
     memory_embedding: ir.Value,
     current_embedding: ir.Value,
-    memory_shape: tuple[int, ...],
+    memory_shape: Shape,
     normalization: str,
 ) -> ir.Value:
-    height, width = memory_shape[2:]
     shifts = [(int(x), int(y)) for x, y in plan.taps]
     left, top = (max(0, *(-shift[axis] for shift in shifts)) for axis in (0, 1))
     right, bottom = (max(0, *(shift[axis] for shift in shifts)) for axis in (0, 1))
     pads = graph.ints(0, 0, top, left, 0, 0, bottom, right)
 
     def shifted(padded: ir.Value, x: int, y: int) -> ir.Value:
-        return graph.slice(padded, (top + y, left + x), (top + y + height, left + x + width), (2, 3))
+        starts, behind = (top + y, left + x), (bottom - y, right - x)
+        ends = [
+            start + size if isinstance(size, int) else -rest or _END  # from behind, where the size is not known
+            for start, size, rest in zip(starts, memory_shape[2:], behind, strict=True)
+        ]
+        return graph.slice(padded, starts, ends, (2, 3))
 
     padded_embedding = graph.op("Pad", memory_embedding, pads)
     padded_memory = graph.op("Pad", memory, pads)

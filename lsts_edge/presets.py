@@ -64,8 +64,9 @@ class InputPreset:
     """How a frame becomes the network's input.
 
     ``letterbox`` scales to fit and pads with ``pad_value`` at the right and bottom; ``stretch`` scales each
-    side on its own; ``shorter-side`` is the paper's rule (shorter side 600, longer at most 1000).
-    ``mean`` and ``std`` are in the order of ``color_order``, on the 0..255 scale.
+    side on its own. ``shorter-side`` is the paper's rule: the shorter side becomes the shorter of ``height_px`` and
+    ``width_px`` (600), the longer at most the longer of them (1000), and padding at the right and bottom makes both
+    multiples of ``multiple_px``. ``mean`` and ``std`` are in the order of ``color_order``, on the 0..255 scale.
     """
 
     height_px: int
@@ -75,14 +76,24 @@ class InputPreset:
     mean: tuple[float, float, float] = (103.06, 115.90, 123.15)
     std: tuple[float, float, float] = (1.0, 1.0, 1.0)
     pad_value: int = 114
+    multiple_px: int = 1
 
     def __post_init__(self) -> None:
         for name in ("height_px", "width_px"):
             value = getattr(self, name)
             _require(32 <= value <= 4096, f"preset: {name}", value, "32..4096 pixels")
         _require(self.resize in ("letterbox", "stretch", "shorter-side"), "preset: resize", self.resize, "a known rule")
+        open_size = self.resize == "shorter-side"
+        _require(1 <= self.multiple_px <= 256, "preset: multiple_px", self.multiple_px, "1..256")
+        _require(self.multiple_px == 1 or open_size, "preset: multiple_px", self.multiple_px, "1 for a fixed size")
         _require(self.color_order in ("bgr", "rgb"), "preset: color_order", self.color_order, "bgr or rgb")
         _require(all(s > 0 for s in self.std), "preset: std", self.std, "> 0")
+
+    @property
+    def image_px(self) -> tuple[int, int]:
+        """Height and width of the network's image; where they follow the video, of a frame of the input's own size."""
+        height, width = (-(-side // self.multiple_px) * self.multiple_px for side in (self.height_px, self.width_px))
+        return height, width
 
 
 @dataclass(frozen=True)
@@ -209,6 +220,9 @@ class ModelPreset:
         _require(self.form in ("released", "paper"), "preset: form", self.form, "released or paper")
         scales = (0.5, 1.0) if self.lsts is not None else (1.0,)
         _require(self.light_scale in scales, "preset: light_scale", self.light_scale, " or ".join(map(str, scales)))
+        stride, multiple = self.backbone.stride, self.input.multiple_px
+        whole = self.input.resize != "shorter-side" or multiple % stride == 0
+        _require(whole, "preset: multiple_px", multiple, f"a multiple of the stride, {stride}, for shorter-side")
         feature = self.backbone.feature_channels
         widest = max(self.head.rpn_channels, self.head.rfcn_channels)
         _require(widest <= feature, "preset: head channels", widest, f"at most {feature}")
@@ -274,9 +288,17 @@ class ModelPreset:
         )
         return dataclasses.replace(self, input=size)
 
+    def by_shorter_side(self) -> ModelPreset:
+        """The same model on images whose size follows the video, by the rule ``shorter-side``."""
+        rule = dataclasses.replace(self.input, resize="shorter-side", multiple_px=self.backbone.stride)
+        return dataclasses.replace(self, input=rule)
+
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready nested dictionary; ``preset_from_dict`` is its inverse."""
-        return dataclasses.asdict(self)
+        data = dataclasses.asdict(self)
+        if self.input.multiple_px == 1:  # a field that came later: who does not know it need not
+            del data["input"]["multiple_px"]
+        return data
 
 
 _R101_INPUT = InputPreset(height_px=600, width_px=1000, resize="letterbox")

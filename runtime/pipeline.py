@@ -37,6 +37,7 @@ class _Loaded:
     watched: Mapping[str, tuple[str, ...]]
     state: tuple[str, ...]
     image_shape: tuple[int | str, ...]
+    multiple_px: int
     joined: bool
 
 
@@ -124,6 +125,7 @@ class Pipeline:
             watched={kind: _watched(steps, state) for kind, steps in programs.items()},
             state=state,
             image_shape=_image_shape(graphs.manifest, programs),
+            multiple_px=graphs.manifest.input.multiple_px,
             joined=programs["first"][-1] in graphs.manifest.joined.get("first", ()),
         )
         self._start_empty()
@@ -138,6 +140,7 @@ class Pipeline:
     def _start_empty(self) -> None:
         self._state: dict[str, Tensor] = {}
         self._started = False
+        self._memory_px: tuple[int, ...] = ()  # shape of the image that the memory is from
         self.timings_ms: dict[str, float] = {}
 
     @property
@@ -199,7 +202,7 @@ class Pipeline:
             Every slot of the program by name, the carried ones included; they stay in the engine until asked for.
         Raises:
             ShapeError: if the image does not fit.
-            StateError: if ``kind`` needs a memory and there is none.
+            StateError: if ``kind`` needs a memory and there is none, or it is of an image of another size.
             ProviderError: if the engine fails.
         """
         loaded = self._loaded
@@ -210,6 +213,13 @@ class Pipeline:
                 got="an empty memory",
                 expected="a frame of kind first before",
                 fix="Run the first frame of a stream, and the one after a reset, as first.",
+            )
+        if kind != "first" and image.shape != self._memory_px:
+            raise StateError(
+                f"a frame of kind {kind} has a memory of another size",
+                got=f"an image of {image.shape[2]}x{image.shape[1]} px",
+                expected=f"{self._memory_px[2]}x{self._memory_px[1]} px",
+                fix="Reset where the video's size changes, and run the frame as first.",
             )
         steps = loaded.programs[kind if self.carries_memory else "first"]
         slots: dict[str, Tensor] = {} if kind == "first" else dict(self._state)
@@ -225,6 +235,7 @@ class Pipeline:
         if remember:
             self._state = {name: slots[name] for name in loaded.state}
             self._started = True
+            self._memory_px = image.shape
         self.timings_ms = timings
         return Slots(slots, loaded.graphs.backend.tensors)
 
@@ -234,13 +245,18 @@ class Pipeline:
         return self._loaded.graphs.backend.tensors.all_finite([slots.tensors[name] for name in watched])
 
     def _check_image(self, image: np.ndarray) -> None:
-        expected = self._loaded.image_shape
+        expected, multiple = self._loaded.image_shape, self._loaded.multiple_px
         fits = image.dtype == np.uint8 and image.ndim == len(expected)
-        if not fits or any(isinstance(e, int) and e != g for e, g in zip(expected, image.shape, strict=True)):
+        fits = fits and all(
+            wanted == size if isinstance(wanted, int) else size > 0 and size % multiple == 0
+            for wanted, size in zip(expected, image.shape, strict=True)
+        )
+        if not fits:
+            told = f", sides in multiples of {multiple}" if multiple > 1 else ""
             raise ShapeError(
                 "network image",
                 got=f"{image.dtype} {image.shape}",
-                expected=f"uint8 {expected}",
+                expected=f"uint8 {expected}{told}",
                 fix="Resize and pad it as the manifest's input says.",
             )
 

@@ -83,7 +83,7 @@ class Preprocessor:
         Args:
             frame_hwc_bgr_u8: ``(H, W, 3)`` uint8 BGR.
         Returns:
-            ``(1, height_px, width_px, 3)`` uint8 BGR, valid until the next call, and its geometry.
+            ``(1, height, width, 3)`` uint8 BGR, valid until the next call, and its geometry.
         Raises:
             ShapeError: if the frame is not a BGR picture of 1 to 16384 pixels a side.
         """
@@ -93,14 +93,15 @@ class Preprocessor:
         if geometry is not self._padded:
             rule = self._rule
             height, width = rule.height_px, rule.width_px
-            if rule.resize == "shorter-side":  # the image is as large as the frame makes it: no padding
-                height, width = geometry.inner_height_px, geometry.inner_width_px
+            if rule.follows_video:
+                inner = (geometry.inner_height_px, geometry.inner_width_px)
+                height, width = (-(-side // rule.multiple_px) * rule.multiple_px for side in inner)
             self._padded = geometry
             self._buffer = np.full((1, height, width, 3), rule.pad_value, np.uint8)
         top, left = geometry.top_px, geometry.left_px
-        inner = self._buffer[0, top : top + geometry.inner_height_px, left : left + geometry.inner_width_px]
+        place = self._buffer[0, top : top + geometry.inner_height_px, left : left + geometry.inner_width_px]
         size = (geometry.inner_width_px, geometry.inner_height_px)
-        cv2.resize(frame, size, dst=inner, interpolation=cv2.INTER_LINEAR)
+        cv2.resize(frame, size, dst=place, interpolation=cv2.INTER_LINEAR)
         return self._buffer, geometry
 
     def geometry(self, height_px: int, width_px: int) -> Geometry:

@@ -51,6 +51,16 @@ def test_parts_check_themselves() -> None:
             get_preset("lsts-tiny").resized(*size)
 
 
+def test_a_size_that_follows_the_video_is_whole_cells() -> None:
+    preset = get_preset("lsts-r101")
+    assert preset.input.image_px == (600, 1000)
+    assert preset.by_shorter_side().input.image_px == (608, 1008)
+    for resize, multiple in (("letterbox", 16), ("shorter-side", 1), ("shorter-side", 24), ("shorter-side", 0)):
+        with pytest.raises(OptionError, match="multiple_px"):
+            rule = dataclasses.replace(preset.input, resize=resize, multiple_px=multiple)  # type: ignore[arg-type]
+            dataclasses.replace(preset, input=rule)
+
+
 @pytest.mark.parametrize(
     ("path", "value"),
     [

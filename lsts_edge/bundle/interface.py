@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from lsts_edge.bundle.check import check
+from lsts_edge.presets import InputPreset
 
 __all__ = ["Corners", "DetectionInfo", "InputInfo"]
 
@@ -15,7 +16,12 @@ Corners = Literal["edges", "inclusive"]
 
 @dataclass(frozen=True)
 class InputInfo:
-    """The image graphs take: ``(1, height_px, width_px, 3)`` after ``resize`` and padding with ``pad_value``."""
+    """The image graphs take: ``(1, height_px, width_px, 3)`` after ``resize`` and padding with ``pad_value``.
+
+    With ``shorter-side`` its size follows the video: the shorter side becomes the shorter of ``height_px`` and
+    ``width_px``, the longer at most the longer of them, and padding at the right and bottom makes both multiples of
+    ``multiple_px``. The graphs' axes then have names.
+    """
 
     height_px: int
     width_px: int
@@ -24,11 +30,36 @@ class InputInfo:
     layout: Literal["nhwc"] = "nhwc"
     dtype: Literal["uint8"] = "uint8"
     color_order: Literal["bgr"] = "bgr"
+    multiple_px: int = 1
 
     def __post_init__(self) -> None:
         for side in (self.height_px, self.width_px):
             check(32 <= side <= 4096, "input: size", side, "32..4096 pixels")
         check(0 <= self.pad_value <= 255, "input.pad_value", self.pad_value, "0..255")
+        check(1 <= self.multiple_px <= 256, "input.multiple_px", self.multiple_px, "1..256")
+        check(self.multiple_px == 1 or self.follows_video, "input.multiple_px", self.multiple_px, "1 for a fixed size")
+
+    @classmethod
+    def of(cls, rule: InputPreset) -> InputInfo:
+        """What a preset says of it."""
+        return cls(rule.height_px, rule.width_px, rule.resize, rule.pad_value, multiple_px=rule.multiple_px)
+
+    @property
+    def follows_video(self) -> bool:
+        """Whether the image's size is that of the video, scaled."""
+        return self.resize == "shorter-side"
+
+    @property
+    def image_px(self) -> tuple[int, int]:
+        """Height and width of the image; where they follow the video, of a frame of the input's own size."""
+        height, width = (-(-side // self.multiple_px) * self.multiple_px for side in (self.height_px, self.width_px))
+        return height, width
+
+    def __str__(self) -> str:
+        if not self.follows_video:
+            return f"{self.width_px}x{self.height_px} px"
+        shorter, longer = sorted((self.height_px, self.width_px))
+        return f"shorter side {shorter} px, longer at most {longer} px, in multiples of {self.multiple_px}"
 
 
 @dataclass(frozen=True)

@@ -159,7 +159,11 @@ class Manifest:
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready nested dictionary, without ``manifest_sha256``; ``from_dict`` is the inverse."""
-        return dataclasses.asdict(self)
+        data = dataclasses.asdict(self)
+        data["preset"] = None if self.preset is None else self.preset.to_dict()
+        if self.input.multiple_px == 1:  # younger than the schema: left out where it holds its default
+            del data["input"]["multiple_px"]
+        return data
 
     @property
     def keyframe_interval(self) -> float:

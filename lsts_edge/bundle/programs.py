@@ -58,8 +58,11 @@ def check_programs(
     kinds = set(programs)
     check(kinds in ({"first"}, set(PROGRAM_KINDS)), label, sorted(kinds), f"first, or {', '.join(PROGRAM_KINDS)}")
     carried = _carried(state)
-    image = TensorInfo("image", "uint8", (1, size.height_px, size.width_px, 3))
+    sides: tuple[int | str, int | str] = ("H", "W") if size.follows_video else (size.height_px, size.width_px)
+    image = TensorInfo("image", "uint8", (1, *sides, 3))
     for kind, steps in programs.items():
+        if size.follows_video:
+            _check_open(f"{label}.{kind}", steps, graphs)
         known = {"image": image} if kind == "first" else {"image": image, **carried}
         needed = (*DETECTION_SLOTS, *(carried if kind == "first" else ()))
         _check_program(f"{label}.{kind}", steps, graphs, known, carried, needed)
@@ -86,6 +89,15 @@ def check_extra_programs(programs: Programs, graphs: Mapping[str, GraphInfo], st
             check(fits, f"extra_programs.{name}: image", got, "uint8 [1, H, W, 3] of 32..4096 pixels")
             known["image"] = image
         _check_program(f"extra_programs.{name}", steps, graphs, known, carried, DETECTION_SLOTS)
+
+
+def _check_open(where: str, steps: tuple[Step, ...], graphs: Mapping[str, GraphInfo]) -> None:
+    """Where the image's size follows the video, no graph that reads it may have a fixed one."""
+    for step in steps:
+        for tensor in graphs[step.graph].inputs if step.graph in graphs else ():
+            if step.inputs.get(tensor.name) == "image":
+                named = all(isinstance(side, str) for side in tensor.shape[1:3])
+                check(named, f"{where}: image of {step.graph}", list(tensor.shape), "names for height and width")
 
 
 def _carried(state: tuple[StateInfo, ...]) -> dict[str, TensorInfo]:

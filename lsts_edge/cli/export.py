@@ -34,6 +34,7 @@ ALL_FORMS = ("taps", "custom", "gridsample")
         "lsts-edge export --checkpoint examples/weights/lsts-lite.safetensors --output demo/bundle",
         "lsts-edge export --checkpoint random --seed 0 --preset lsts-r101 --output /tmp/r101",
         "lsts-edge export --checkpoint mine.safetensors --output b --format openvino",
+        "lsts-edge export --checkpoint lsts-r101.safetensors --output b --dynamic",
         "lsts-edge export --checkpoint mine.safetensors --output b --lsts-form all --verify-video street.mp4",
         "lsts-edge export --checkpoint mine.safetensors --output b --precision auto --calibrate vid/train.json "
         "--gate-sequences swing,tennis",
@@ -45,6 +46,12 @@ ALL_FORMS = ("taps", "custom", "gridsample")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of random weights.")
 @click.option("--height", type=int, help="Input height in pixels [default: the preset's].")
 @click.option("--width", type=int, help="Input width in pixels [default: the preset's].")
+@click.option(
+    "--dynamic",
+    is_flag=True,
+    help="The size follows the video: its shorter side becomes the shorter of height and width, the longer at most "
+    "the longer of them (600 and 1000 of lsts-r101, the paper's rule).",
+)
 @variant_options
 @click.option("--joined/--no-joined", default=None, help="One graph per kind of frame too [default: small models].")
 @click.option(
@@ -95,6 +102,7 @@ def command(
     seed: int,
     height: int | None,
     width: int | None,
+    dynamic: bool,
     light_scale: float | None,
     alignment: str | None,
     variants: tuple[str, ...],
@@ -141,7 +149,13 @@ def command(
     progress(f"loading {checkpoint}")
     choices = choices_of(variants, alignment, light_scale)
     network, weights, held_out = load_network(
-        checkpoint, preset=preset, seed=seed, height_px=height, width_px=width, choices=choices
+        checkpoint,
+        preset=preset,
+        seed=seed,
+        height_px=height,
+        width_px=width,
+        choices=choices,
+        follows_video=dynamic,
     )
     plan = _plan(held_out, network, precision, lower, calibrate, calibrate_sequences, gate, gate_sequences, max_ap_drop)
     chosen = ALL_FORMS if "all" in forms else forms or ALL_FORMS[:1]
@@ -217,9 +231,8 @@ def export_lines(published: Published) -> Iterator[str]:
     """The report of an export, line by line; the last one states the result."""
     bundle = published.bundle
     manifest = bundle.manifest
-    size = manifest.input
     light = f", light path at {manifest.light_scale:g} of it" if manifest.light_scale != 1 else ""
-    yield f"{manifest.name}, {size.width_px}x{size.height_px} px{light}, {manifest.weights.description}"
+    yield f"{manifest.name}, {manifest.input}{light}, {manifest.weights.description}"
     yield f"licence of the weights: {manifest.weights.licence}"
     if manifest.lsts is not None:
         lsts = manifest.lsts

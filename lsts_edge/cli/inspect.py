@@ -95,9 +95,8 @@ def _description(manifest: Manifest) -> Iterator[str]:
     seed = "" if weights.seed is None else f", seed {weights.seed}"
     yield f"weights     {weights.description} ({weights.source}{seed}{', ' + weights.file if weights.file else ''})"
     yield f"licence     {weights.licence}"
-    size = f"{image.width_px}x{image.height_px} px"
     light = f", light path at {manifest.light_scale:g} of it" if manifest.light_scale != 1 else ""
-    yield f"input       {size}, {image.resize}, pad {image.pad_value}, {image.color_order}{light}"
+    yield f"input       {image}, {image.resize}, pad {image.pad_value}, {image.color_order}{light}"
     if lsts is None:
         yield "lsts        none"
     else:

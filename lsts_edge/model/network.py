@@ -251,9 +251,12 @@ class VideoNetwork(nn.Module):
         return slots
 
     def detect(self, task: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Boxes ``(D, 4)``, scores ``(D,)``, labels ``(D,)`` of one image; boxes clipped to the preset's input size."""
-        size = self.preset.input
-        return cast(Head, self.head).detect(task, size.height_px, size.width_px)
+        """Boxes ``(D, 4)``, scores ``(D,)``, labels ``(D,)`` of one image; boxes clipped to the network's image."""
+        size, stride = self.preset.input, self.preset.backbone.stride
+        height_px, width_px = size.height_px, size.width_px
+        if size.resize == "shorter-side":  # the image is whole cells
+            height_px, width_px = (cells * stride for cells in task.shape[2:])
+        return cast(Head, self.head).detect(task, height_px, width_px)
 
     def forward(self, image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Per-frame detection of one normalised image: ``detect(heavy(image))``."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.util
+import itertools
 from typing import TYPE_CHECKING
 
 from lsts_edge.bundle import DraftBundle
@@ -14,13 +15,15 @@ from lsts_edge.publish.target import Target
 from lsts_edge.runtime.engines.options import EngineOptions
 from lsts_edge.verify.compare import ParityReport, check_parity, parity_interval, verify_bundle
 from lsts_edge.verify.golden import GoldenRecorder
-from lsts_edge.verify.references import images_of
+from lsts_edge.verify.references import clip_images, images_of
 from lsts_edge.verify.torch_reference import TorchReference
 
 if TYPE_CHECKING:
     from lsts_edge.model.network import VideoNetwork
 
 __all__ = ["check_draft", "match_torch"]
+
+_OTHER_FRAMES = 6  # three keyframes, and frames between
 
 
 def match_torch(network: VideoNetwork, bundle: DraftBundle, target: Target, progress: Progress = silent) -> Draft:
@@ -65,12 +68,22 @@ def _beside_torch(
     progress(f"comparing {len(clip.images)} frames{where} with torch")
     reports = [verify_bundle(bundle, clip.torch(network, bundle, recorder), engine, forms=forms)]
     check_parity(reports[0])
+    if manifest.input.follows_video:
+        height, width = manifest.input.image_px
+        sizes = ((width, height), (min(height, width),) * 2)  # of an upright and a square video
+        told = " and ".join(f"{width}x{height}" for height, width in sizes)
+        progress(f"comparing {_OTHER_FRAMES} frames each of {told}{where} with torch")
+        clips = itertools.chain(*(clip_images(_OTHER_FRAMES, *size) for size in sizes))
+        interval = parity_interval(manifest, _OTHER_FRAMES)
+        truth = TorchReference(network, clips, interval, scene_frames=_OTHER_FRAMES)
+        reports.append(verify_bundle(bundle, truth, engine, forms=forms))
+        check_parity(reports[-1])
     if target.video is not None:
         progress(f"comparing {frames} frames of {target.video.name}{where} with torch")
         with images_of(target.video, manifest, frames) as images:
             truth = TorchReference(network, images, parity_interval(manifest, frames))
             reports.append(verify_bundle(bundle, truth, engine, forms=forms))
-        check_parity(reports[1])
+        check_parity(reports[-1])
     return tuple(reports)
 
 

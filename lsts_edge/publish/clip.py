@@ -48,14 +48,14 @@ class RecordingClip:
             StreamError: if one cannot be read.
         """
         film = b"" if plan is None else plan.shoot(size, frames)
-        images: Iterable[npt.NDArray[Any]] = clip_images(frames, size.height_px, size.width_px)
+        images: Iterable[npt.NDArray[Any]] = clip_images(frames, *size.image_px)
         if plan is not None:
             images = decode_film(film, size.height_px, size.width_px)
         return cls(list(images), film, size, frames)
 
     def recorder(self) -> GoldenRecorder:
         """An empty recording of this clip."""
-        return GoldenRecorder(self.size.height_px, self.size.width_px, CLIP_SEED, self.film)
+        return GoldenRecorder(*self.size.image_px, CLIP_SEED, self.film)
 
     def torch(self, network: VideoNetwork, bundle: Bundle, recorder: GoldenRecorder | None = None) -> TorchReference:
         """What torch gives on it."""

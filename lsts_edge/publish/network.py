@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lsts_edge.bundle.manifest import WeightsInfo
 from lsts_edge.errors import OptionError
-from lsts_edge.presets import get_preset
+from lsts_edge.presets import ModelPreset, get_preset
 from lsts_edge.variants import varied
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ def load_network(
     height_px: int | None = None,
     width_px: int | None = None,
     choices: Mapping[str, Any] | None = None,
+    follows_video: bool = False,
 ) -> LoadedNetwork:
     """The network of a checkpoint, or a random one, at an input size.
 
@@ -46,6 +47,7 @@ def load_network(
         height_px: input height; None keeps the preset's.
         width_px: input width.
         choices: what ``varied`` changes in the preset; weights were trained for what their file states.
+        follows_video: the input's size is the video's, scaled by the rule ``shorter-side``.
 
     Raises:
         OptionError: if ``random`` comes without a preset, or a size or choice is out of range.
@@ -58,7 +60,7 @@ def load_network(
             )
         from lsts_edge.model import random_network
 
-        chosen = varied(get_preset(preset).resized(height_px, width_px), choices or {})
+        chosen = _chosen(get_preset(preset), height_px, width_px, choices, follows_video)
         weights = WeightsInfo("random", "none: random numbers", "random weights", seed=seed)
         return LoadedNetwork(random_network(chosen, seed), weights)
     from lsts_edge.model.checkpoint import load_checkpoint, rebuilt
@@ -66,5 +68,16 @@ def load_network(
     network, info = load_checkpoint(checkpoint, preset)
     held_out = info.held_out
     weights = WeightsInfo("file", info.licence, info.description or "not described", file=info.file, sha256=info.sha256)
-    chosen = varied(network.preset.resized(height_px, width_px), choices or {})
+    chosen = _chosen(network.preset, height_px, width_px, choices, follows_video)
     return LoadedNetwork(rebuilt(network, chosen, info.file), weights, held_out)
+
+
+def _chosen(
+    preset: ModelPreset,
+    height_px: int | None,
+    width_px: int | None,
+    choices: Mapping[str, Any] | None,
+    follows_video: bool,
+) -> ModelPreset:
+    preset = varied(preset.resized(height_px, width_px), choices or {})
+    return preset.by_shorter_side() if follows_video else preset

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from lsts_edge.bundle import Bundle, DraftBundle, write_bundle
 from lsts_edge.bundle.manifest import WeightsInfo
-from lsts_edge.errors import CheckFailed
+from lsts_edge.errors import CheckFailed, OptionError
 from lsts_edge.progress import Progress, silent
 from lsts_edge.publish.check import check_draft, match_torch
 from lsts_edge.publish.draft import Draft
@@ -80,10 +80,18 @@ def publish(
             nothing is written.
         ExportError: if a part has no ONNX form, or no IR where that is asked for.
         FileUnwritable: if the path is taken or cannot be written.
+        OptionError: if the input's size follows the video and a lower precision or a film is asked for.
         ProviderMissing: if IR is asked for and OpenVINO is not installed.
     """
     from lsts_edge.export.exporter import export_model
 
+    if network.preset.input.resize == "shorter-side" and (precision is not None or film is not None):
+        raise OptionError(
+            "a bundle whose size follows the video",
+            got="lower precisions" if precision is not None else "frames to record",
+            expected="float32, and the built-in clip as the recording",
+            fix="Leave it out, or export at a fixed size.",
+        )
     target = open_target(
         output,
         network.preset,

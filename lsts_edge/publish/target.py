@@ -73,7 +73,7 @@ def open_target(
     has_lsts = preset.samples
     compared = comparable_forms(tuple(dict.fromkeys(forms)) if has_lsts else None, progress)
     size = preset.input
-    clip = RecordingClip.of(InputInfo(size.height_px, size.width_px, size.resize, size.pad_value), frames, film)
+    clip = RecordingClip.of(InputInfo.of(size), frames, film)
     written = checked_forms(forms) if has_lsts else ()
     if openvino:
         open_backend(EngineOptions("openvino"))

@@ -82,7 +82,7 @@ def cache_features(
         FileUnwritable: if the folder does not take them.
     """
     size = network.preset.input
-    prepare = Preprocessor(InputInfo(size.height_px, size.width_px, size.resize, pad_value=size.pad_value))
+    prepare = Preprocessor(InputInfo.of(size))
     jobs = [(record, False) for record in annotations.images]
     jobs += [(record, True) for record in annotations.images] if mirrored else []
     place = folder / _key(network, annotations, weights_sha256, mirrored)

@@ -32,7 +32,7 @@ def run_on_features(
         progress: told of frames done and frames in all.
     """
     preset, size = network.preset, network.preset.input
-    prepare = Preprocessor(InputInfo(size.height_px, size.width_px, size.resize, pad_value=size.pad_value))
+    prepare = Preprocessor(InputInfo.of(size))
     normalize = Normalize(size)
     looks = getattr(network.alignment, "compares", "nothing") == "pictures"
     per_frame = keyframe_interval is None or preset.per_frame

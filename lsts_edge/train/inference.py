@@ -66,9 +66,9 @@ def run_checkpoint(
     network = network.to(place, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
     normalize = Normalize(network.preset.input).to(place)
     rule = network.preset.input
-    prepare = Preprocessor(
-        InputInfo(height_px=rule.height_px, width_px=rule.width_px, resize=rule.resize, pad_value=rule.pad_value)
-    )
+    prepare = Preprocessor(InputInfo.of(rule))
+    if rule.resize == "shorter-side":
+        batch = 1  # videos have sizes of their own
     results: dict[int, Boxes] = {}
 
     def load(records: list[ImageRecord]) -> torch.Tensor:

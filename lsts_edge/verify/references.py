@@ -222,7 +222,7 @@ def video_images(source: Iterable[Any], manifest: Manifest, frames: int) -> Iter
 def images_of(video: str | os.PathLike[str] | None, manifest: Manifest, frames: int) -> Iterator[Iterator[Array]]:
     """``video_images`` of a file, which stays open meanwhile, or ``clip_images`` where there is none."""
     if video is None:
-        yield clip_images(frames, manifest.input.height_px, manifest.input.width_px)
+        yield clip_images(frames, *manifest.input.image_px)
         return
     from lsts_edge.runtime.sources.open import open_source
 

@@ -12,9 +12,10 @@ from export_engines import Run, run_onnxruntime
 from lsts_edge.errors import ExportError
 from lsts_edge.export import blend_graphs as written_graphs
 from lsts_edge.export.blend_graphs import blend_graphs
-from lsts_edge.export.conv_graphs import conv_graphs, feature_shape
+from lsts_edge.export.conv_graphs import conv_graphs
 from lsts_edge.export.fold import fold_batch_norms
 from lsts_edge.export.graph import Builder
+from lsts_edge.export.shapes import feature_shape
 from lsts_edge.model import random_network
 from lsts_edge.model.aggregation import Aggregation
 from lsts_edge.model.layers import FrozenBatchNorm2d

@@ -78,9 +78,6 @@ def test_refusals(tiny: ModelPreset) -> None:
     network.lsts.offsets.data[0, 0] = float("nan")
     with pytest.raises(ExportError, match="NaN or infinity"):
         export_model(network, WEIGHTS)
-    shorter = dataclasses.replace(tiny, input=dataclasses.replace(tiny.input, resize="shorter-side"))
-    with pytest.raises(ExportError, match="shorter-side"):
-        export_model(random_network(shorter, 0), WEIGHTS)
     with pytest.raises(ExportError, match="recursion"):
         programs_of(dataclasses.replace(tiny, form="paper", recursion=0.5))
 

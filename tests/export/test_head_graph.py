@@ -5,14 +5,17 @@ from __future__ import annotations
 import dataclasses
 
 import numpy as np
+import onnx_ir as ir
 import pytest
 import torch
 from export_engines import Run, run_onnxruntime
+from torch import nn
 
 from lsts_edge.errors import ExportError
-from lsts_edge.export.conv_graphs import feature_shape
 from lsts_edge.export.graph import Builder
 from lsts_edge.export.head_graph import _Head, head_graph
+from lsts_edge.export.map_sizes import FixedMap
+from lsts_edge.export.shapes import feature_shape, sizes_of
 from lsts_edge.model import random_network
 from lsts_edge.model.network import VideoNetwork
 from lsts_edge.model.pooling import bin_edges
@@ -34,6 +37,13 @@ def _assert_same(network: VideoNetwork, got: dict[str, np.ndarray], task: torch.
     np.testing.assert_array_equal(got["labels"], labels)
     np.testing.assert_allclose(got["scores"], scores, atol=2e-5)
     np.testing.assert_allclose(got["boxes"], boxes, atol=2e-2)
+
+
+def _fixed(head: nn.Module, graph: Builder, channels: int, height: int, width: int) -> _Head:
+    """A head's writer for one size; its task feature is not an input of the graph."""
+    assert isinstance(head, RfcnHead)
+    grid = FixedMap(graph, height, width, head.stride, (16 * height, 16 * width))
+    return _Head(head, graph, ir.val("task"), channels, grid)
 
 
 @pytest.fixture(params=[False, True], ids=["maps", "features"])
@@ -105,8 +115,8 @@ def test_the_widest_head_agrees() -> None:
 @pytest.mark.parametrize(("bins", "cells"), [(3, 7), (7, 38)])
 def test_masks_cover_the_cells_that_the_rule_names(run: Run, tiny: ModelPreset, bins: int, cells: int) -> None:
     network = _network(tiny, bins=bins)
-    head = _Head(network.head, (1, 32, cells, cells), cells * 16, cells * 16)  # type: ignore[arg-type]
-    graph = head.graph = Builder("mask")
+    graph = Builder("mask")
+    head = _fixed(network.head, graph, 32, cells, cells)
     last = cells * 16 - 1
     random = np.random.RandomState(0)
     low = np.concatenate((random.uniform(0, last, 900), np.arange(60), np.zeros(60))).astype(np.float32)
@@ -123,8 +133,8 @@ def test_masks_cover_the_cells_that_the_rule_names(run: Run, tiny: ModelPreset, 
 
 
 def test_a_corner_that_is_no_number_leaves_its_bins_empty(tiny: ModelPreset) -> None:
-    head = _Head(_network(tiny).head, (1, 32, 4, 6), 64, 96)  # type: ignore[arg-type]
-    graph = head.graph = Builder("edges")
+    graph = Builder("edges")
+    head = _fixed(_network(tiny).head, graph, 32, 4, 6)
     first, end = head.edges(graph.input("rois", ("R", 4)))
     shape = (tiny.head.bins, "R", 2)
     model = graph.build({"first": (first, shape, "float32"), "end": (end, shape, "float32")})
@@ -141,8 +151,15 @@ def test_a_corner_that_is_no_number_leaves_its_bins_empty(tiny: ModelPreset) -> 
 def test_the_feature_is_summed_first_where_that_was_measured_as_faster(name: str, proposals: int, sums: bool) -> None:
     """About half of the time at the paper's size, three quarters at lsts-lite's 24 proposals, more at 64."""
     preset = get_preset(name)
-    head, shape = RfcnHead(dataclasses.replace(preset.head, rpn_post_nms=proposals)), feature_shape(preset)
-    assert _Head(head, shape, preset.input.height_px, preset.input.width_px).sums_features() is sums
+    head, shape = RfcnHead(dataclasses.replace(preset.head, rpn_post_nms=proposals)), sizes_of(feature_shape(preset))
+    assert _fixed(head, Builder("head"), *shape[1:]).sums_features() is sums
+
+
+@pytest.mark.parametrize("size", [(4, 6), (6, 4), (13, 3), (1, 1)])
+def test_one_graph_for_every_size(run: Run, tiny: ModelPreset, size: tuple[int, int]) -> None:
+    network = _network(tiny.resized(128, 208).by_shorter_side(), rpn_pre_nms=40)
+    task = _task((1, 32, *size), 7)
+    _assert_same(network, run(head_graph(network, (1, 32, "h", "w")), {"task": task.numpy()}), task)
 
 
 def test_a_head_of_another_kind_is_refused(tiny: ModelPreset) -> None:

@@ -85,6 +85,19 @@ def test_shorter_side_follows_the_papers_rule() -> None:
         assert image.shape == (1, *expected, 3)
 
 
+def test_shorter_side_ends_in_padding_to_a_multiple() -> None:
+    rule = InputInfo(height_px=600, width_px=1000, resize="shorter-side", pad_value=9, multiple_px=16)
+    assert rule.image_px == (608, 1008)
+    image, geometry = Preprocessor(rule)(picture(720, 1280))
+    assert image.shape == (1, 576, 1008, 3)
+    assert (geometry.inner_height_px, geometry.inner_width_px, geometry.top_px, geometry.left_px) == (562, 1000, 0, 0)
+    assert (image[0, 562:] == 9).all() and (image[0, :, 1000:] == 9).all()
+    assert not (image[0, :562, :1000] == 9).all()
+    assert Preprocessor(rule)(picture(5, 5000))[0].shape == (1, 16, 1008, 3)
+    found = geometry.to_frame(boxes_of([[0, 0, 1008, 576]]))
+    np.testing.assert_array_equal(found.xyxy_px, [[0, 0, 1280, 720]])
+
+
 @pytest.mark.parametrize("size", [(360, 640), (97, 33), (2160, 3840)])
 def test_boxes_return_to_where_they_came_from(size: tuple[int, int]) -> None:
     geometry = Preprocessor(LETTERBOX).geometry(*size)
