@@ -27,7 +27,7 @@ class Curves:
 
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            self._writer = SummaryWriter(str(folder), purge_step=step + 1)  # type: ignore[no-untyped-call]
+            self._writer = SummaryWriter(str(folder), purge_step=step + 1)
         except OSError as error:
             expected = "a folder that can be written"
             raise FileUnwritable(f"logs {folder}", got=str(error), expected=expected, fix="Choose another.") from error
@@ -35,9 +35,9 @@ class Curves:
     def write(self, values: Mapping[str, float], step: int) -> None:
         """Points of that many curves, at a step."""
         for name, value in values.items():
-            self._writer.add_scalar(name, value, step)  # type: ignore[no-untyped-call]
-        self._writer.flush()  # type: ignore[no-untyped-call]
+            self._writer.add_scalar(name, value, step)
+        self._writer.flush()
 
     def close(self) -> None:
         """No more points."""
-        self._writer.close()  # type: ignore[no-untyped-call]
+        self._writer.close()
