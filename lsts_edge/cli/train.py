@@ -67,6 +67,7 @@ class _OncePerMachine(click.Command):
 @click.option("--small-fraction", type=float, help="Share of the detector phase at three quarters of the size.")
 @click.option("--learning-rate", type=float, help="For parts that start untrained.")
 @click.option("--backbone-rate", type=float, help="For parts that start from ImageNet.")
+@click.option("--images", type=click.Choice(("memory", "disk")), help="Keep all in memory, or read what is drawn.")
 @click.option("--precision", type=click.Choice(("fp32", "bf16", "fp16")), help="[default: bf16 on CUDA, else fp32]")
 @click.option("--optimizer", type=click.Choice(("adamw", "sgd")), help="[default: the preset's, see docs/training.md]")
 @click.option("--schedule", type=click.Choice(("cosine", "steps")), help="How the rates fall [default: the preset's].")

@@ -119,8 +119,7 @@ def sample_triplets(
     ranges = ((0, segment), (segment, segment + half)) if sampling == "online" else ((-half, half), (half, segment))
     backs = [torch.randint(low, high + 1, (count,), generator=generator) for low, high in ranges]
     backs += [backs[1] + segment * more for more in range(1, keyframes - 1)]
-    first, last, step = store.first[current], store.last[current], store.step[current]
-    stored = [(current - (back + step // 2) // step).clamp(first, last) for back in reversed(backs)]
+    stored = [store.near(current, back) for back in reversed(backs)]
     return torch.stack((*stored, current), dim=1)
 
 
@@ -274,7 +273,8 @@ def _render(
     at_x = (x - shift[..., :1]) / scales[..., :1]  # (B, T, W), edges in stored pixels
     at_y = (y - shift[..., 1:]) / scales[..., 1:]  # (B, T, H)
     flat = index.flatten()
-    stored_h, stored_w = store.pixels.shape[2:]
+    source = store.pixels.take(flat).float() - pad_value  # grid_sample puts zero outside
+    stored_h, stored_w = source.shape[2:]
     grid = torch.stack(
         (
             (at_x * 2 / stored_w - 1).view(-1, 1, width).expand(-1, height, -1),
@@ -282,7 +282,6 @@ def _render(
         ),
         dim=-1,
     )
-    source = store.pixels[flat].float() - pad_value  # grid_sample puts zero outside
     image = F.grid_sample(source, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
     inside_x = (at_x > 0) & (at_x < limits[..., 1:])
     inside_y = (at_y > 0) & (at_y < limits[..., :1])

@@ -29,6 +29,7 @@ _PAPER: Mapping[str, Any] = {
     "decay_at": (2.33 / 4,),  # of 4 epochs
     "warmup": 0,
     "ema": 0.0,
+    "images": "disk",  # ImageNet VID's would fill 200 GB of memory
     "frames_per_video": 15,
     "empty_weight": 0.0,
     "class_balance": 0.0,

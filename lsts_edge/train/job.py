@@ -104,6 +104,7 @@ def run_job(job: TrainJob, progress: Progress = silent, processes: Processes = A
         sets,
         color_order=preset.input.color_order,
         max_side_px=max(preset.input.height_px, preset.input.width_px),
+        images=options.images,
     )
     several = f" in {processes.count} processes" if processes.count > 1 else ""
     progress(f"{len(store)} images of {len(store.names)} sequences, {preset.name} on {device}{several}")

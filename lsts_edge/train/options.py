@@ -42,6 +42,7 @@ class TrainOptions:
         decay_factor: what a step down multiplies the rate by.
         ema: decay of the averaged weights that are saved; 0 saves the last ones.
         still_fraction: share of the draws from still images.
+        images: kept in ``memory``, or read from ``disk`` when they are drawn.
         class_weights: how much more often a class is drawn, by name.
         class_balance: 1 draws the classes of a source equally often, 0 as often as they occur.
         frames_per_video: draw the current frame from so many of each sequence, evenly spaced; 0 from all. Keyframes
@@ -84,6 +85,7 @@ class TrainOptions:
     decay_factor: float = 0.1
     ema: float = 0.99
     still_fraction: float = 0.35
+    images: Literal["memory", "disk"] = "memory"
     class_weights: dict[str, float] = field(default_factory=dict)
     class_balance: float = 1.0
     frames_per_video: int = 0

@@ -1,19 +1,19 @@
-"""Every training image in memory as bytes, with its boxes: one look-up gives a batch on the device."""
+"""Every training image with its boxes and its place in a sequence: one look-up gives a batch on the device."""
 
 from __future__ import annotations
 
+import itertools
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
+from typing import Literal
 
-import cv2
 import numpy as np
 import torch
 
 from lsts_edge.errors import AnnotationError
 from lsts_edge.evaluation.annotations import AnnotationSet
-from lsts_edge.runtime.sources.picture import read_picture
+from lsts_edge.train.pixels import FilePixels, MemoryPixels, Picture, Pixels, read_stored
 
 __all__ = ["ImageStore"]
 
@@ -25,41 +25,49 @@ class ImageStore:
     """All images of some annotation sets, padded to one size at the right and bottom.
 
     Attributes:
-        pixels: ``(N, 3, H, W)`` uint8 in the network's colour order.
+        pixels: the images themselves, in memory or in files.
         sizes: ``(N, 2)`` float, height and width without padding.
         boxes: ``(N, M, 4)`` float xyxy, edges in pixels of ``pixels``.
         labels: ``(N, M)`` int64, -1 where there is no box.
         ignore: ``(N, M)`` bool.
         trust: ``(N, M)`` float, 0..1: how sure the labeller was.
         source: ``(N,)`` int64, index of its annotation set.
-        step: ``(N,)`` int64, frames of the video from one image of its sequence to the next.
+        frame: ``(N,)`` int64, which frame of the video an image is.
         first: ``(N,)`` int64, index of the first image of its sequence.
         last: ``(N,)`` int64, index of the last one.
         drawn: ``(N,)`` bool, whether a batch may be about the image; context of others is not.
         names: name of each sequence by the index of its first image.
     """
 
-    pixels: torch.Tensor
+    pixels: Pixels
     sizes: torch.Tensor
     boxes: torch.Tensor
     labels: torch.Tensor
     ignore: torch.Tensor
     trust: torch.Tensor
     source: torch.Tensor
-    step: torch.Tensor
+    frame: torch.Tensor
     first: torch.Tensor
     last: torch.Tensor
     drawn: torch.Tensor
     names: dict[int, str]
 
     @classmethod
-    def load(cls, sets: list[AnnotationSet], *, color_order: str, max_side_px: int) -> ImageStore:
-        """Read the images once.
+    def load(
+        cls,
+        sets: list[AnnotationSet],
+        *,
+        color_order: str,
+        max_side_px: int,
+        images: Literal["memory", "disk"] = "memory",
+    ) -> ImageStore:
+        """Read the annotations' images once, or only where they are.
 
         Args:
             sets: the annotations; they share their classes.
             color_order: ``rgb`` or ``bgr``.
             max_side_px: larger images are reduced to this longer side.
+            images: ``memory`` reads all; ``disk`` reads each when it is drawn.
 
         Raises:
             AnnotationError: if an image cannot be read or has another size than the annotations say.
@@ -69,61 +77,71 @@ class ImageStore:
             raise AnnotationError("training data", got="no image", expected="at least one", fix="Check --data.")
         scales = [min(1.0, max_side_px / max(r.height_px, r.width_px)) for r in records]
         sizes = [(round(r.height_px * s), round(r.width_px * s)) for r, s in zip(records, scales, strict=True)]
-        height, width = max(s[0] for s in sizes), max(s[1] for s in sizes)
+        pictures = [
+            Picture(r.path, (r.height_px, r.width_px), size, color_order)
+            for r, size in zip(records, sizes, strict=True)
+        ]
         most = max(1, max(len(r.labels) for r in records))
-        pixels = np.zeros((len(records), 3, height, width), np.uint8)
         boxes = np.zeros((len(records), most, 4), np.float32)
         labels = np.full((len(records), most), -1, np.int64)
         ignore = np.zeros((len(records), most), bool)
         trust = np.ones((len(records), most), np.float32)
-        step = np.ones(len(records), np.int64)
-        first = np.zeros(len(records), np.int64)
-        last = np.zeros(len(records), np.int64)
-        names: dict[int, str] = {}
-        start = 0
-        for index, (record, size) in enumerate(zip(records, sizes, strict=True)):
-            if index and record.video != records[index - 1].video:
-                start = index
-            names.setdefault(start, record.video)
-            first[index] = start
-            last[start : index + 1] = index
-            image = _read(record.path, (record.height_px, record.width_px))
-            if image.shape[:2] != size:
-                image = cv2.resize(image, size[::-1], interpolation=cv2.INTER_AREA)
-            if color_order == "rgb":
-                image = image[:, :, ::-1]
-            pixels[index, :, : size[0], : size[1]] = image.transpose(2, 0, 1)
+        videos = [record.video for record in records]
+        starts = [0, *(at for at in range(1, len(records)) if videos[at] != videos[at - 1])]
+        frame, first, last = (np.zeros(len(records), np.int64) for _ in range(3))
+        for start, end in itertools.pairwise((*starts, len(records))):
+            first[start:end], last[start:end] = start, end - 1
+            frame[start:end] = _frames([record.frame for record in records[start:end]])
+        for index, record in enumerate(records):
             count = len(record.labels)
             boxes[index, :count] = record.boxes_xyxy_px * scales[index]
             labels[index, :count] = record.labels
             ignore[index, :count] = record.ignore
             if record.trust is not None:
                 trust[index, :count] = record.trust
-            if index > start:
-                gaps = np.diff([one.frame for one in records[start : index + 1]])
-                step[start : index + 1] = max(1, round(float(np.median(gaps))))
-        logger.info("%d images of %d sequences at %d x %d", len(records), len(names), width, height)
+        logger.info("%d images of %d sequences", len(records), len(starts))
         return cls(
-            pixels=torch.from_numpy(pixels),
+            pixels=FilePixels(pictures) if images == "disk" else _read_all(pictures),
             sizes=torch.tensor(sizes, dtype=torch.float32),
             boxes=torch.from_numpy(boxes),
             labels=torch.from_numpy(labels),
             ignore=torch.from_numpy(ignore),
             trust=torch.from_numpy(trust),
             source=torch.tensor([place for place, one in enumerate(sets) for _ in one.images]),
-            step=torch.from_numpy(step),
+            frame=torch.from_numpy(frame),
             first=torch.from_numpy(first),
             last=torch.from_numpy(last),
             drawn=torch.tensor([not record.context for record in records]),
-            names=names,
+            names={start: videos[start] for start in starts},
         )
 
     def __len__(self) -> int:
-        return len(self.pixels)
+        return len(self.labels)
 
     def to(self, device: torch.device) -> ImageStore:
         """The same store with its pixels on a device; batches are planned on the CPU."""
         return replace(self, pixels=self.pixels.to(device))
+
+    def near(self, index: torch.Tensor, back: torch.Tensor) -> torch.Tensor:
+        """Of the same sequence, the stored image nearest to so many frames of the video before each image.
+
+        It is the image itself only where 0 frames were asked for, or the sequence has none on that side.
+
+        Args:
+            index: ``(B,)`` images.
+            back: ``(B,)`` frames; below 0 they lie after.
+
+        Returns:
+            ``(B,)`` int64.
+        """
+        first, last = self.first[index], self.last[index]
+        wanted = (self.frame[index] - back).clamp(self.frame[first], self.frame[last])
+        least = self.frame.min()
+        span = self.frame.max() - least + 1
+        later = torch.searchsorted(self.first * span + self.frame - least, first * span + wanted - least)
+        earlier = torch.maximum(later - 1, first)
+        found = torch.where(self.frame[later] - wanted < wanted - self.frame[earlier], later, earlier)
+        return torch.where(found == index, (index - back.sign()).clamp(first, last), found)
 
     def sampling_weights(
         self,
@@ -156,9 +174,9 @@ class ImageStore:
         """
         drawn = self.drawn
         if frames_per_video:
-            count = self.drawn.cumsum(0)
-            before = count[self.first] - self.drawn[self.first].long()
-            place, length = count - 1 - before, (count[self.last] - before).clamp(min=1)
+            counted = drawn.long().cumsum(0)
+            start = counted[self.first] - drawn[self.first].long()  # of those before the sequence
+            place, length = counted - start - 1, (counted[self.last] - start).clamp(min=1)
             drawn = drawn & (place * frames_per_video // length > (place - 1) * frames_per_video // length)
         shown = (self.labels >= 0) & ~self.ignore
         classes = int(self.labels.max().item()) + 1
@@ -168,14 +186,14 @@ class ImageStore:
         kinds = [(still, still_fraction), (~still, 1.0 - still_fraction)]
         if shares is not None:
             kinds = [(self.source == place, share) for place, share in enumerate(shares)]
-        for group, share in kinds:
+        for group, share in ((group & drawn, share) for group, share in kinds):
             if not group.any():
                 continue
-            counts = present[group & drawn].sum(0).clamp(min=1).float()
+            counts = present[group].sum(0).clamp(min=1).float()
             factor = torch.tensor([class_weights.get(c, 1.0) for c in range(present.shape[1])])
             rarity = factor / counts**balance
             weight = torch.where(present, rarity, torch.zeros(())).max(1).values
-            weight = torch.where(present.any(1), weight, empty * rarity.min()) * (group & drawn)
+            weight = torch.where(present.any(1), weight, empty * rarity.min()) * group
             if weight.any():
                 total += share * weight / weight.sum()
         if not total.any():
@@ -184,12 +202,16 @@ class ImageStore:
         return total / total.sum()
 
 
-def _read(path: Path, size: tuple[int, int]) -> np.ndarray:
-    image, why = read_picture(path)
-    if image is None:
-        raise AnnotationError(f"training image {path}", got=why, expected="a readable one", fix="Check the path.")
-    if image.shape[:2] != size:
-        raise AnnotationError(
-            f"training image {path}", got=image.shape[:2], expected=size, fix="Make file and annotations agree."
-        )
-    return image
+def _frames(numbers: list[int]) -> np.ndarray:
+    """Numbers of a sequence's frames; positions where the annotations do not number them."""
+    frames = np.array(numbers, np.int64)
+    return frames if (np.diff(frames) > 0).all() else np.arange(len(frames))
+
+
+def _read_all(pictures: list[Picture]) -> MemoryPixels:
+    size = [max(one.stored_px[axis] for one in pictures) for axis in (0, 1)]
+    pixels = np.zeros((len(pictures), 3, *size), np.uint8)
+    for place, picture in enumerate(pictures):
+        image = read_stored(picture)
+        pixels[place, :, : image.shape[1], : image.shape[2]] = image
+    return MemoryPixels(torch.from_numpy(pixels))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 from pathlib import Path
 
 import numpy as np
@@ -89,7 +91,7 @@ def test_planted_fault_is_caught(store: ImageStore, monkeypatch: pytest.MonkeyPa
 def test_no_augmentation_gives_the_stored_frame(store: ImageStore):
     batch = draw(store, Augmentation.none(), frames=1, count=4)
     for image in batch.images[:, 0]:
-        assert (store.pixels.float() - image).abs().flatten(1).max(1).values.min() < 0.01
+        assert (store.pixels.take(torch.arange(len(store))).float() - image).abs().flatten(1).max(1).values.min() < 0.01
 
 
 def test_same_seed_same_batch_and_another_seed_another(store: ImageStore):
@@ -123,6 +125,45 @@ def test_box_cut_by_the_border_is_ignored(store: ImageStore):
     )  # fmt: skip
     batch = draw(store, closeup, frames=1)
     assert bool((batch.ignore & (batch.labels >= 0)).any())
+
+
+def test_images_read_when_drawn_are_those_in_memory(tmp_path: Path):
+    annotations = read_annotations(write_toy_data(tmp_path), FIVE_GROUPS)
+    kept, read = (
+        ImageStore.load([annotations], color_order="rgb", max_side_px=70, images=images)
+        for images in ("memory", "disk")
+    )
+    a, b = draw(kept, Augmentation()), draw(read, Augmentation())
+    assert torch.equal(a.images, b.images) and torch.equal(a.boxes, b.boxes)
+    (tmp_path / "bird_03.png").unlink()
+    with pytest.raises(AnnotationError, match="bird_03"):
+        draw(read, Augmentation())
+
+
+def test_nearest_stored_frame_of_the_same_video(store: ImageStore):
+    """Eight images of each video, numbered as they may be with gaps."""
+    frames = torch.tensor([0, 5, 10, 40, 45, 50, 52, 53] * 2)
+    sparse = dataclasses.replace(store, frame=frames)
+    index = torch.arange(16)
+    for back in (-100, -9, -3, 0, 1, 2, 3, 7, 20, 29, 500):
+        found = sparse.near(index, torch.full((16,), back)).tolist()
+        for at, near in enumerate(found):
+            video = range(at - at % 8, at - at % 8 + 8)
+            away = [abs(int(frames[one]) - (int(frames[at]) - back)) for one in video]
+            nearest = video[away.index(min(away))]
+            if nearest == at and back:  # the next one on that side, if there is one
+                nearest = min(max(at + (1 if back < 0 else -1), video[0]), video[-1])
+            assert near == nearest, (at, back)
+
+
+def test_frames_without_numbers_count_one_by_one(tmp_path: Path):
+    path = write_toy_data(tmp_path)
+    content = json.loads(path.read_text())
+    for image in content["images"]:
+        del image["frame_id"]
+    path.write_text(json.dumps(content))
+    store = ImageStore.load([read_annotations(path, FIVE_GROUPS)], color_order="bgr", max_side_px=96)
+    assert store.frame.tolist() == [*range(8)] * 2
 
 
 def test_absurd_ranges_are_refused():

@@ -231,6 +231,9 @@ def test_current_frames_are_evenly_spaced(store: ImageStore):
     weights = store.sampling_weights({}, 0.35, balance=0.0, frames_per_video=3)
     assert [int(at) % 8 for at in weights.nonzero()] == [0, 3, 6, 0, 3, 6]
     assert int((store.sampling_weights({}, 0.35, frames_per_video=50) > 0).sum()) == len(store)
+    context = dataclasses.replace(store, drawn=torch.arange(16) % 4 == 1)
+    chosen = context.sampling_weights({}, 0.35, frames_per_video=15).nonzero()
+    assert chosen.flatten().tolist() == [1, 5, 9, 13], "what is context of others is not counted"
 
 
 def test_images_without_objects_may_be_left_out(store: ImageStore):

@@ -13,10 +13,10 @@ from toy_data import write_toy_data
 from lsts_edge.errors import OptionError
 from lsts_edge.evaluation.annotations import read_annotations
 from lsts_edge.model.checkpoint import load_checkpoint
-from lsts_edge.presets import FIVE_GROUPS
+from lsts_edge.presets import FIVE_GROUPS, get_preset
 from lsts_edge.train.augment import sample_triplets
+from lsts_edge.train.defaults import options_for
 from lsts_edge.train.held_out import held_out_names, refuse_held_out
-from lsts_edge.train.options import TrainOptions
 from lsts_edge.train.recipe import read_recipe
 from lsts_edge.train.store import ImageStore
 
@@ -81,7 +81,7 @@ def test_balance_between_even_classes_and_how_often_they_occur(two_sources: tupl
 def test_triplets_count_frames_of_the_video_not_stored_ones(two_sources: tuple[Path, Path]):
     store = _store(*two_sources)
     taught = store.source == 1
-    assert store.step[~taught].eq(1).all() and store.step[taught].eq(3).all()
+    assert store.frame.tolist() == [*range(8)] * 2 + [*range(0, 24, 3)] * 2
     weights = taught.float() / taught.sum()
     _, new, current = sample_triplets(store, weights, 300, 6, torch.Generator().manual_seed(0)).unbind(1)
     assert int((current - new).max()) == 2  # at most 6 frames, 3 apart
@@ -168,10 +168,19 @@ def test_neither_or_both_of_data_and_recipe_are_refused(lsts_edge_command: Calla
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
 def test_recipes_in_the_tree_can_be_read_and_name_what_is_held_out(path: Path):
     recipe = read_recipe(path)
-    TrainOptions(**recipe.options)
+    options_for(get_preset(recipe.preset), recipe.options)
     assert recipe.must_not_see is not None
     assert (path.parent / recipe.must_not_see).resolve() == LIST
     assert "research use" in recipe.licence
+
+
+def test_the_paper_s_recipe_is_four_epochs_of_eight_at_a_time():
+    recipe = read_recipe(ROOT / "examples" / "recipes" / "lsts-r101-imagenet-vid.json")
+    options = options_for(get_preset(recipe.preset), recipe.options)
+    videos, stills = 3862 * 15, 53639
+    assert options.steps == pytest.approx(4 * (videos + stills) / options.video_batch, rel=2e-3)
+    assert options.still_fraction == pytest.approx(stills / (videos + stills), abs=2e-3)
+    assert options.detector_steps == 0 and options.optimizer == "sgd" and options.bypass and options.images == "disk"
 
 
 def test_the_list_of_what_is_held_out():
