@@ -81,7 +81,7 @@ class RunSettings:
 
 @dataclass
 class SegmentTimes:
-    """Times of one entry in milliseconds: ``model[s][i]`` is frame ``i`` of segment ``s``, its kind in ``keyframes``."""
+    """Times of one entry in milliseconds: ``model[s][i]`` is frame ``i`` of segment ``s``, as ``keyframes`` says."""
 
     keyframe_interval: float
     model: list[list[float]] = field(default_factory=list)

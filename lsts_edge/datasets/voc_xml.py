@@ -67,7 +67,7 @@ def read_voc(path: Path) -> VocImage:
 def _parse(content: bytes) -> Element:
     """ElementTree's own reader expands entities; this one has none."""
     builder = TreeBuilder()
-    parser = expat.ParserCreate()
+    parser = expat.ParserCreate("utf-8")  # whatever the file declares: no other codec is looked up
 
     def refuse(*_: object) -> None:
         raise ValueError("a document type")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -48,7 +48,8 @@ class ImageRecord:
         ignore: ``(M,)`` bool: neither object nor background.
         trust: ``(M,)`` float32, 0..1: how sure the labeller was; None where it did not say.
         instances: ``(M,)`` int64, the same number for the same object in every frame of the sequence; -1: unknown.
-        context: there for the triplets of later frames; none is drawn for it.
+        context: there for the triplets of other frames; none is drawn for it.
+        licence: of the image, else of its video, else of the file; empty where nothing is stated.
     """
 
     image_id: int
@@ -63,6 +64,7 @@ class ImageRecord:
     trust: np.ndarray | None = None
     instances: np.ndarray = None  # type: ignore[assignment]  # all -1, which needs M
     context: bool = False
+    licence: str = ""
 
     def __post_init__(self) -> None:
         if self.instances is None:
@@ -91,6 +93,20 @@ class AnnotationSet:
     def only(self, videos: set[str]) -> AnnotationSet:
         """The same set with some sequences alone."""
         return AnnotationSet(self.path, self.classes, tuple(r for r in self.images if r.video in videos))
+
+    def licensed(self, licences: Sequence[str]) -> AnnotationSet:
+        """The same set with the images alone whose licence is one of these, word for word; all of them for none.
+
+        Raises:
+            AnnotationError: if no image has one of them.
+        """
+        found = {record.licence for record in self.images}
+        if missing := sorted(set(licences) - found):
+            fix = "Write them as the file does."
+            raise AnnotationError(f"{self.path}: licences {missing}", got=sorted(found)[:8], expected="these", fix=fix)
+        if not licences:
+            return self
+        return AnnotationSet(self.path, self.classes, tuple(r for r in self.images if r.licence in licences))
 
     def as_one_class(self) -> AnnotationSet:
         """The same boxes, all of one class."""
@@ -193,7 +209,9 @@ def _build(path: Path, data: dict[str, Any], classes: tuple[str, ...], more: Map
         _add(rows, entry, names, label_of, hidden, riders)
     for entry in data.get("ignore", []):
         _add(rows, entry, names, label_of, True, False)
-    videos = {int(video["id"]): str(video["name"]) for video in data.get("videos", [])}
+    videos = {int(video["id"]): video for video in data.get("videos", [])}
+    info = data.get("info")
+    licence = info.get("licence", "") if isinstance(info, dict) else ""
     records = []
     for image in data["images"]:
         key = int(image["id"])
@@ -205,12 +223,12 @@ def _build(path: Path, data: dict[str, Any], classes: tuple[str, ...], more: Map
         labels = np.array([row[1] for row in found], np.int64)
         trust = np.array([row[4] for row in found], np.float32)
         keep = labels >= 0
-        video = videos[int(image["video_id"])] if "video_id" in image else str(image["file_name"])
+        video = videos[int(image["video_id"])] if "video_id" in image else {"name": image["file_name"]}
         records.append(
             ImageRecord(
                 image_id=key,
                 path=path.parent / str(image["file_name"]),
-                video=video,
+                video=str(video["name"]),
                 frame=int(image.get("frame_id", 0)),
                 height_px=int(image["height"]),
                 width_px=int(image["width"]),
@@ -220,6 +238,7 @@ def _build(path: Path, data: dict[str, Any], classes: tuple[str, ...], more: Map
                 trust=trust[keep],
                 instances=np.array([row[5] for row in found], np.int64)[keep],
                 context=bool(image.get("context", 0)),
+                licence=str(image.get("licence") or video.get("licence") or licence),
             )
         )
     records.sort(key=lambda record: (record.video, record.frame))

@@ -91,7 +91,8 @@ def run_job(job: TrainJob, progress: Progress = silent, processes: Processes = A
         if log_dir is not None:
             _make_folder(log_dir)
             importlib.import_module("torch.utils.tensorboard")  # a package that is missing is missed before the work
-    sets = [read_annotations(Path(one.data), preset.head.classes, one.groups) for one in job.data]
+    classes = preset.head.classes
+    sets = [read_annotations(Path(one.data), classes, one.groups).licensed(one.licences) for one in job.data]
     _check_hold_out(job, sets)
     held_out = set(job.hold_out).union(*(one.hold_out for one in job.data))
     sets = [annotations.without(held_out) for annotations in sets]
@@ -226,4 +227,5 @@ def _describe(source: DataSource, annotations: AnnotationSet) -> str:
     told = [f"{len(annotations.images)} images", f"{len(annotations.sequences())} sequences"]
     told += [f"share {source.share:g}"] if source.share is not None else []
     told += [source.licence] if source.licence else []
+    told += [f"of it only {' / '.join(source.licences)}"] if source.licences else []
     return f"{name}: {', '.join(told)}"

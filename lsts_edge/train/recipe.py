@@ -29,6 +29,7 @@ class DataSource:
         hold_out: sequences to leave out.
         groups: class of category names beyond COCO's; ``""`` makes their boxes ignore boxes.
         licence: of the data, as the weights have to state it.
+        licences: take only images under one of these, as the file states them; empty: all.
     """
 
     data: str
@@ -36,6 +37,7 @@ class DataSource:
     hold_out: tuple[str, ...] = ()
     groups: Mapping[str, str] = field(default_factory=dict)
     licence: str = ""
+    licences: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -97,4 +99,5 @@ def _tuples(fields: Iterable[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _source(entry: Mapping[str, Any]) -> DataSource:
-    return DataSource(**{**entry, "hold_out": tuple(entry.get("hold_out", ()))})
+    lists = {name: tuple(entry.get(name, ())) for name in ("hold_out", "licences")}
+    return DataSource(**{**entry, **lists})

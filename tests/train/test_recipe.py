@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,7 +11,8 @@ import pytest
 import torch
 from toy_data import write_toy_data
 
-from lsts_edge.errors import OptionError
+from lsts_edge.datasets.render.render_set import LICENCE
+from lsts_edge.errors import AnnotationError, OptionError
 from lsts_edge.evaluation.annotations import read_annotations
 from lsts_edge.model.checkpoint import load_checkpoint
 from lsts_edge.presets import FIVE_GROUPS, get_preset
@@ -171,7 +173,31 @@ def test_recipes_in_the_tree_can_be_read_and_name_what_is_held_out(path: Path):
     options_for(get_preset(recipe.preset), recipe.options)
     assert recipe.must_not_see is not None
     assert (path.parent / recipe.must_not_see).resolve() == LIST
-    assert "research use" in recipe.licence
+    if path.stem != "lsts-lite-open":
+        assert "research use" in recipe.licence
+
+
+def test_the_open_recipe_takes_what_it_may_and_nothing_else():
+    recipe = read_recipe(ROOT / "examples" / "recipes" / "lsts-lite-open.json")
+    assert all(source.licences for source in recipe.sources)
+    stated = " ".join([recipe.licence, *(text for source in recipe.sources for text in source.licences)])
+    assert not re.search(r"research|non-commercial|NC|uploader|not stated", stated)
+    assert recipe.sources[0].licences == (LICENCE,)
+
+
+def test_only_images_under_the_licences_asked_for(tmp_path: Path):
+    path = write_toy_data(tmp_path)
+    content = json.loads(path.read_text()) | {"info": {"licence": "of the file"}}
+    content["videos"][0]["licence"] = "of the video"
+    content["images"][0]["licence"] = "of the image"
+    path.write_text(json.dumps(content))
+    truth = read_annotations(path, FIVE_GROUPS)
+    assert truth.licensed(()) == truth and len(truth.images) == 16
+    counts = {name: len(truth.licensed([f"of the {name}"]).images) for name in ("image", "video", "file")}
+    assert counts == {"image": 1, "video": 7, "file": 8}
+    assert len(truth.licensed(["of the image", "of the video"]).images) == 8
+    with pytest.raises(AnnotationError, match="of nobody"):
+        truth.licensed(["of the file", "of nobody"])
 
 
 def test_the_paper_s_recipe_is_four_epochs_of_eight_at_a_time():
