@@ -47,11 +47,12 @@ class DropOldest(Source):
 
     def close(self) -> None:
         """Stop the thread; one that waits for a silent camera ends by itself at the source's read timeout."""
+        waited = self.closed  # once is enough for a thread that is stuck
         super().close()
         self._source.stop()
         if self._thread is None:
             self._source.close()
-        else:
+        elif not waited:
             self._thread.join(_JOIN_S)
 
     def __iter__(self) -> Iterator[Frame]:

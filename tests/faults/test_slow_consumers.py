@@ -12,6 +12,7 @@ import sys
 import termios
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -208,37 +209,59 @@ def test_a_reader_that_is_gone_ends_the_run_with_an_error(hand_made_bundle: Path
 
 
 class _Paced(Source):
-    """Gives ``per_take`` numbered frames, and so many again each time that the consumer asks."""
+    """Numbered frames, each given when its time has come by a clock that the consumer turns on.
 
-    def __init__(self, count: int, per_take: int) -> None:
-        self.name, self._count, self._per_take = "camera", count, per_take
-        self.asked, self.given, self.produced = threading.Semaphore(0), threading.Semaphore(0), 0
+    Attributes:
+        produced: frames given so far.
+        held: their pictures that somebody still holds.
+    """
+
+    def __init__(self, count: int) -> None:
+        self.name, self._count = "camera", count
+        self._due, self._turn, self._done = 0, threading.Semaphore(0), threading.Semaphore(0)
+        self.produced = self.held = 0
+
+    def turn_to(self, due: int) -> None:
+        """Let it give so many frames in all, and wait until it has."""
+        self._due = due
+        self._turn.release()
+        assert self._done.acquire(timeout=_HANG_S)
 
     def __iter__(self) -> Iterator[Frame]:
+        assert self._turn.acquire(timeout=_HANG_S)
         for index in range(self._count):
-            if index and index % self._per_take == 0:
-                self.given.release()
-                assert self.asked.acquire(timeout=_HANG_S)
-            self.produced = index + 1
-            yield Frame(np.zeros((2, 2, 3), np.uint8), index, index / 25)
-        self.given.release()
+            while index >= self._due:
+                self._done.release()
+                assert self._turn.acquire(timeout=_HANG_S)
+            image = np.zeros((2, 2, 3), np.uint8)
+            weakref.finalize(image, self._let_go)
+            self.produced, self.held = index + 1, self.held + 1
+            yield Frame(image, index, index / 25)
+        self._done.release()
+
+    def _let_go(self) -> None:
+        self.held -= 1
 
 
-@pytest.mark.parametrize("per_take", [1, 2, 5, 10])
-def test_a_consumer_at_a_part_of_real_time_gets_the_newest_frames(per_take: int) -> None:
-    """At 1x to 0.1x of real time: a frame is never older than the queue is deep, and the counts add up exactly."""
-    camera = _Paced(300, per_take)
-    delivered, ages = 1, []
+@pytest.mark.parametrize("minutes", [1, pytest.param(10, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("tenths", range(1, 11))
+def test_a_consumer_at_a_part_of_real_time_gets_the_newest_frames(tenths: int, minutes: int) -> None:
+    """At 0.1x to 1x of 25 frames a second, step by step: each frame is new, the counts add up, nothing piles up."""
+    count = minutes * 60 * 25
+    camera = _Paced(count)
+    ages, held = [], []
     with DropOldest(camera, _DEPTH) as source:
         frames = iter(source)
-        next(frames)  # its thread starts
-        assert camera.given.acquire(timeout=_HANG_S)
-        for _ in range(300 // per_take - 1):
-            camera.asked.release()
-            assert camera.given.acquire(timeout=_HANG_S)
+        starter = threading.Thread(target=camera.turn_to, args=(1,))  # the first one starts the thread that reads
+        starter.start()
+        next(frames)
+        starter.join()
+        for take in range(2, count * tenths // 10 + 1):
+            camera.turn_to(take * 10 // tenths)
             frame = next(frames)
             ages.append(camera.produced - round((frame.time_s or 0.0) * 25))
-            delivered += 1
-        delivered += sum(1 for _ in frames)
-    assert max(ages) <= _DEPTH
-    assert delivered + source.dropped == 300
+            held.append(camera.held)
+        delivered = 1 + len(ages) + sum(1 for _ in frames)
+    assert max(ages) <= _DEPTH  # of a frame's time, and a consumer takes at least that: less than (depth + 1) x its own
+    assert max(held) <= _DEPTH + 3  # those that wait, one here, one being given, one before it
+    assert delivered + source.dropped == count

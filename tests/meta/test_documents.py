@@ -126,6 +126,13 @@ def test_tables_of_wrapped_detectors_are_what_the_results_say() -> None:
         assert text.partition(WRAP_BEGIN)[2].partition(WRAP_END)[0] == f"\n{block(results)}", name
 
 
+def test_best_scores_are_what_the_results_say() -> None:
+    text = (ROOT / "docs" / "your-detector.md").read_text("utf-8")
+    for path in WRAPPED:
+        told = re.match(r"([0-9.]+), the score of best F1 \(([0-9.]+)\)", read_wrap_result(path).truth.words)
+        assert told is not None and re.search(rf": {told[1]} \((F1 )?{told[2]}\)", text), path
+
+
 def test_the_study_is_what_its_result_says() -> None:
     results = [read_result(path) for path in BENCHMARKS if path.name.startswith("study-")]
     pages = [study_markdown(result) for result in results if isinstance(result, StudyResult)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import subprocess
 import sys
@@ -10,6 +11,8 @@ from pathlib import Path
 
 import pytest
 from resources import growth
+
+_TIMES = ("seen_s", "first_frame_s")
 
 
 def _start(root: Path, bundle: Path, *words: object) -> subprocess.Popen[str]:
@@ -46,3 +49,9 @@ def test_the_committed_runs_hold_what_the_documents_say(root: Path) -> None:
     assert max(cycle["seen_s"] for cycle in cycles) <= 5.0
     assert max(cycle["first_frame_s"] for cycle in cycles) <= 2.0
     assert growth([cycle for cycle in cycles if cycle["fault"] != "freeze-udp"]) == {}
+    text = " ".join((root / "docs" / "runtime.md").read_text().split())
+    seen_s, first_s = (math.ceil(max(cycle[what] for cycle in cycles) * 10) / 10 for what in _TIMES)
+    held = [round(cycle["resident_bytes"] / 2**20) for cycle in cycles]
+    assert f"each seen within {seen_s:.1f} s, the first frame at most {first_s:.1f} s after the camera's return" in text
+    assert f"threads and descriptors as before, {min(held)} to {max(held)} MiB" in text
+    assert f"{long['frames']:,} frames, {long['dropped']:,} dropped" in text
