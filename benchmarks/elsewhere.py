@@ -19,7 +19,7 @@ from lsts_edge.evaluation.metrics import Matches, as_one_class, paired_differenc
 from lsts_edge.progress import Progress, renamed, silent
 from lsts_edge.read_file import read_file
 
-__all__ = ["Entrant", "measure_elsewhere", "who_labelled"]
+__all__ = ["Entrant", "measure_elsewhere", "run_detector", "who_labelled"]
 
 _RESAMPLES = 1000
 
@@ -125,7 +125,7 @@ def _run(
         engine = EngineOptions(threads=threads)
         return run_bundle(bundle, truth, keyframe_interval=interval, engine=engine, progress=progress), bundle.digest
     if path.suffix == ".onnx":
-        return _detector(path, truth, threads, progress)
+        return run_detector(path, truth, threads, progress)
     from lsts_edge.model.checkpoint import load_checkpoint
     from lsts_edge.train.inference import run_checkpoint
 
@@ -134,9 +134,21 @@ def _run(
     return found, info.sha256
 
 
-def _detector(
-    path: Path, truth: AnnotationSet, threads: int | None, progress: Progress
+def run_detector(
+    path: Path, truth: AnnotationSet, threads: int | None = None, progress: Progress = silent
 ) -> tuple[dict[int, Boxes], str]:
+    """An ONNX detector of COCO's classes on every picture by itself, its classes put into the groups of the truth.
+
+    Args:
+        path: a file that ``lsts-edge wrap`` recognises.
+        truth: the pictures.
+        threads: of the engine; None leaves it to it.
+        progress: told of images done and images in all.
+    Returns:
+        Boxes by image id, and the file's SHA-256.
+    Raises:
+        DetectorError: if the file is refused, or has other classes.
+    """
     from lsts_edge.runtime.engines.options import EngineOptions
     from lsts_edge.train.teachers import Teacher
 

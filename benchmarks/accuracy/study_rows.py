@@ -72,7 +72,7 @@ class StudyRunner:
         truth: annotations of those.
         options: of every training.
         folder: where runs are kept.
-        given: detection files by row, for rows of kind ``detections``.
+        given: detections or ONNX detectors by row, for rows of kind ``detections``.
         identity: what the training data are, and what is measured on: another one is another run.
         progress: told of steps and frames.
     """
@@ -147,11 +147,18 @@ class StudyRunner:
         elif recipe.kind == "smaller-input":
             run = self._smaller(recipe)
         elif recipe.kind == "detections":
-            run = RowRun(read_detections(self._given[recipe.row], self._truth).boxes, None)
+            run = RowRun(self._given_boxes(self._given[recipe.row]), None)
         else:
             run = self._untrained(recipe)
         _save(place, run)
         return run
+
+    def _given_boxes(self, path: Path) -> dict[int, Boxes]:
+        if path.suffix == ".onnx":
+            from lsts_edge.benchmarks.elsewhere import run_detector
+
+            return run_detector(path, self._truth, progress=self._progress)[0]
+        return read_detections(path, self._truth).boxes
 
     def place(self, recipe: RowRecipe, seed: int, weights_of: RowRecipe | None = None) -> Path:
         """A folder of its own for whatever would give another result."""

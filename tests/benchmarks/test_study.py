@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from blob_detector import blob_detector
 from toy_data import write_toy_data
 
 pytest.importorskip("torch")
@@ -20,9 +21,11 @@ from lsts_edge.benchmarks.accuracy.study import PaperStudy, StudyOptions
 from lsts_edge.benchmarks.accuracy.study_result import StudyResult
 from lsts_edge.benchmarks.accuracy.study_statistics import Draws
 from lsts_edge.benchmarks.accuracy.study_tables import study_markdown, study_text
+from lsts_edge.benchmarks.elsewhere import run_detector
 from lsts_edge.benchmarks.results import read_result, write_result
 from lsts_edge.boxes import Boxes
 from lsts_edge.errors import OptionError
+from lsts_edge.evaluation.annotations import read_annotations
 from lsts_edge.evaluation.metrics import Matches, mean_ap
 from lsts_edge.model import random_network
 from lsts_edge.model.build import bare_network
@@ -151,6 +154,22 @@ def options(made: Path, folder: Path, **others: object) -> StudyOptions:
         note="Rectangles on noise.",
         **{"seeds": (0, 1), **others},  # type: ignore[arg-type]
     )
+
+
+def test_a_row_of_the_peers_is_run_from_its_onnx_file(made: Path, tmp_path: Path):
+    onnx = pytest.importorskip("onnx")
+    detector = blob_detector(tmp_path / "peer.onnx")
+    model = onnx.load(detector)
+    onnx.helper.set_model_props(model, {"names": str(["person", "bird"])})
+    onnx.save(model, detector)
+    study = PaperStudy(options(made, tmp_path / "runs", rows=("peer",), given={"peer": detector}), "the command")
+    study.run()
+    row = next(row for row in study.result().data.rows if row.row == "peer")
+    truth = read_annotations(made / "val" / "toy.json", get_preset("lsts-tiny").head.classes)
+    found = run_detector(detector, truth)[0]
+    kept = load_boxes(next((tmp_path / "runs").glob("runs/peer-*/only/*.npz")))
+    assert kept == found and sum(map(len, found.values())) > 0
+    assert row.ap50 is not None and len(row.runs) == 1
 
 
 def test_a_small_study_from_end_to_end(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
