@@ -153,7 +153,7 @@ class StudyRunner:
         _save(place, run)
         return run
 
-    def _given_boxes(self, path: Path) -> dict[int, Boxes]:
+    def _given_boxes(self, path: Path) -> Mapping[int, Boxes]:
         if path.suffix == ".onnx":
             from lsts_edge.benchmarks.elsewhere import run_detector
 
