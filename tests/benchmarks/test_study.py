@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -18,9 +19,9 @@ from lsts_edge.benchmarks.accuracy import study_rows
 from lsts_edge.benchmarks.accuracy.detections_store import load_boxes, save_boxes
 from lsts_edge.benchmarks.accuracy.recipes import TABLES, read_comparisons, read_recipes
 from lsts_edge.benchmarks.accuracy.study import PaperStudy, StudyOptions
-from lsts_edge.benchmarks.accuracy.study_result import StudyResult
+from lsts_edge.benchmarks.accuracy.study_result import StudyResult, StudyTableRow
 from lsts_edge.benchmarks.accuracy.study_statistics import Draws
-from lsts_edge.benchmarks.accuracy.study_tables import study_markdown, study_text
+from lsts_edge.benchmarks.accuracy.study_tables import same_work, study_markdown, study_text
 from lsts_edge.benchmarks.elsewhere import run_detector
 from lsts_edge.benchmarks.results import read_result, write_result
 from lsts_edge.boxes import Boxes
@@ -170,6 +171,29 @@ def test_a_row_of_the_peers_is_run_from_its_onnx_file(made: Path, tmp_path: Path
     kept = load_boxes(next((tmp_path / "runs").glob("runs/peer-*/only/*.npz")))
     assert kept == found and sum(map(len, found.values())) > 0
     assert row.ap50 is not None and len(row.runs) == 1
+
+
+def test_ours_stands_beside_what_the_same_work_buys_otherwise():
+    """Every frame costs 100: ours at 10 costs 30, flow at 5 20, holding at 2 50, which is too much."""
+
+    def row(name: str, table: str, interval: int | None, work: int, ap50: float | None) -> StudyTableRow:
+        return StudyTableRow(name, table, name, interval, None, 1, work, (), "", ap50, None, None)
+
+    rows = (
+        row("alone", "table-1", None, 100, 0.6),
+        row("intervals-10", "intervals", 10, 30, 0.4),
+        row("intervals-20", "intervals", 20, 20, None),
+        row("ways-hold-02", "ways", 2, 50, 0.59),
+        row("ways-hold-05", "ways", 5, 20, 0.45),
+        row("ways-flow-boxes-05", "ways", 5, 20, 0.5),
+    )
+    said = same_work(rows)
+    # Moving may cost (0.30 - 0.20) of a detector's frame, and is done on 4 of 5 frames: from 8 times its cost on.
+    assert "| intervals-10 | 0.30 | 0.400 | ways-flow-boxes-05 | 0.20 | 0.500 | the rival | 8.0 x |" in said
+    assert "intervals-20" not in said and "pays on none of them" in said
+    better = (*rows[:1], dataclasses.replace(rows[1], ap50=0.55), *rows[2:])
+    assert "| ours | 8.0 x |" in same_work(better) and "pays on none" not in same_work(better)
+    assert same_work(rows[1:]) == same_work(rows[:3]) == ""
 
 
 def test_a_small_study_from_end_to_end(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
