@@ -155,7 +155,7 @@ class StudyRunner:
 
     def _given_boxes(self, path: Path) -> Mapping[int, Boxes]:
         if path.suffix == ".onnx":
-            from lsts_edge.benchmarks.elsewhere import run_detector
+            from lsts_edge.benchmarks.detector_boxes import run_detector
 
             return run_detector(path, self._truth, progress=self._progress)[0]
         return read_detections(path, self._truth).boxes

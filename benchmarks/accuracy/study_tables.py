@@ -145,7 +145,9 @@ def same_work(rows: tuple[StudyTableRow, ...]) -> str:
         if best.row.startswith("ways-flow-boxes"):
             times = "more than any" if share <= rival else f"{(1 - rival) / (share - rival):.1f} x"
         wins = "ours" if (row.ap50 or 0) > (best.ap50 or 0) else "the rival"
-        cells.append([row.label, f"{share:.2f}", _figure(row.ap50), best.label, f"{rival:.2f}", _figure(best.ap50), wins, times])
+        cells.append(
+            [row.label, f"{share:.2f}", _figure(row.ap50), best.label, f"{rival:.2f}", _figure(best.ap50), wins, times]
+        )
     if not cells:
         return ""
     header = ["ours", "work, of every frame's", "AP50", "best simple rival", "work", "AP50", "better", "it fits from"]

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
+import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from lsts_edge.errors import FileUnwritable
+from lsts_edge.write_file import write_file
 
 __all__ = ["check_output", "publish_json", "unwritable"]
 
@@ -18,14 +19,17 @@ def check_output(output: Path) -> None:
     """Refuse, before any work, a place that no file can come to; its folder is made.
 
     Raises:
-        FileUnwritable: if it is a folder or a device, or its folder cannot be written.
+        FileUnwritable: if it is a folder, or its folder cannot be written.
     """
     with unwritable(output):
-        if not output.name or output.is_dir() or (output.exists() and not output.is_file()):
-            raise OSError("a folder or a device")
+        if not output.name or output.is_dir():
+            raise OSError("a folder")
         output.parent.mkdir(parents=True, exist_ok=True)
-        _part(output).touch()  # a name may be too long, a file system full or read-only
-        _part(output).unlink()
+        if not output.exists():  # a name may be too long, a file system full or read-only
+            output.touch()
+            output.unlink()
+        elif output.is_file() and not output.is_symlink():
+            tempfile.TemporaryFile(dir=output.parent).close()
 
 
 def publish_json(content: Mapping[str, Any], output: Path) -> None:
@@ -35,20 +39,8 @@ def publish_json(content: Mapping[str, Any], output: Path) -> None:
         FileUnwritable: if it cannot be written.
     """
     check_output(output)
-    part = _part(output)
     with unwritable(output):
-        try:
-            with part.open("w", encoding="utf-8") as file:
-                file.writelines(_lines(content))
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(part, output)
-        finally:
-            part.unlink(missing_ok=True)
-
-
-def _part(output: Path) -> Path:
-    return output.with_name(f"{output.name}.part{os.getpid()}")
+        write_file(output, (line.encode() for line in _lines(content)))
 
 
 @contextmanager

@@ -7,7 +7,6 @@ import json
 import os
 import pickle
 import re
-import tempfile
 import zipfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -26,6 +25,7 @@ from lsts_edge.model.mxnet_params import read_params
 from lsts_edge.model.network import VideoNetwork
 from lsts_edge.model.unwrap import strip_prefix, unwrap
 from lsts_edge.presets import ModelPreset, get_preset, preset_from_dict
+from lsts_edge.write_file import write_file
 
 __all__ = [
     "CheckpointInfo",
@@ -134,7 +134,7 @@ def save_checkpoint(
 
     Args:
         network: on any device.
-        path: where; an older file is replaced.
+        path: where; an older file is replaced, a device or a link is written into.
         metadata: at least ``licence`` and ``description``; the preset and the format are added.
         held_out: names of the sequences that no stage of the training saw.
         half: store convolution weights in float16; offsets, biases and batch norm stay float32.
@@ -162,17 +162,7 @@ def save_checkpoint(
     payload = safetensors.torch.save(tensors, {**metadata, "held_out": names, "preset": preset, "format": FORMAT})
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        try:
-            with os.fdopen(handle, "wb") as stream:
-                stream.write(payload)
-                stream.flush()
-                os.fsync(stream.fileno())
-            os.chmod(temporary, 0o644)
-            os.replace(temporary, path)
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
+        write_file(path, payload)
     except OSError as error:
         raise FileUnwritable(
             "checkpoint cannot be written",

@@ -22,7 +22,7 @@ from lsts_edge.benchmarks.accuracy.study import PaperStudy, StudyOptions
 from lsts_edge.benchmarks.accuracy.study_result import StudyResult, StudyTableRow
 from lsts_edge.benchmarks.accuracy.study_statistics import Draws
 from lsts_edge.benchmarks.accuracy.study_tables import same_work, study_markdown, study_text
-from lsts_edge.benchmarks.elsewhere import run_detector
+from lsts_edge.benchmarks.detector_boxes import run_detector
 from lsts_edge.benchmarks.results import read_result, write_result
 from lsts_edge.boxes import Boxes
 from lsts_edge.errors import OptionError

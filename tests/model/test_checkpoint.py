@@ -126,6 +126,19 @@ def test_everything_wrong_is_told_in_one_error(tmp_path: Path, suffix: str) -> N
     assert type(caught.value).code == "checkpoint"
 
 
+def test_a_device_or_a_link_is_written_into(tmp_path: Path) -> None:
+    """Run as root, a device's node was replaced by a file once."""
+    network, about = random_network(get_preset("lsts-tiny"), 0), {"licence": "CC0", "description": "made up"}
+    link, device = tmp_path / "link.safetensors", tmp_path / "null"
+    link.symlink_to(tmp_path / "real.safetensors")
+    device.symlink_to("/dev/null")
+    for path in (link, device):
+        save_checkpoint(network, path, about)
+        assert path.is_symlink()
+    assert load_checkpoint(tmp_path / "real.safetensors")[1].licence == "CC0"
+    assert Path("/dev/null").is_char_device()
+
+
 def test_a_refused_state_changes_nothing(saved: Path) -> None:
     from lsts_edge.model.checkpoint import load_state
 
