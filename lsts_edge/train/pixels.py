@@ -15,13 +15,13 @@ import torch
 from lsts_edge.errors import AnnotationError
 from lsts_edge.runtime.sources.picture import read_picture
 
-__all__ = ["FilePixels", "MemoryPixels", "Pixels", "StoredPicture", "read_stored"]
+__all__ = ["FilePixels", "MemoryPixels", "Pixels", "StoredImage", "read_stored"]
 
 _READERS = 8  # threads; decoding and scaling let the others run
 
 
 @dataclass(frozen=True)
-class StoredPicture:
+class StoredImage:
     """A file and how it is stored.
 
     Attributes:
@@ -74,7 +74,7 @@ class MemoryPixels:
 class FilePixels:
     """Images read when they are drawn, each process its own, for sets that no memory holds."""
 
-    def __init__(self, pictures: Sequence[StoredPicture], device: torch.device | None = None) -> None:
+    def __init__(self, pictures: Sequence[StoredImage], device: torch.device | None = None) -> None:
         self._pictures = pictures
         self._size = tuple(max(one.stored_px[axis] for one in pictures) for axis in (0, 1))
         self._device = torch.device("cpu") if device is None else device
@@ -103,7 +103,7 @@ class FilePixels:
         return FilePixels(self._pictures, device)
 
 
-def read_stored(picture: StoredPicture) -> np.ndarray:
+def read_stored(picture: StoredImage) -> np.ndarray:
     """A file's image as it is stored: ``(3, h, w)`` uint8.
 
     Raises:

@@ -13,7 +13,7 @@ import torch
 
 from lsts_edge.errors import AnnotationError
 from lsts_edge.evaluation.annotations import AnnotationSet
-from lsts_edge.train.pixels import FilePixels, MemoryPixels, Pixels, StoredPicture, read_stored
+from lsts_edge.train.pixels import FilePixels, MemoryPixels, Pixels, StoredImage, read_stored
 
 __all__ = ["ImageStore"]
 
@@ -78,7 +78,7 @@ class ImageStore:
         scales = [min(1.0, max_side_px / max(r.height_px, r.width_px)) for r in records]
         sizes = [(round(r.height_px * s), round(r.width_px * s)) for r, s in zip(records, scales, strict=True)]
         pictures = [
-            StoredPicture(r.path, (r.height_px, r.width_px), size, color_order)
+            StoredImage(r.path, (r.height_px, r.width_px), size, color_order)
             for r, size in zip(records, sizes, strict=True)
         ]
         most = max(1, max(len(r.labels) for r in records))
@@ -208,7 +208,7 @@ def _frames(numbers: list[int]) -> np.ndarray:
     return frames if (np.diff(frames) > 0).all() else np.arange(len(frames))
 
 
-def _read_all(pictures: list[StoredPicture]) -> MemoryPixels:
+def _read_all(pictures: list[StoredImage]) -> MemoryPixels:
     size = [max(one.stored_px[axis] for one in pictures) for axis in (0, 1)]
     pixels = np.zeros((len(pictures), 3, *size), np.uint8)
     for place, picture in enumerate(pictures):

@@ -120,11 +120,16 @@ def test_one_process_speaks_and_writes(toy: Path, tmp_path: Path):
         (("--data", "TOY", "--steps", "two"), "error[usage]"),
         (("--data", "TOY", "--steps", "2", "--batch", "2", "--resume"), "error[training]: nothing to resume"),
         (("--data", "none.json", "--steps", "2"), "error[annotations]"),
+        (("--data", "DAMAGED", "--steps", "9", "--batch", "2", "--images", "disk"), "bird_03.png: got"),
     ],
-    ids=["in all", "before they meet", "in the first", "in reading"],
+    ids=["in all", "before they meet", "in the first", "in reading", "in one, on the way"],
 )
-def test_an_error_is_told_once(toy: Path, tmp_path: Path, words: tuple[str, ...], error: str):
-    given = [toy if word == "TOY" else word for word in words]
+def test_an_error_is_told_once(
+    toy: Path, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, words: tuple[str, ...], error: str
+):
+    damaged = write_toy_data(tmp_path_factory.mktemp("damaged"))
+    damaged.with_name("bird_03.png").write_bytes(b"no picture")
+    given = [{"TOY": toy, "DAMAGED": damaged}.get(word, word) for word in words]
     output = tmp_path / "tiny.safetensors"
     done = torchrun("-m", "lsts_edge", "train", *given, "--output", output, "--preset", "lsts-tiny")
     assert done.returncode != 0
