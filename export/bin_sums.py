@@ -41,14 +41,24 @@ def prefix_windows(cells: int, longest: int) -> tuple[np.ndarray, int]:
 class BinSums:
     """Writes the table and the look-ups.
 
+    A table made for one size serves smaller ones: the sums then add fewer cells up.
+
     Args:
         graph: where the nodes go.
         feature: ``(1, C, H, W)``.
-        shape: that shape.
+        shape: that shape, or the largest that it may be.
         bins: bins per side of a RoI.
+        sides: W and H as values, one number each, where they may be smaller.
     """
 
-    def __init__(self, graph: Builder, feature: ir.Value, shape: tuple[int, int, int, int], bins: int) -> None:
+    def __init__(
+        self,
+        graph: Builder,
+        feature: ir.Value,
+        shape: tuple[int, int, int, int],
+        bins: int,
+        sides: tuple[ir.Value, ir.Value] | None = None,
+    ) -> None:
         self.graph, self.shape, self.bins = graph, shape, bins
         _, channels, height, width = shape
         self.longest = (longest_bin(width, bins), longest_bin(height, bins))  # x before y, as boxes are
@@ -59,8 +69,14 @@ class BinSums:
         self.row_length, self.rows = len(across), len(down)
         # Channels last: a look-up is then one run of memory.
         table = graph.op("Transpose", feature, perm=(0, 2, 3, 1))
-        table = graph.op("MatMul", graph.constant(across), table)  # (1, H, X, C)
-        table = graph.op("MatMul", graph.constant(down), graph.reshape(table, height, len(across) * channels))
+        columns, rows = graph.constant(across), graph.constant(down)
+        if sides is not None:
+            width_cells, height_cells = sides
+            columns = graph.op("Slice", columns, graph.ints(0), width_cells, graph.ints(1))
+            rows = graph.op("Slice", rows, graph.ints(0), height_cells, graph.ints(1))
+            height = -1
+        table = graph.op("MatMul", columns, table)  # (1, H, X, C)
+        table = graph.op("MatMul", rows, graph.reshape(table, height, len(across) * channels))
         self.table = graph.reshape(table, len(down) * len(across), channels)
 
     def votes(self, first: ir.Value, end: ir.Value, weight: np.ndarray, bias: np.ndarray, rois: int) -> ir.Value:

@@ -25,7 +25,7 @@ def conv_graphs(network: VideoNetwork) -> dict[str, onnx.ModelProto]:
     has a fixed cost of about a second a call, so both are traced in one call, each on an image of its own.
 
     Where the size follows the video, the trace at one size serves for all: on whole cells every convolution pads alike,
-    and nothing else in a path knows sizes.
+    and nothing else in a path knows sizes. Deformable convolutions do, and are traced with open sizes.
 
     Raises:
         ExportError: if torch cannot express a layer in ONNX.
@@ -51,13 +51,15 @@ class _Parts(nn.Module):
 
 
 def _trace(network: VideoNetwork, parts: dict[str, str]) -> ir.Model:
-    image = torch.zeros(1, 3, *network.preset.input.image_px)
+    preset = network.preset
+    image = torch.zeros(1, 3, *preset.input.image_px)
     images = {"heavy": image, "light": network.shrink(image)}
     return traced(
         _Parts(network, parts).eval(),
         tuple(images[part].clone() for part in parts),
         [f"{part}/image" for part in parts],
         [f"{part}/{output}" for part, output in parts.items()],
+        preset.backbone.stride if preset.input.resize == "shorter-side" and preset.backbone.deformable else None,
     )
 
 

@@ -31,7 +31,7 @@ def head_graph(network: VideoNetwork, task_shape: Shape) -> onnx.ModelProto:
 
     Args:
         network: with any head of that class.
-        task_shape: ``(1, C, h, w)``; with names for h and w the graph takes every size, and sums the maps.
+        task_shape: ``(1, C, h, w)``; with names for h and w the graph takes every size.
 
     Raises:
         ExportError: if the head is not ``RfcnHead``.
@@ -49,7 +49,8 @@ def head_graph(network: VideoNetwork, task_shape: Shape) -> onnx.ModelProto:
     task = graph.input("task", task_shape)
     grid: FixedMap | OpenMap
     if any(isinstance(side, str) for side in task_shape):
-        grid = OpenMap(graph, task, head.stride, largest_map(network.preset))
+        usual = (size.image_px[0] // head.stride, size.image_px[1] // head.stride)
+        grid = OpenMap(graph, task, head.stride, usual, largest_map(network.preset))
     else:
         height, width = sizes_of(task_shape[2:])
         grid = FixedMap(graph, height, width, head.stride, (size.height_px, size.width_px))
@@ -155,8 +156,6 @@ class _Head:
         """Whether summing the feature is faster than making all maps and summing those: by counting, see ``_MOVE``."""
         preset = self.preset
         bins, rois, channels, depth = preset.bins, preset.rpn_post_nms, preset.rfcn_channels, len(preset.classes) + 5
-        if not isinstance(self.grid, FixedMap):
-            return False  # the table of partial sums is made for one size
         maps = depth * bins * bins * self.grid.height * self.grid.width
         sums = rois * bins * bins * channels
         return sums * (depth + _MOVES * _MOVE) < maps * (channels + rois)
@@ -164,9 +163,8 @@ class _Head:
     def pooled_features(self, first: ir.Value, end: ir.Value, weight: np.ndarray, bias: np.ndarray) -> ir.Value:
         """``votes`` with the feature summed first: worth it for wide heads, whose many maps are then never made."""
         preset, channels = self.preset, self.preset.rfcn_channels
-        assert isinstance(self.grid, FixedMap)
         feature = self.channels(self.task_channels - channels, channels)
-        sums = BinSums(self.graph, feature, (1, channels, self.grid.height, self.grid.width), preset.bins)
+        sums = BinSums(self.graph, feature, (1, channels, *self.grid.most_cells), preset.bins, self.grid.sides)
         return sums.votes(first, end, weight.transpose(1, 2, 3, 0), bias.transpose(1, 2, 0), preset.rpn_post_nms)
 
     def pooled_maps(self, first: ir.Value, end: ir.Value, weight: np.ndarray, bias: np.ndarray) -> ir.Value:
@@ -181,7 +179,7 @@ class _Head:
         columns = graph.op("Transpose", self.mask(first, end, 0), perm=(1, 0, 2))
         columns = self.grid.reshape_wide(columns, -1, bins, 1, place=1)
         # Row bins at a time: all of them while the product stays small, which is when a node's overhead counts.
-        product = preset.rpn_post_nms * depth * bins * self.grid.most_width
+        product = preset.rpn_post_nms * depth * bins * self.grid.most_cells[1]
         parts = pieces(bins, _PRODUCT_FLOATS // product)
         total: ir.Value | None = None
         for row, plane in zip(graph.split(rows, parts, 0), graph.split(maps, parts, 0), strict=True):

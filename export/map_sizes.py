@@ -24,8 +24,9 @@ class FixedMap:
     def __init__(self, graph: Builder, height: int, width: int, stride: int, image_px: tuple[int, int]) -> None:
         self._graph, self._stride, self._image_px = graph, stride, image_px
         self.height, self.width = height, width
-        self.most_width = width
+        self.most_cells = (height, width)
         self.kept_sides = (height, width)
+        self.sides = None
 
     def limits(self) -> ir.Value:
         """``(1, 4)``: where boxes end, both corners."""
@@ -74,16 +75,21 @@ class OpenMap:
         graph: where the nodes go.
         feature: ``(1, C, H, W)``.
         stride: pixels of a cell.
+        usual_cells: H and W of a usual image, to choose between ways of the same result.
         most_cells: the most that H and W may be.
     """
 
     kept_sides = (0, 0)  # a reshape keeps them
 
-    def __init__(self, graph: Builder, feature: ir.Value, stride: int, most_cells: tuple[int, int]) -> None:
+    def __init__(
+        self, graph: Builder, feature: ir.Value, stride: int, usual_cells: tuple[int, int], most_cells: tuple[int, int]
+    ) -> None:
         self._graph, self._stride = graph, stride
-        self.most_width = most_cells[1]
+        self.height, self.width = usual_cells
+        self.most_cells = most_cells
         shape = graph.op("Shape", feature)
-        self._sides = tuple(graph.slice(shape, (axis,), (axis + 1,), (0,)) for axis in (3, 2))  # x before y
+        width, height = (graph.slice(shape, (axis,), (axis + 1,), (0,)) for axis in (3, 2))
+        self.sides = (width, height)
 
     def limits(self) -> ir.Value:
         """``(1, 4)``: where boxes end, both corners."""
@@ -117,18 +123,18 @@ class OpenMap:
     def cells(self) -> ir.Value:
         """Width and height."""
         graph = self._graph
-        return graph.op("Cast", graph.op("Concat", *self._sides, axis=0), to=int(ir.DataType.FLOAT))
+        return graph.op("Cast", graph.op("Concat", *self.sides, axis=0), to=int(ir.DataType.FLOAT))
 
     def index(self, axis: int) -> ir.Value:
         """``(1, 1, cells)``: 0, 1, ... along x (0) or y (1)."""
         graph = self._graph
-        end = graph.op("Squeeze", self._sides[axis], graph.ints(0))
+        end = graph.op("Squeeze", self.sides[axis], graph.ints(0))
         cells = graph.op("Range", graph.constant(0, "int64"), end, graph.constant(1, "int64"))
         return graph.reshape(graph.op("Cast", cells, to=int(ir.DataType.FLOAT)), 1, 1, -1)
 
     def reshape_wide(self, value: ir.Value, *shape: int, place: int) -> ir.Value:
         """``value`` in this shape, whose size at ``place`` is times the width."""
         graph = self._graph
-        wide = graph.op("Mul", self._sides[0], graph.ints(shape[place]))
+        wide = graph.op("Mul", self.sides[0], graph.ints(shape[place]))
         parts = [graph.ints(*shape[:place]), wide, *([graph.ints(*shape[place + 1 :])] if shape[place + 1 :] else [])]
         return graph.op("Reshape", value, graph.op("Concat", *parts, axis=0))

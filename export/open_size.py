@@ -20,7 +20,6 @@ def check_open_size(preset: ModelPreset, forms: Sequence[str]) -> None:
         return
     parts = {
         "light_scale 0.5": preset.light_scale != 1.0,
-        "deformable convolutions": preset.backbone.deformable,
         "alignment flow-warp-net": preset.lsts is not None and preset.alignment == "flow-warp-net",
         "LSTS form gridsample": "gridsample" in forms,
     }

@@ -19,7 +19,13 @@ from lsts_edge.export.quiet import quiet
 __all__ = ["trace", "traced"]
 
 
-def traced(module: nn.Module, inputs: tuple[torch.Tensor, ...], names: list[str], outputs: list[str]) -> ir.Model:
+def traced(
+    module: nn.Module,
+    inputs: tuple[torch.Tensor, ...],
+    names: list[str],
+    outputs: list[str],
+    cell_px: int | None = None,
+) -> ir.Model:
     """What torch's exporter makes of a module.
 
     Args:
@@ -27,10 +33,15 @@ def traced(module: nn.Module, inputs: tuple[torch.Tensor, ...], names: list[str]
         inputs: examples; their sizes become the graph's.
         names: of the inputs.
         outputs: names of the outputs.
+        cell_px: leave height and width of every input open, to multiples of this. Takes longer.
 
     Raises:
         ExportError: if torch cannot express a layer in ONNX.
     """
+    sides = None
+    if cell_px is not None:
+        height, width = (cell_px * torch.export.Dim(f"{side}_cells", min=1, max=4096) for side in ("height", "width"))
+        sides = ({2: height, 3: width},) * len(inputs)
     try:
         with quiet(), _uncollected(), torch.no_grad():
             program = torch.onnx.export(
@@ -43,6 +54,7 @@ def traced(module: nn.Module, inputs: tuple[torch.Tensor, ...], names: list[str]
                 external_data=False,
                 verbose=False,
                 optimize=True,
+                dynamic_shapes=sides if sides is None else (sides,),
             )
     except torch.onnx.errors.OnnxExporterError as error:
         raise ExportError(

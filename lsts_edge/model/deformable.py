@@ -49,8 +49,9 @@ class DeformableConv2d(nn.Conv2d):
         batch, channels, height, width = x.shape
         groups, taps = self.offset_groups, self.kernel_size[0] * self.kernel_size[1]
         place = offsets.view(batch, groups, taps, 2, height, width) + self._places(height, width).to(offsets)
-        size = place.new_tensor((height, width)).view(1, 1, 1, 2, 1, 1)
-        grid = ((2 * place + 1) / size - 1).flip(3).permute(0, 1, 2, 4, 5, 3)
+        down, across = place.unbind(3)
+        # Sizes stay numbers of the trace, which may be open, and never become a tensor.
+        grid = torch.stack(((2 * across + 1) / width - 1, (2 * down + 1) / height - 1), dim=-1)
         grid = grid.reshape(batch * groups, taps * height, width, 2).to(x.dtype)
         planes = x.reshape(batch * groups, channels // groups, height, width)
         samples = F.grid_sample(planes, grid, align_corners=False).view(batch, channels * taps, height, width)

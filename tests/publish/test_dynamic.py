@@ -166,6 +166,7 @@ def test_images_that_are_not_whole_cells_and_memories_of_another_size(bundle: Bu
             for name in ("match-trans", "non-local", "copy", "none")
         ),
         get_preset("lsts-lite").resized(96, 160),
+        varied(get_preset("lsts-r101").resized(64, 96), {"deformable": True}),
     ],
     ids=lambda preset: f"{preset.name}-{preset.form}-{preset.alignment}",
 )
@@ -189,7 +190,6 @@ def _half(preset: ModelPreset) -> ModelPreset:
         (PRESET, ("taps", "gridsample"), "form gridsample"),
         (_half(PRESET), ("taps",), "light_scale 0.5"),
         (varied(PRESET, {"alignment": "flow-warp-net"}), ("taps",), "flow-warp-net"),
-        (varied(get_preset("rfcn-r101").by_shorter_side(), {"deformable": True}), (), "deformable convolutions"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
@@ -197,7 +197,7 @@ def test_parts_of_one_size_are_refused(preset: ModelPreset, forms: tuple[str, ..
     from lsts_edge.model.build import bare_network
 
     with pytest.raises(ExportError, match=part):
-        export_model(bare_network(preset), WEIGHTS, forms=forms or ("taps",))
+        export_model(bare_network(preset), WEIGHTS, forms=forms)
 
 
 def test_what_needs_one_size_is_refused_before_the_export(bundle: Bundle, tmp_path: Path) -> None:
