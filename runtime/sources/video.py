@@ -155,7 +155,10 @@ class VideoSource(Source):
                 begin = time.perf_counter_ns()
         if index == 0 and not self.stopping:
             raise StreamEmpty(
-                f"{self.name} gave no frame", got=f"0 frames, {self.lost} errors", expected="1 or more", fix="Check it."
+                f"{self.name} gave no frame",
+                got=f"0 frames, {self.lost} errors",
+                expected="1 or more",
+                fix="See whether a player shows it.",
             )
 
     def _packets(self) -> Iterator[Packet[Any] | None]:
@@ -175,11 +178,15 @@ class VideoSource(Source):
                 demuxer = self._container.demux(self._stream)
                 yield None
             except (av.error.FFmpegError, OSError) as error:
+                if self.stopping:  # asked to end while it waited: what has come is all there is
+                    return
                 raise broke_off(self.name, error, self._timeouts_s[1]) from redact_error(error)
             else:
                 # An interrupted read hands out the picture that the parser still held, as if nothing were wrong.
                 limit_s = self._timeouts_s[1]
                 if limit_s is not None and time.monotonic() - begin_s >= limit_s:
+                    if self.stopping:
+                        return
                     raise silent(self.name, limit_s)
                 failures = 0
                 yield packet
