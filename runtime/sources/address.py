@@ -24,6 +24,7 @@ Kind = Literal["file", "folder", "picture", "webp", "pipe", "v4l2", "csi", "netw
 _V4L2_MAJOR = 81  # Linux Documentation/admin-guide/devices.txt: video4linux
 _STREAMS = ("rtsp", "rtsps", "rtmp", "rtmps", "rtmpt", "udp", "rtp", "srt", "tcp", "tls", "mmsh", "mmst")
 _WEB = ("http", "https")
+_ASKED = (*_WEB, "rtsp", "rtsps", "rtmp", "rtmps", "rtmpt")  # the others may wait for somebody to connect
 _SCHEME = re.compile(r"([a-zA-Z][a-zA-Z0-9+.-]*)://")
 _LIVE_ONLY = {"reconnect", "stall_s"}
 _CAMERA = {"camera_size", "camera_rate"}
@@ -103,6 +104,11 @@ def _remote(source: str, scheme: str, options: SourceOptions) -> Address:
             expected="SCHEME://USER:PASSWORD@HOST:PORT/PATH",
             fix="Percent-encode what is special in the password.",
         ) from None
+    if scheme in _ASKED and not parts.hostname:
+        fix = "Give the machine's name or number."
+        raise StreamUnreadable(
+            f"cannot open {name}", got="no machine in it", expected="SCHEME://HOST:PORT/PATH", fix=fix
+        )
     if scheme == "file":
         if parts.netloc not in ("", "localhost"):
             raise StreamUnreadable(

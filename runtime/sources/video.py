@@ -26,6 +26,7 @@ __all__ = ["VideoSource"]
 logger = logging.getLogger(__name__)
 
 _MAX_READ_ERRORS = 100  # in a row: what is left of the file is unreadable
+_TEXT = ("ansi", "bintext", "idf", "xbin")  # FFmpeg draws texts, letter by letter
 _NO_TIMESTAMPS = 0x80  # AVFMT_NOTIMESTAMPS: times are counted from a nominal rate
 
 
@@ -115,6 +116,10 @@ class VideoSource(Source):
             got = "no video stream" if chosen is None else "a codec that is not known"
             expected = "a stream that FFmpeg decodes"
             raise StreamUnreadable(f"{self.name} has no video", got=got, expected=expected, fix="Give another file.")
+        if chosen.codec_context.name in _TEXT:
+            raise StreamUnreadable(
+                f"cannot open {self.name}", got="a text", expected="a video or picture", fix="Give another file."
+            )
         return chosen
 
     def close(self) -> None:

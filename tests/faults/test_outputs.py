@@ -44,6 +44,13 @@ def test_an_output_that_cannot_be_written_is_told_once(hand_made_bundle: Path, p
     assert str(caught.value).count("cannot write") == 1
 
 
+def test_a_link_into_a_folder_that_is_not_there_is_told_at_opening(tmp_path: Path) -> None:
+    link = tmp_path / "out.jsonl"
+    link.symlink_to(tmp_path / "none" / "rows.jsonl")
+    with pytest.raises(FileUnwritable, match=f"got no directory {tmp_path / 'none'}"):
+        JsonLinesSink(link)
+
+
 def test_two_outputs_into_standard_output_are_refused(
     hand_made_bundle: Path, tmp_path: Path, lsts_edge_command: Callable[..., subprocess.CompletedProcess[str]]
 ) -> None:

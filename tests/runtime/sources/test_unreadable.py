@@ -89,6 +89,20 @@ def test_a_camera_that_is_not_there(name: str) -> None:
         open_source(name)
 
 
+@pytest.mark.parametrize("url", ["rtsp://", "rtsp://user:secret@:554/x", "http:///clip.mp4"])
+def test_an_address_without_a_machine(url: str) -> None:
+    with pytest.raises(StreamUnreadable, match="got no machine in it") as caught:
+        open_source(url)
+    assert "secret" not in str(caught.value)
+
+
+def test_what_is_no_video_is_told_in_words(tmp_path: Path) -> None:
+    for name, got in (("notes.txt", "a text"), ("notes.md", "nothing that FFmpeg knows as a video")):
+        (tmp_path / name).write_text("no video " * 50)
+        with pytest.raises(StreamUnreadable, match=f"got {got}"):
+            open_source(tmp_path / name)
+
+
 def test_a_stop_while_a_server_is_silent_is_no_fault(tmp_path: Path) -> None:
     """The read ends by its own limit; what came before it is all there is, and it is no error."""
     content = write_video(tmp_path / "clip.ts", small_clip(100)).read_bytes()
