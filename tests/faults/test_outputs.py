@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from lsts_edge.errors import FileUnwritable
+from lsts_edge.errors import FileUnwritable, OptionError
 from lsts_edge.runtime import Detections, Detector, Frame
 from lsts_edge.runtime.loop import run_stream
 from lsts_edge.runtime.sinks.json_lines import JsonLinesSink
@@ -49,6 +49,13 @@ def test_a_link_into_a_folder_that_is_not_there_is_told_at_opening(tmp_path: Pat
     link.symlink_to(tmp_path / "none" / "rows.jsonl")
     with pytest.raises(FileUnwritable, match=f"got no directory {tmp_path / 'none'}"):
         JsonLinesSink(link)
+
+
+@pytest.mark.parametrize("kind", ["rows", "video", "csv"])
+def test_an_address_of_another_kind_is_no_output(kind: str) -> None:
+    with pytest.raises(OptionError, match="expected a file") as caught:
+        Outputs(**{kind: "rtmp://me:hunter2@host/live.mp4"}).open(["x"])  # type: ignore[arg-type]
+    assert "hunter2" not in str(caught.value)
 
 
 def test_two_outputs_into_standard_output_are_refused(
