@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from pathlib import PurePosixPath
 from typing import TypeVar
 from urllib.parse import unquote_plus
 
@@ -58,8 +59,10 @@ def redact_text(text: str, words: Iterable[str] = ()) -> str:
     """
     known = {part for word in words for part in (word, word.partition("=")[2]) if redact(part) != part}
     for word in sorted(known, key=len, reverse=True):
-        for spelled in {word, repr(word)[1:-1]}:
+        for spelled in (word, repr(word)[1:-1]):
             text = text.replace(spelled, redact(word))
+        as_path = str(PurePosixPath(word))  # where a file was wanted: "//" is one "/" then
+        text = text.replace(as_path, redact(as_path))
     return text
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 import traceback
+from pathlib import PurePosixPath
 
 import pytest
 from conftest import ROOT, Run
@@ -112,7 +113,8 @@ def test_no_secret_is_shown_anywhere(source: str) -> None:
 @given(sources, st.text(max_size=12), st.text(max_size=12))
 def test_no_secret_is_shown_in_a_text(source: str, before: str, after: str) -> None:
     for words in ([source], [f"--source={source}"]):
-        assert CORE not in redact_text(f"{before}{source}{after}: got {source!r}", words)
+        text = f"{before}{source}{after}: got {source!r}, {PurePosixPath(source)}"
+        assert CORE not in redact_text(text, words)
 
 
 @settings(parent=bounded, max_examples=60)

@@ -125,7 +125,7 @@ def command(
     how = SourceOptions().with_pairs((*pairs, *(f"{key}={value}" for key, value in named.items() if value is not None)))
     to_stdout = bool({"-", "/dev/stdout"} & set(outputs.names))  # the summary goes beside the rows
     paths = [os.path.realpath(path) for path in map(str, (source, *outputs.files)) if path != "-"]
-    if len(set(paths)) < len(paths):
+    if len(set(paths)) < len(paths) or sum(name in ("-", "/dev/stdout") for name in outputs.names) > 1:
         got = ", ".join(map(redact, (source, *outputs.names)))
         raise OptionError("source and outputs", got=got, expected="different paths", fix="Choose others.")
     engine = EngineOptions(backend, provider, threads, lsts_form=lsts_form)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lsts_edge.errors import OptionError
+from lsts_edge.redact import redact
 from lsts_edge.runtime.sinks.coco_json import CocoSink
 from lsts_edge.runtime.sinks.csv_table import CsvSink
 from lsts_edge.runtime.sinks.interface import Sink
@@ -88,6 +89,9 @@ class Outputs:
             if text is None:
                 continue
             address = None if kind == "video" else SocketAddress.parse(text)
+            if address is None and "://" in text:
+                expected = "a file" if kind == "video" else "a file, -, tcp://HOST:PORT or unix:PATH"
+                raise OptionError(f"output of {kind}", got=repr(redact(text)), expected=expected, fix="Choose one.")
             if self.segment_s is None or address is not None or not _is_file(Path(text)):
                 yield make(address or Path(text))
             else:

@@ -57,10 +57,10 @@ class PartialFile:
         self._lock: int | None = None
         self._older: Path | None = None
         self._older_lock: int | None = None
-        folder = path.absolute().parent
+        folder = (Path(os.path.realpath(path)) if self.direct else path.absolute()).parent
         if path.is_dir():
             raise self.unwritable("a directory there")
-        if not folder.is_dir():
+        if not path.exists() and not folder.is_dir():
             raise self.unwritable(f"no directory {folder}")
         if not os.access(path if self.direct and path.exists() else folder, os.W_OK):
             raise self.unwritable(f"no permission to write in {folder}")

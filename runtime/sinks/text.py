@@ -133,6 +133,8 @@ class TextSink(Sink):
                 self._left_out += 1
             if self._row_by_row and not isinstance(file, PatientWriter):
                 file.flush()
+        except FileUnwritable:  # of the beginning, which is put here too
+            raise
         except OSError as error:
             raise self._unwritable(error) from error
 

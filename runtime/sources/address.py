@@ -24,6 +24,7 @@ Kind = Literal["file", "folder", "picture", "webp", "pipe", "v4l2", "csi", "netw
 _V4L2_MAJOR = 81  # Linux Documentation/admin-guide/devices.txt: video4linux
 _STREAMS = ("rtsp", "rtsps", "rtmp", "rtmps", "rtmpt", "udp", "rtp", "srt", "tcp", "tls", "mmsh", "mmst")
 _WEB = ("http", "https")
+_ASKED = (*_WEB, "rtsp", "rtsps", "rtmp", "rtmps", "rtmpt")  # the others may wait for somebody to connect
 _SCHEME = re.compile(r"([a-zA-Z][a-zA-Z0-9+.-]*)://")
 _LIVE_ONLY = {"reconnect", "stall_s"}
 _CAMERA = {"camera_size", "camera_rate"}
@@ -103,6 +104,11 @@ def _remote(source: str, scheme: str, options: SourceOptions) -> Address:
             expected="SCHEME://USER:PASSWORD@HOST:PORT/PATH",
             fix="Percent-encode what is special in the password.",
         ) from None
+    if scheme in _ASKED and not parts.hostname:
+        fix = "Give the machine's name or number."
+        raise StreamUnreadable(
+            f"cannot open {name}", got="no machine in it", expected="SCHEME://HOST:PORT/PATH", fix=fix
+        )
     if scheme == "file":
         if parts.netloc not in ("", "localhost"):
             raise StreamUnreadable(
@@ -139,13 +145,19 @@ def _remote(source: str, scheme: str, options: SourceOptions) -> Address:
 def _local(source: str, options: SourceOptions) -> Address:
     name = redact(source)
     if source == "-":
-        return Address("pipe", "standard input", source)
+        return _standard_input()
     path = Path(source)
     if source.isascii() and source.isdigit() and not path.exists():
         path = Path(f"/dev/video{source}")
     try:
         found = os.stat(path)
     except (OSError, ValueError) as error:  # the latter for a NUL in the name
+        if path.parent == Path("/dev"):
+            got, fix = (
+                getattr(error, "strerror", None),
+                "Plug it in; lsts-edge doctor lists the cameras that are there.",
+            )
+            raise StreamUnreadable(f"no such camera: {path}", got=got, expected="a device", fix=fix) from error
         raise StreamUnreadable(
             f"no such video: {name}",
             got=getattr(error, "strerror", None) or "a name that no file can have",
@@ -164,6 +176,8 @@ def _local(source: str, options: SourceOptions) -> Address:
                 f"{name} is no camera", got=numbers, expected="81:N, video4linux", fix="Give a /dev/video device."
             )
         return Address("v4l2", name, str(path), True, "v4l2", _camera_options(options))
+    if found.st_size == 0:
+        raise _empty(name)
     animation = animation_kind(path)
     if animation == "webp":
         return Address("webp", name, str(path))
@@ -172,6 +186,26 @@ def _local(source: str, options: SourceOptions) -> Address:
     # "file:" keeps a strange file name from being taken for a protocol, and the whitelist keeps a playlist from
     # opening anything but files.
     return Address("file", name, f"file:{path.absolute()}", reader_options={"protocol_whitelist": "file"})
+
+
+def _standard_input() -> Address:
+    """A pipe; a file that was put in its place can be read from any end, and is."""
+    name = "standard input"
+    try:
+        found = os.fstat(0)
+    except OSError as error:
+        fix = "Put a video into it, or give the file's name."
+        raise StreamUnreadable(f"cannot open {name}", got="it is closed", expected="a video", fix=fix) from error
+    if not stat.S_ISREG(found.st_mode):
+        return Address("pipe", name, "-")
+    if found.st_size == 0:
+        raise _empty(name)
+    return Address("file", name, "file:/dev/fd/0", reader_options={"protocol_whitelist": "file"})
+
+
+def _empty(name: str) -> StreamUnreadable:
+    fix = "Look at what was to write it."
+    return StreamUnreadable(f"cannot open {name}", got="an empty file", expected="a video or picture", fix=fix)
 
 
 def _camera_options(options: SourceOptions) -> dict[str, str]:

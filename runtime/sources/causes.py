@@ -49,6 +49,8 @@ def _cause(error: BaseException, timeout_s: float | None) -> tuple[str, str]:
     if isinstance(error, av.error.ExitError):
         waited = "" if timeout_s is None else f" within {timeout_s:g} s"
         return f"no answer{waited}", "Check that the camera or server is on and the network lets it through."
+    if isinstance(error, av.error.InvalidDataError):
+        return "nothing that FFmpeg knows as a video", "Check what it is; ffprobe may tell."
     if isinstance(error, av.error.ProtocolNotFoundError):
         return "a protocol that this build of FFmpeg lacks", "Use another URL of the camera, or a PyAV that has it."
     if number == errno.ECONNREFUSED:

@@ -69,7 +69,7 @@ class ImageFolder(Source):
                 f"no pictures in {folder}",
                 got=" and ".join(parts) or "none",
                 expected=", ".join(PICTURES),
-                fix="Give a folder of pictures.",
+                fix="Give a folder of pictures, or a video itself.",
             )
         if parts:
             logger.warning("%s: left out %s", self.name, " and ".join(parts))

@@ -26,6 +26,7 @@ __all__ = ["VideoSource"]
 logger = logging.getLogger(__name__)
 
 _MAX_READ_ERRORS = 100  # in a row: what is left of the file is unreadable
+_TEXT = ("ansi", "bintext", "idf", "xbin")  # FFmpeg draws texts, letter by letter
 _NO_TIMESTAMPS = 0x80  # AVFMT_NOTIMESTAMPS: times are counted from a nominal rate
 
 
@@ -115,6 +116,10 @@ class VideoSource(Source):
             got = "no video stream" if chosen is None else "a codec that is not known"
             expected = "a stream that FFmpeg decodes"
             raise StreamUnreadable(f"{self.name} has no video", got=got, expected=expected, fix="Give another file.")
+        if chosen.codec_context.name in _TEXT:
+            raise StreamUnreadable(
+                f"cannot open {self.name}", got="a text", expected="a video or picture", fix="Give another file."
+            )
         return chosen
 
     def close(self) -> None:
@@ -155,7 +160,10 @@ class VideoSource(Source):
                 begin = time.perf_counter_ns()
         if index == 0 and not self.stopping:
             raise StreamEmpty(
-                f"{self.name} gave no frame", got=f"0 frames, {self.lost} errors", expected="1 or more", fix="Check it."
+                f"{self.name} gave no frame",
+                got=f"0 frames, {self.lost} errors",
+                expected="1 or more",
+                fix="See whether a player shows it.",
             )
 
     def _packets(self) -> Iterator[Packet[Any] | None]:
@@ -175,11 +183,15 @@ class VideoSource(Source):
                 demuxer = self._container.demux(self._stream)
                 yield None
             except (av.error.FFmpegError, OSError) as error:
+                if self.stopping:  # asked to end while it waited: what has come is all there is
+                    return
                 raise broke_off(self.name, error, self._timeouts_s[1]) from redact_error(error)
             else:
                 # An interrupted read hands out the picture that the parser still held, as if nothing were wrong.
                 limit_s = self._timeouts_s[1]
                 if limit_s is not None and time.monotonic() - begin_s >= limit_s:
+                    if self.stopping:
+                        return
                     raise silent(self.name, limit_s)
                 failures = 0
                 yield packet

@@ -14,10 +14,11 @@ from pathlib import Path
 
 import pytest
 
-from lsts_edge.errors import FileUnwritable
+from lsts_edge.errors import FileUnwritable, OptionError
 from lsts_edge.runtime import Detections, Detector, Frame
 from lsts_edge.runtime.loop import run_stream
 from lsts_edge.runtime.sinks.json_lines import JsonLinesSink
+from lsts_edge.runtime.sinks.outputs import Outputs
 from lsts_edge.runtime.sinks.video import VideoSink
 from lsts_edge.runtime.sources.arrays import ArraySource
 from videos import small_clip, write_video
@@ -33,6 +34,36 @@ def test_a_device_stays_a_device(hand_made_bundle: Path, tmp_path: Path) -> None
     run_stream(Detector(hand_made_bundle), ArraySource(small_clip(3)), [JsonLinesSink(device)])
     assert stat.S_ISCHR(device.stat().st_mode)
     assert sorted(os.listdir(tmp_path)) == ["bundle", "null"]
+
+
+@pytest.mark.parametrize("path", ["/dev/full", "/no/folder/out.csv"])
+def test_an_output_that_cannot_be_written_is_told_once(hand_made_bundle: Path, path: str) -> None:
+    """The table's first line is what does not fit."""
+    with pytest.raises(FileUnwritable) as caught:
+        run_stream(Detector(hand_made_bundle), ArraySource(small_clip(3)), Outputs(csv=path).open(["x"]))
+    assert str(caught.value).count("cannot write") == 1
+
+
+def test_a_link_into_a_folder_that_is_not_there_is_told_at_opening(tmp_path: Path) -> None:
+    link = tmp_path / "out.jsonl"
+    link.symlink_to(tmp_path / "none" / "rows.jsonl")
+    with pytest.raises(FileUnwritable, match=f"got no directory {tmp_path / 'none'}"):
+        JsonLinesSink(link)
+
+
+@pytest.mark.parametrize("kind", ["rows", "video", "csv"])
+def test_an_address_of_another_kind_is_no_output(kind: str) -> None:
+    with pytest.raises(OptionError, match="expected a file") as caught:
+        Outputs(**{kind: "rtmp://me:hunter2@host/live.mp4"}).open(["x"])  # type: ignore[arg-type]
+    assert "hunter2" not in str(caught.value)
+
+
+def test_two_outputs_into_standard_output_are_refused(
+    hand_made_bundle: Path, tmp_path: Path, lsts_edge_command: Callable[..., subprocess.CompletedProcess[str]]
+) -> None:
+    clip = write_video(tmp_path / "clip.mp4", small_clip(4))
+    done = lsts_edge_command("run", hand_made_bundle, clip, "--output-json", "-", "--output-csv", "-")
+    assert (done.returncode, done.stdout) == (2, "") and "different paths" in done.stderr
 
 
 def test_a_link_stays_a_link(hand_made_bundle: Path, tmp_path: Path) -> None:
