@@ -16,10 +16,11 @@ _FIGURE_5 = (
 
 
 _SAME_WORK = (
-    "Each row of ours beside the best of the ways that need no training at no more multiply-adds a frame. Moving boxes by "
-    "flow costs no multiply-adds of a network, but a fixed time: such a way fits into the time of ours once the detector "
-    "takes so many times as long as moving its boxes, which is the last column; a detector cheaper than that has time for a "
-    "longer interval only. Work stands for time here, which flatters ours: its frames between keyframes run several graphs."
+    "Each row of ours beside the best of the ways that need no training at no more multiply-adds a frame. Moving boxes "
+    "by flow costs no multiply-adds of a network, but a fixed time: such a way fits into the time of ours once the "
+    "detector takes so many times as long as moving its boxes, which is the last column; a cheaper detector leaves it "
+    "time for a longer interval only. Work stands for time here, which flatters ours: its frames between keyframes run "
+    "several graphs."
 )
 
 
