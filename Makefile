@@ -56,7 +56,7 @@ bench: $(READY)  ## measure this machine (about an hour, nothing else running); 
 default-bundle: $(READY)  ## make the wheel's bundle again: make default-bundle ARGS="--clips footage/ --minutes 60"
 	@mkdir -p runs
 	$(BIN)/lsts-edge wrap examples/detectors/picodet_s_416_coco.onnx --size 448x256 --name picodet-s-coco \
-		--licence "Apache-2.0, PaddlePaddle Authors" --backend onnxruntime --keep chosen --no-record --overwrite \
+		--licence "Apache-2.0, PaddlePaddle Authors" --backend onnxruntime --min-agreement 0.87 --keep chosen --no-record --overwrite \
 		--output lsts_edge/data/default --study runs/picodet-s-coco.study.json $(ARGS)
 
 lock: $(READY)  ## requirements-device.txt, a device's packages with hashes, and docs/device.cdx.json, what is in them
