@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Literal
 
 from lsts_edge.errors import OptionError
-from lsts_edge.evaluation.annotations import read_annotations
+from lsts_edge.evaluation.annotations import AnnotationSet
 from lsts_edge.evaluation.bundles import read_image
 from lsts_edge.evaluation.truth_score import TruthScore, truth_score
 from lsts_edge.progress import Progress, silent
@@ -43,27 +42,26 @@ def family_truth(family: str) -> TruthUsed:
     return _truth(score, "family", f"{words}; --stills finds the detector's own")
 
 
-def stills_truth(path: Path, classes: tuple[str, ...], network: OncePerFrame, progress: Progress = silent) -> TruthUsed:
+def stills_truth(stills: AnnotationSet, name: str, network: OncePerFrame, progress: Progress = silent) -> TruthUsed:
     """The score of best F1 on labelled stills.
 
     Args:
-        path: COCO-style annotations whose categories hold the detector's classes by name.
-        classes: of the detector.
+        stills: whose categories hold the detector's classes by name.
+        name: of their file.
         network: its largest one, in float32.
         progress: told of stills done and stills in all.
 
     Raises:
-        AnnotationError: if the file cannot be read or has other classes.
+        AnnotationError: if an image cannot be read.
         CheckFailed: if nothing is found.
     """
-    stills = read_annotations(path, classes)
     found = {}
     for done, record in enumerate(stills.images):
         progress("finding the score of best F1 on stills", done + 1, len(stills.images))
         found[record.image_id] = network.step(read_image(record), "first").boxes
     best: TruthScore = truth_score(stills, found)
     score = min(max(best.score, _LEAST), _MOST)
-    words = f"{score:g}, the score of best F1 ({best.f1:.3f}) on {best.images} stills of {path.name}"
+    words = f"{score:g}, the score of best F1 ({best.f1:.3f}) on {best.images} stills of {name}"
     return _truth(score, "stills", words)
 
 

@@ -20,6 +20,7 @@ from lsts_edge.bundle.draft import DraftBundle
 from lsts_edge.bundle.propagation import Parameter
 from lsts_edge.bundle.write import check_target
 from lsts_edge.errors import OptionError, ProviderMissing
+from lsts_edge.evaluation.annotations import AnnotationSet, read_annotations
 from lsts_edge.progress import Progress, silent
 from lsts_edge.publish.wrap.cache import Cache
 from lsts_edge.publish.wrap.candidates import Candidate, candidates
@@ -125,10 +126,29 @@ def wrap(
         progress(f"  {line}")
     labels = None if options.annotations is None else Labels.read(options.annotations, subject.classes)
     read, left_out = read_clips(find_clips(clips), None if labels is None else labels.annotations, progress)
+    truth = _truth_from(options, subject)
     work = _Work(
-        subject, read, labels, options, engines, Cache(cache, fresh=options.fresh), machine, progress, time.monotonic()
+        subject,
+        read,
+        labels,
+        truth,
+        options,
+        engines,
+        Cache(cache, fresh=options.fresh),
+        machine,
+        progress,
+        time.monotonic(),
     )
     return work.run(left_out, output)
+
+
+def _truth_from(options: WrapOptions, subject: Subject) -> TruthUsed | AnnotationSet:
+    """What boxes are true, or the stills that will tell; what is wrong with it is told before anything is proved."""
+    if options.truth_score is not None:
+        return given_truth(options.truth_score)
+    if options.stills is None:
+        return family_truth(subject.spec.family)
+    return read_annotations(options.stills, subject.classes)
 
 
 @dataclass(frozen=True)
@@ -138,6 +158,7 @@ class _Work:
     subject: Subject
     clips: Sequence[CutClip]
     labels: Labels | None
+    truth_from: TruthUsed | AnnotationSet
     options: WrapOptions
     engines: tuple[EngineOptions, ...]
     cache: Cache
@@ -260,12 +281,11 @@ class _Work:
         return Networks(drafts, self.engines[0], learnt)
 
     def _truth(self, networks: Networks) -> TruthUsed:
-        options = self.options
-        if options.truth_score is not None:
-            return given_truth(options.truth_score)
-        if options.stills is None:
-            return family_truth(self.subject.spec.family)
-        return stills_truth(options.stills, self.subject.classes, networks.at(self.subject.size), self.progress)
+        if isinstance(self.truth_from, TruthUsed):
+            return self.truth_from
+        assert self.options.stills is not None
+        name = self.options.stills.name
+        return stills_truth(self.truth_from, name, networks.at(self.subject.size), self.progress)
 
     def _lowered(
         self, graphs: Mapping[Size, bytes], networks: Networks, sample: SampledPieces, truth: TruthUsed

@@ -13,6 +13,7 @@ from blob_detector import blob_clip, blob_detector, write_blob_clip
 
 from lsts_edge.bundle import Bundle
 from lsts_edge.errors import (
+    AnnotationError,
     DetectorRefused,
     DetectorSize,
     FileUnwritable,
@@ -242,6 +243,7 @@ REFUSED: dict[str, tuple[type[LstsEdgeError], str]] = {
     "not-a-bundle": (FileUnwritable, "no bundle"),
     "size": (DetectorSize, "multiples of 32"),
     "truth-score": (OptionError, "--truth-score"),
+    "stills": (AnnotationError, "notes.mp4"),
 }
 
 
@@ -272,8 +274,20 @@ def test_it_is_refused_and_nothing_is_written(case: str, detector: Path, clips: 
         options = dataclasses.replace(QUICK, size=(100, 100))
     elif case == "truth-score":
         options = dataclasses.replace(QUICK, truth_score=1.5)
+    elif case == "stills":
+        options = dataclasses.replace(QUICK, stills=clips / "notes.mp4")
+    told: list[str] = []
     before = sorted(tmp_path.rglob("*"))
     kind, words = REFUSED[case]
     with pytest.raises(kind, match=words):
-        wrap(detector, given, output, machine=MACHINE, cache=tmp_path / "cache", options=options)
+        wrap(
+            detector,
+            given,
+            output,
+            machine=MACHINE,
+            cache=tmp_path / "cache",
+            options=options,
+            progress=lambda text, *_: told.append(text),
+        )
     assert sorted(tmp_path.rglob("*")) == before
+    assert not any("comparing" in text for text in told), "told before the long part begins"
