@@ -106,7 +106,7 @@ def joined(device: str) -> Iterator[tuple[Processes, str]]:
         The processes, and this one's device.
 
     Raises:
-        OptionError: if several processes are to share one GPU by name.
+        OptionError: if several processes are to share one GPU by name, or there are fewer GPUs.
         TrainingError: if another process is gone without an error.
     """
     if not all(name in os.environ for name in _LAUNCHED) or os.environ["WORLD_SIZE"] == "1":
@@ -124,10 +124,14 @@ def joined(device: str) -> Iterator[tuple[Processes, str]]:
             raise OptionError("--device with several processes", got=device, expected="cpu or cuda", fix=fix)
         backend = "gloo"
         if device == "cuda":
+            there = torch.cuda.device_count()
+            if local >= there:
+                got, fix = f"{there} GPUs, process {local + 1}", "Start as many processes as GPUs, or use --device cpu."
+                raise OptionError("--device cuda", got=got, expected="a GPU for each of a machine", fix=fix)
             device = f"cuda:{local}"
             backend = "cpu:gloo,cuda:nccl"
         distributed.init_process_group(backend, store=store, rank=rank, world_size=count, timeout=_MOST_QUIET)
-        if device != "cpu" and local < torch.cuda.device_count():
+        if backend != "gloo":
             torch.cuda.set_device(local)
         yield Processes(rank, count), device
         distributed.destroy_process_group()
