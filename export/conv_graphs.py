@@ -13,7 +13,7 @@ from lsts_edge.export.fold import fold_batch_norms
 from lsts_edge.export.shapes import Shape, feature_shape, image_shape
 from lsts_edge.export.trace import traced
 from lsts_edge.model.network import VideoNetwork
-from lsts_edge.presets import InputPreset
+from lsts_edge.presets import InputPreset, ModelPreset
 
 __all__ = ["conv_graphs"]
 
@@ -25,7 +25,8 @@ def conv_graphs(network: VideoNetwork) -> dict[str, onnx.ModelProto]:
     has a fixed cost of about a second a call, so both are traced in one call, each on an image of its own.
 
     Where the size follows the video, the trace at one size serves for all: on whole cells every convolution pads alike,
-    and nothing else in a path knows sizes. Deformable convolutions do, and are traced with open sizes.
+    and nothing else in a path knows sizes. Deformable convolutions and a light path at half scale do: those are traced
+    with open sizes.
 
     Raises:
         ExportError: if torch cannot express a layer in ONNX.
@@ -59,8 +60,16 @@ def _trace(network: VideoNetwork, parts: dict[str, str]) -> ir.Model:
         tuple(images[part].clone() for part in parts),
         [f"{part}/image" for part in parts],
         [f"{part}/{output}" for part, output in parts.items()],
-        preset.backbone.stride if preset.input.resize == "shorter-side" and preset.backbone.deformable else None,
+        _open_cells(preset, tuple(parts)),
     )
+
+
+def _open_cells(preset: ModelPreset, parts: tuple[str, ...]) -> tuple[int, ...]:
+    """Pixels of a cell of each part's image, for a trace with open sizes; empty where one size serves."""
+    if preset.input.resize != "shorter-side" or (preset.light_scale == 1.0 and not preset.backbone.deformable):
+        return ()
+    cell_px = preset.input.multiple_px
+    return tuple(round(cell_px * (preset.light_scale if part == "light" else 1)) for part in parts)
 
 
 def _cut(traced: ir.Model, part: str, output: str, shape: Shape, size: InputPreset, halve: bool) -> onnx.ModelProto:
@@ -90,7 +99,7 @@ def _take_pixels(graph: ir.Graph, size: InputPreset, halve: bool) -> None:
     planes = tape.op("Transpose", [image], {"perm": [0, 3, 1, 2]})  # of bytes: a quarter of the floats' traffic
     pixels = tape.op("Cast", [planes], {"to": ir.DataType.FLOAT})
     if halve:
-        odd_y, odd_x = size.height_px % 2, size.width_px % 2
+        odd_y, odd_x = (side % 2 for side in size.image_px)
         if odd_y or odd_x:
             pads = constant("odd_edge", np.array([0, 0, 0, 0, 0, 0, odd_y, odd_x]))
             pixels = tape.op("Pad", [pixels, pads], {"mode": "edge"})

@@ -19,7 +19,6 @@ def check_open_size(preset: ModelPreset, forms: Sequence[str]) -> None:
     if preset.input.resize != "shorter-side":
         return
     parts = {
-        "light_scale 0.5": preset.light_scale != 1.0,
         "alignment flow-warp-net": preset.lsts is not None and preset.alignment == "flow-warp-net",
         "LSTS form gridsample": "gridsample" in forms,
     }

@@ -24,7 +24,7 @@ def traced(
     inputs: tuple[torch.Tensor, ...],
     names: list[str],
     outputs: list[str],
-    cell_px: int | None = None,
+    cells_px: tuple[int, ...] = (),
 ) -> ir.Model:
     """What torch's exporter makes of a module.
 
@@ -33,15 +33,13 @@ def traced(
         inputs: examples; their sizes become the graph's.
         names: of the inputs.
         outputs: names of the outputs.
-        cell_px: leave height and width of every input open, to multiples of this. Takes longer.
+        cells_px: leave height and width open, to multiples of this for each input. Takes longer.
 
     Raises:
         ExportError: if torch cannot express a layer in ONNX.
     """
-    sides = None
-    if cell_px is not None:
-        height, width = (cell_px * torch.export.Dim(f"{side}_cells", min=1, max=4096) for side in ("height", "width"))
-        sides = ({2: height, 3: width},) * len(inputs)
+    rows, columns = (torch.export.Dim(side, min=1, max=4096) for side in ("rows", "columns"))
+    sides = tuple({2: cell_px * rows, 3: cell_px * columns} for cell_px in cells_px)
     try:
         with quiet(), _uncollected(), torch.no_grad():
             program = torch.onnx.export(
@@ -54,7 +52,7 @@ def traced(
                 external_data=False,
                 verbose=False,
                 optimize=True,
-                dynamic_shapes=sides if sides is None else (sides,),
+                dynamic_shapes=(sides,) if sides else None,
             )
     except torch.onnx.errors.OnnxExporterError as error:
         raise ExportError(

@@ -220,9 +220,9 @@ class ModelPreset:
         _require(self.form in ("released", "paper"), "preset: form", self.form, "released or paper")
         scales = (0.5, 1.0) if self.lsts is not None else (1.0,)
         _require(self.light_scale in scales, "preset: light_scale", self.light_scale, " or ".join(map(str, scales)))
-        stride, multiple = self.backbone.stride, self.input.multiple_px
-        whole = self.input.resize != "shorter-side" or multiple % stride == 0
-        _require(whole, "preset: multiple_px", multiple, f"a multiple of the stride, {stride}, for shorter-side")
+        cell_px, multiple = round(self.backbone.stride / self.light_scale), self.input.multiple_px
+        whole = self.input.resize != "shorter-side" or multiple % cell_px == 0
+        _require(whole, "preset: multiple_px", multiple, f"whole cells of {cell_px} px, for shorter-side")
         feature = self.backbone.feature_channels
         widest = max(self.head.rpn_channels, self.head.rfcn_channels)
         _require(widest <= feature, "preset: head channels", widest, f"at most {feature}")
@@ -290,7 +290,8 @@ class ModelPreset:
 
     def by_shorter_side(self) -> ModelPreset:
         """The same model on images whose size follows the video, by the rule ``shorter-side``."""
-        rule = dataclasses.replace(self.input, resize="shorter-side", multiple_px=self.backbone.stride)
+        whole_cells_px = round(self.backbone.stride / self.light_scale)  # of the light path too
+        rule = dataclasses.replace(self.input, resize="shorter-side", multiple_px=whole_cells_px)
         return dataclasses.replace(self, input=rule)
 
     def to_dict(self) -> dict[str, Any]:

@@ -31,17 +31,19 @@ def doubled(feature: torch.Tensor, height: int, width: int) -> torch.Tensor:
         height: at most ``2 h``.
         width: at most ``2 w``.
     """
-    rows, columns = (
-        torch.from_numpy(_between(cells, wanted)).to(feature)
-        for cells, wanted in zip(feature.shape[2:], (height, width), strict=True)
-    )
+    sides = zip(feature.shape[2:], (height, width), strict=True)
+    rows, columns = (_between(cells, wanted).to(feature) for cells, wanted in sides)
     return torch.matmul(rows, torch.matmul(feature, columns.T))
 
 
-def _between(cells: int, wanted: int) -> np.ndarray:
+def _between(cells: int, wanted: int) -> torch.Tensor:
     """``(wanted, cells)``: row ``i`` reads place ``i / 2``."""
+    if not isinstance(wanted, int):  # open in a trace: in operators, which would be no constant at a fixed size
+        rows, cell = torch.arange(wanted)[:, None], torch.arange(cells)
+        after = ((rows + 1) // 2).clamp(max=cells - 1)
+        return 0.5 * ((rows // 2 == cell).float() + (after == cell).float())
     place = np.arange(wanted)
     matrix = np.zeros((wanted, cells), np.float32)
     np.add.at(matrix, (place, place // 2), 0.5)
     np.add.at(matrix, (place, np.minimum((place + 1) // 2, cells - 1)), 0.5)
-    return matrix
+    return torch.from_numpy(matrix)
