@@ -38,8 +38,11 @@ def traced(
     Raises:
         ExportError: if torch cannot express a layer in ONNX.
     """
-    rows, columns = (torch.export.Dim(side, min=1, max=4096) for side in ("rows", "columns"))
-    sides = tuple({2: cell_px * rows, 3: cell_px * columns} for cell_px in cells_px)
+    # Names of its own for each input: a part that is cut out must not read another's size.
+    sides = tuple(
+        {axis: cell_px * torch.export.Dim(f"cells_{place}_{axis}", min=1, max=4096) for axis in (2, 3)}
+        for place, cell_px in enumerate(cells_px)
+    )
     try:
         with quiet(), _uncollected(), torch.no_grad():
             program = torch.onnx.export(
