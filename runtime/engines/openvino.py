@@ -14,6 +14,7 @@ from lsts_edge.bundle import Model, OpenVinoIr
 from lsts_edge.errors import OpLibraryProvider, ProviderError, ProviderUnavailable
 from lsts_edge.runtime.engines.interface import Session
 from lsts_edge.runtime.engines.options import EngineOptions
+from lsts_edge.runtime.engines.signal_stack import kept_signal_stack
 from lsts_edge.runtime.engines.tensors import Tensor, Tensors, arrays_finite
 
 __all__ = ["OpenVinoBackend"]
@@ -100,7 +101,8 @@ class OpenVinoBackend:
         self.version: str = openvino.__version__
         self.tensors = _OpenVinoTensors()
         self._core = openvino.Core()
-        devices = self._core.available_devices
+        with kept_signal_stack():
+            devices = self._core.available_devices
         wanted = _DEVICES[provider]
         if wanted != "AUTO" and not any(device.split(".")[0] == wanted for device in devices):
             raise ProviderUnavailable(
@@ -157,7 +159,8 @@ class OpenVinoBackend:
         """
         try:
             graph = self._read(model)
-            compiled = self._core.compile_model(graph, _DEVICES[self.provider], self._config)
+            with kept_signal_stack():
+                compiled = self._core.compile_model(graph, _DEVICES[self.provider], self._config)
         except Exception as error:
             raise ProviderError(
                 f"OpenVINO {self.version} does not load graph {name}",
