@@ -57,7 +57,7 @@ default-bundle: $(READY)  ## make the wheel's bundle again: make default-bundle 
 	@mkdir -p runs
 	$(BIN)/lsts-edge wrap examples/detectors/picodet_s_416_coco.onnx --size 448x256 --name picodet-s-coco \
 		--licence "Apache-2.0, PaddlePaddle Authors" --backend onnxruntime --min-agreement 0.87 --keep chosen --no-record --overwrite \
-		--output lsts_edge/data/default --study runs/picodet-s-coco.study.json $(ARGS)
+		--output lsts_edge/data/default --study runs/picodet-s-coco.study.json --report runs/picodet-s-coco.report.html $(ARGS)
 
 lock: $(READY)  ## requirements-device.txt, a device's packages with hashes, and docs/device.cdx.json, what is in them
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check pip-tools cyclonedx-bom
