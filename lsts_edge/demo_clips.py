@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import subprocess
 import sys
 import tarfile
@@ -15,6 +14,7 @@ from pathlib import Path
 from lsts_edge.cache import cache_folder
 from lsts_edge.errors import ClipUnavailable
 from lsts_edge.progress import Progress, silent
+from lsts_edge.write_file import write_file
 
 __all__ = ["CLIPS", "DemoClip", "LocalClip", "fetch_clip"]
 
@@ -113,9 +113,7 @@ def fetch_clip(name: str, *, folder: Path | None = None, progress: Progress = si
         with tempfile.TemporaryDirectory(dir=folder) as scratch:
             content = _member(_download(clip, Path(scratch)), clip)
             _check(clip, hashlib.sha256(content).hexdigest(), clip.sha256, "file")
-            partial = Path(scratch) / clip.name
-            partial.write_bytes(content)
-            os.replace(partial, path)
+        write_file(path, content)
     except ClipUnavailable:
         raise
     except OSError as error:

@@ -5,15 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-import cv2
-
 from lsts_edge.benchmarks.compare_result import Difference, EntryAccuracy
 from lsts_edge.benchmarks.contestants import Contestant
 from lsts_edge.benchmarks.peers import to_groups
 from lsts_edge.boxes import Boxes
 from lsts_edge.bundle.programs import is_keyframe
-from lsts_edge.errors import AnnotationError
 from lsts_edge.evaluation.annotations import COCO_GROUPS, category_names, read_annotations
+from lsts_edge.evaluation.bundles import read_image
 from lsts_edge.evaluation.coco import measure
 from lsts_edge.evaluation.metrics import Matches, as_one_class, paired_difference, sequence_matches
 from lsts_edge.progress import Progress, silent
@@ -99,12 +97,7 @@ class AccuracyMeter:
         for records in self._truth.sequences().values():
             contestant.start()
             for index, record in enumerate(records):
-                frame = cv2.imread(str(record.path), cv2.IMREAD_COLOR)
-                if frame is None:
-                    raise AnnotationError(
-                        f"image {record.path}", got="nothing readable", expected="a picture", fix="Check the folder."
-                    )
-                boxes, _, keyframe = contestant.detect(frame, is_keyframe(index, self._interval))
+                boxes, _, keyframe = contestant.detect(read_image(record), is_keyframe(index, self._interval))
                 keyframes += keyframe
                 classes = contestant.classes
                 if classes != self._groups:

@@ -75,6 +75,11 @@ class PropagationWay:
         value = self.parameters.get("most_motion")
         return float(value) if isinstance(value, (int, float)) and value else None
 
+    @property
+    def schedule(self) -> str:
+        """Such as ``2.5``, or ``6/0.1``: see ``schedule_text``."""
+        return schedule_text(self.keyframe_interval, self.most_motion)
+
 
 def schedule_text(interval: float, most_motion: float | None) -> str:
     """Such as ``2.5``, or ``6/0.1``: at most 6 frames apart, sooner once boxes have moved by 0.1 of their size."""

@@ -214,6 +214,7 @@ class _Shown:
         manifest = bundle.manifest
         files = {kind: self._output / f"{name}.{kind}" for kind in ("mp4", "png", "jsonl")}
         interval = self._interval or manifest.keyframe_interval
+        motion = manifest.propagation.chosen.most_motion if self._interval is None else None
         kept = min(self._score, LEAST_SCORE)
         with (
             Detector(bundle, self._engine, score_threshold=kept, keyframe_interval=self._interval) as detector,
@@ -232,8 +233,7 @@ class _Shown:
             echo_progress(f"running {manifest.name} on {clip.title}")
             summary, received = run_with_progress(detector, source, [beside], max_frames=self._max_frames)
         watched = beside.watched()
-        way = manifest.propagation.chosen
-        schedule = schedule_text(interval, way.most_motion if self._interval is None else None)
+        schedule = schedule_text(interval, motion)
         self._tell(*_lines(clip, manifest.propagation.default, schedule, expected, summary, watched))
         self._tell(f"see         {files['mp4']} and {files['png']}", "")
         self._rows.append(
@@ -245,7 +245,7 @@ class _Shown:
                 "bundle_digest": f"sha256:{bundle.digest}",
                 "way": manifest.propagation.default,
                 "keyframe_interval": interval,
-                "keyframe_motion": way.most_motion if self._interval is None else None,
+                "keyframe_motion": motion,
                 "frames": watched.frames,
                 "expected": expected,
                 "frames_with_expected": watched.found if expected else None,

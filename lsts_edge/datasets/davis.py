@@ -9,9 +9,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal
 
-import numpy as np
-
 from lsts_edge.datasets.coco_video import CocoVideo
+from lsts_edge.datasets.mask_box import mask_box
 from lsts_edge.datasets.picture_size import picture_size
 from lsts_edge.errors import AnnotationError
 from lsts_edge.presets import FIVE_GROUPS
@@ -129,12 +128,7 @@ def _box(path: Path, size_hw: tuple[int, int]) -> tuple[float, float, float, flo
     if image.shape[:2] != size_hw:
         got = "picture and mask of different sizes"
         raise AnnotationError(f"mask {path}", got=got, expected=size_hw, fix="Restore the file.")
-    shown: np.ndarray = image.max(axis=2) > 0
-    columns, rows = np.flatnonzero(shown.any(axis=0)), np.flatnonzero(shown.any(axis=1))
-    if not len(columns):
-        return None
-    left, top = int(columns[0]), int(rows[0])
-    return left, top, int(columns[-1]) + 1 - left, int(rows[-1]) + 1 - top
+    return mask_box(image.max(axis=2) > 0)
 
 
 def _no_list(path: Path, got: str) -> AnnotationError:

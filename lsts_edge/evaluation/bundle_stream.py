@@ -10,7 +10,7 @@ import numpy as np
 from lsts_edge.boxes import Boxes
 from lsts_edge.bundle import Bundle
 from lsts_edge.evaluation.annotations import AnnotationSet, ImageRecord
-from lsts_edge.evaluation.bundles import AskedInterval, read_image
+from lsts_edge.evaluation.bundles import AskedInterval, detector_interval, read_image
 from lsts_edge.evaluation.streaming import Latencies, Streamed, Worker, stream_detections
 from lsts_edge.progress import Progress, silent
 
@@ -49,7 +49,7 @@ def stream_bundle(
 
     random = np.random.RandomState(seed)
     position = {record.image_id: index for index, record in enumerate(annotations.images)}
-    interval = None if keyframe_interval == "own" else keyframe_interval or 1
+    interval = detector_interval(keyframe_interval)
     with Detector(bundle, engine, keyframe_interval=interval, score_threshold=0.0) as detector:
 
         def detect(records: Sequence[ImageRecord], index: int) -> tuple[Boxes, float]:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from lsts_edge.runtime.detector import Detector
     from lsts_edge.runtime.engines.options import EngineOptions
 
-__all__ = ["AskedInterval", "read_image", "run_bundle"]
+__all__ = ["AskedInterval", "detector_interval", "read_image", "run_bundle"]
 
 AskedInterval = float | Literal["own"] | None
 """Frames from one keyframe to the next; ``own``: as the bundle has it; None: every frame is the first of a video."""
@@ -56,7 +56,7 @@ def run_bundle(
 
     if centred:
         check_centred(None if keyframe_interval == "own" else keyframe_interval)
-    interval = None if keyframe_interval == "own" else keyframe_interval or 1
+    interval = detector_interval(keyframe_interval)
     results: dict[int, Boxes] = {}
     with Detector(bundle, engine, keyframe_interval=interval, score_threshold=0.0, centred=centred) as detector:
         for records in annotations.sequences().values():
@@ -67,6 +67,11 @@ def run_bundle(
                     ages[record.image_id] = found.feature_age
                 progress("frames", len(results), len(annotations.images))
     return results
+
+
+def detector_interval(asked: AskedInterval) -> float | None:
+    """As ``Detector`` takes it; where every frame starts afresh, its caller resets it before each."""
+    return None if asked == "own" else asked or 1
 
 
 def _online(

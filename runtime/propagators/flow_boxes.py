@@ -27,7 +27,6 @@ _FLOWS: dict[str, type[DisFlow] | type[LkTracker]] = {"dis": DisFlow, "lk": LkTr
 _LEAST_SIDE_PX = 16  # of the picture flow is computed on; DIS needs 12
 _BORDER_PX = 2.0  # a side this near the frame's border is cut off by it
 _LEAST_SIZE_PX = 4.0  # of a box, in the picture that flow is computed on: the motion of a smaller one is noise
-_NO_BOXES = np.zeros((0, 4), np.float32)
 
 
 @dataclass(frozen=True)
@@ -135,14 +134,15 @@ class FlowBoxes:
     def _moved(self, state: _State, picture: np.ndarray) -> tuple[_State, PropagatedBoxes]:
         if not len(state.boxes):
             nothing = state.boxes.with_corners(state.corners)
-            return replace(state, picture=picture), PropagatedBoxes(nothing, np.ones(0, bool), self._motion())
+            motion = 0.0 if self.options.most_motion else None
+            return replace(state, picture=picture), PropagatedBoxes(nothing, np.ones(0, bool), motion)
         height, width = state.size
         boxes, frame = state.boxes, np.array([width, height] * 2, np.float32)
         scale = np.array(picture.shape[1::-1] * 2, np.float32) / frame
         before = boxes.xyxy_px * scale
         points = sample_points(before, picture.shape[0], picture.shape[1], self.options.grid)
         after, error = move_boxes(before, points, self._flow.shifts(state.picture, picture, points))
-        motion = self._motion(before, after, boxes.scores)
+        motion = self._motion(before, after, boxes.scores) if self.options.most_motion else None
         corners = after / scale
         if state.cut.any():
             outwards = np.concatenate((np.minimum(corners[:, :2], 0), np.maximum(corners[:, 2:], frame[2:])), axis=1)
@@ -158,15 +158,11 @@ class FlowBoxes:
         answer = Boxes(shown, moved.scores, moved.labels).with_corners(state.corners)
         return state, PropagatedBoxes(answer, np.ones(len(answer), bool), motion)
 
-    def _motion(
-        self, before: np.ndarray = _NO_BOXES, after: np.ndarray = _NO_BOXES, scores: np.ndarray = _NO_BOXES[:, 0]
-    ) -> float | None:
+    def _motion(self, before: np.ndarray, after: np.ndarray, scores: np.ndarray) -> float:
         """Of the corner that moved furthest, of boxes that count, by the square root of the box's area."""
-        if not self.options.most_motion:
-            return None
         counts = scores >= self.options.motion_score
         sides = np.maximum(np.sqrt(_area(before)), _LEAST_SIZE_PX)
-        shares = np.abs(after - before).max(axis=1, initial=0) / sides
+        shares = np.abs(after - before).max(axis=1) / sides
         return float(shares.max(initial=0, where=counts))
 
 

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import cv2
-import numpy as np
 
 from lsts_edge.datasets.coco_video import CocoVideo
+from lsts_edge.datasets.mask_box import mask_box
 from lsts_edge.datasets.publish_json import publish_json, unwritable
 from lsts_edge.datasets.render.options import RenderOptions
 from lsts_edge.datasets.render.scene import draw_scene
@@ -90,10 +90,9 @@ def _rendered(options: RenderOptions, folder: Path, progress: Progress) -> dict[
 
 def _add_box(made: CocoVideo, image: int, drawn: RenderedFrame, place: int, label: int) -> None:
     mask = drawn.shown == place
-    columns, rows = np.flatnonzero(mask.any(axis=0)), np.flatnonzero(mask.any(axis=1))
-    if not len(columns):
+    box = mask_box(mask)
+    if box is None:
         return
-    box = (int(columns[0]), int(rows[0]), int(columns[-1] - columns[0]) + 1, int(rows[-1] - rows[0]) + 1)
     visible = min(1.0, float(mask.sum()) / max(drawn.whole_px[place], 1.0))
     made.add_box(
         image,

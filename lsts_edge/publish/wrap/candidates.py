@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from lsts_edge.bundle.propagation import Parameter, PropagationWay, WayKind, schedule_text
+from lsts_edge.bundle.propagation import Parameter, PropagationWay, WayKind
 from lsts_edge.publish.wrap.make import program_name
 from lsts_edge.publish.wrap.study import StudyRow
 from lsts_edge.publish.wrap.subject import Size
@@ -74,7 +74,7 @@ class Candidate:
 
     def __str__(self) -> str:
         small = f" + {self.small[1]}x{self.small[0]}" if self.small else ""
-        return f"{self.kind} {schedule_text(self.interval, self.most_motion)}, {self.size[1]}x{self.size[0]}{small}"
+        return f"{self.kind} {self.way().schedule}, {self.size[1]}x{self.size[0]}{small}"
 
 
 def candidates(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import math
-import os
 import pickle
 import time
 from collections.abc import Mapping, Sequence
@@ -21,6 +20,7 @@ from lsts_edge.publish.wrap.learn.frozen import Frozen
 from lsts_edge.publish.wrap.learn.losses import distillation_loss
 from lsts_edge.publish.wrap.learn.network import LearntPropagation
 from lsts_edge.publish.wrap.learn.options import LearnOptions
+from lsts_edge.write_file import write_file
 
 __all__ = ["distil"]
 
@@ -166,6 +166,4 @@ def _resumed(path: Path, network: LearntPropagation, optimizer: torch.optim.Opti
 def _save(path: Path, network: LearntPropagation, optimizer: torch.optim.Optimizer, step: int) -> None:
     buffer = io.BytesIO()
     torch.save({"network": network.state_dict(), "optimizer": optimizer.state_dict(), "step": step}, buffer)
-    partial = path.with_suffix(".partial")
-    partial.write_bytes(buffer.getvalue())
-    os.replace(partial, path)
+    write_file(path, buffer.getvalue())
