@@ -23,22 +23,20 @@ _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "ki": 2**10, "mi": 2**20, "
 _SIZE = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,6})?)\s*(|[kmg]i?)b?", re.IGNORECASE)
 
 
-class _Bytes(click.ParamType[int]):
-    name = "SIZE"
-
-    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        if isinstance(value, int):
-            return value
-        match = _SIZE.fullmatch(str(value).strip())
-        size = round(float(match.group(1)) * _UNITS[match.group(2).lower()]) if match else 0
-        if not 2**24 <= size < 2**50:
-            self.fail(f"{value!r} is no size from 16MiB on, such as 2GB or 512MiB.", param, ctx)
-        return size
+def _size(text: str) -> int:
+    # A function, not a ParamType: that class is generic in click 8.3 and is not in 8.1, which we allow.
+    match = _SIZE.fullmatch(text.strip())
+    size = round(float(match.group(1)) * _UNITS[match.group(2).lower()]) if match else 0
+    if not 2**24 <= size < 2**50:
+        raise click.BadParameter(f"{text!r} is no size from 16MiB on, such as 2GB or 512MiB.")
+    return size
 
 
 def limit_options(command: _Command) -> _Command:
     """The two options of a command, as ``limit_memory`` (bytes) and ``limit_time`` (seconds); None where not given."""
-    memory = click.option("--limit-memory", type=_Bytes(), help="Memory to load and run first frames in: 2GB, 512MiB.")
+    memory = click.option(
+        "--limit-memory", type=_size, metavar="SIZE", help="Memory to load and run first frames in: 2GB, 512MiB."
+    )
     seconds = click.option(
         "--limit-time", type=click.FloatRange(min=1, max=86400), metavar="SECONDS", help="Time to do so in."
     )
