@@ -23,7 +23,7 @@ from lsts_edge.progress import Progress, silent
 from lsts_edge.runtime.preprocess import Preprocessor
 from lsts_edge.train.absorb import absorb_batch_norms, release_batch_norms
 
-__all__ = ["FrozenFeatures", "cache_features"]
+__all__ = ["FrozenFeatures", "cache_features", "part_of"]
 
 _FORMAT = 1
 
@@ -56,6 +56,31 @@ class FrozenFeatures:
 
     def __len__(self) -> int:
         return len(self.low)
+
+    def high(self, network: VideoNetwork, index: torch.Tensor) -> torch.Tensor:
+        """The light path's feature of some frames ``(B, C, h, w)``; gradients reach Transform, not the backbone.
+
+        At half size the low part runs on the kept pixels: the cached feature is of the full-size image.
+
+        Args:
+            network: with the backbone that the features come from.
+            index: ``(B,)`` of frames.
+        """
+        size = network.preset.input
+        if network.preset.light_scale == 1.0:
+            return network.high(part_of(self.low, index), (size.height_px, size.width_px))
+        with torch.no_grad():
+            network.backbone.eval()
+            image = Normalize(size)(torch.from_numpy(self.pixels[index.numpy()]))
+            shrunk = network.shrink(image.contiguous(memory_format=torch.channels_last))
+            low = network.low(shrunk)
+        return network.high(low, shrunk.shape[2:])
+
+
+def part_of(array: np.ndarray, index: torch.Tensor) -> torch.Tensor:
+    """Some rows of a cached array in float32."""
+    rows = torch.from_numpy(np.asarray(array[index.numpy()], np.float32))
+    return rows.contiguous(memory_format=torch.channels_last)
 
 
 def cache_features(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
 import torch
 
 from lsts_edge.boxes import Boxes
@@ -11,7 +10,7 @@ from lsts_edge.model.boxes import CORNERS
 from lsts_edge.model.network import Normalize, VideoNetwork
 from lsts_edge.progress import Progress, silent
 from lsts_edge.runtime.preprocess import Preprocessor
-from lsts_edge.train.frozen_features import FrozenFeatures
+from lsts_edge.train.frozen_features import FrozenFeatures, part_of
 
 __all__ = ["run_on_features"]
 
@@ -45,7 +44,7 @@ def run_on_features(
             if looks:
                 image = normalize(torch.from_numpy(features.pixels[index : index + 1]))
             if per_frame or distance == 0:
-                feature = _tensor(features.heavy, index)
+                feature = part_of(features.heavy, torch.tensor([index]))
                 slots = {"task": feature, "memory": feature}
                 if not per_frame and memory is not None and index != int(features.first[index]):
                     slots = network.update(image, feature, memory, key_picture)
@@ -56,9 +55,7 @@ def run_on_features(
                     key_picture = remembered if looks else None
             else:
                 assert carried is not None
-                high = None
-                if preset.sees:
-                    high = network.high(_tensor(features.low, index), (size.height_px, size.width_px))
+                high = features.high(network, torch.tensor([index])) if preset.sees else None
                 slots = network.propagate(image, carried, remembered, high)
                 if preset.recurrent:
                     carried = slots["task"]
@@ -68,7 +65,3 @@ def run_on_features(
             found[record.image_id] = geometry.to_frame(Boxes(boxes, scores, labels, CORNERS))
             progress("frames", len(found), len(features.records))
     return found
-
-
-def _tensor(array: np.ndarray, index: int) -> torch.Tensor:
-    return torch.from_numpy(np.asarray(array[index : index + 1], np.float32))

@@ -16,7 +16,7 @@ from lsts_edge.kinds import check_fields
 from lsts_edge.model.network import Normalize, VideoNetwork
 from lsts_edge.model.rfcn import RfcnHead
 from lsts_edge.progress import Progress, silent
-from lsts_edge.train.frozen_features import FrozenFeatures
+from lsts_edge.train.frozen_features import FrozenFeatures, part_of
 from lsts_edge.train.losses import DetectionLoss, LossOptions, Truth
 from lsts_edge.train.optimizer import make_optimizer
 from lsts_edge.train.triplet import losses_from_features
@@ -95,7 +95,7 @@ def train_on_features(
     weights = _weights(features)
     with torch.no_grad():
         warm = torch.multinomial(weights, _WARM_FRAMES, replacement=True, generator=random)
-        warm_start_embeddings(network, _tensor(features.heavy, warm))
+        warm_start_embeddings(network, part_of(features.heavy, warm))
     network.requires_grad_(False)
     criterion = DetectionLoss(cast(RfcnHead, network.head), options.loss)
     optimizer = _optimizer(network, options)
@@ -166,10 +166,10 @@ def _losses(
     choices: torch.Generator,
 ) -> dict[str, torch.Tensor]:
     preset = network.preset
-    heavy = [_tensor(features.heavy, part) for part in triplets]
+    heavy = [part_of(features.heavy, part) for part in triplets]
     images = [_images(network, features, part, normalize) for part in triplets]
     size = (preset.input.height_px, preset.input.width_px)
-    high = network.high(_tensor(features.low, triplets[2]), size) if preset.sees else None
+    high = features.high(network, triplets[2]) if preset.sees else None
     truths = [_truth(features, part) for part in triplets[1:]]
     return losses_from_features(network, criterion, heavy, images, high, truths, size, options, choices)
 
@@ -185,10 +185,6 @@ def _optimizer(network: VideoNetwork, options: FrozenOptions) -> torch.optim.Opt
         groups[group].append(parameter)
     rates = {"new": options.learning_rate, "head": options.head_rate, "offsets": options.offset_rate}
     return make_optimizer(groups, rates, options.weight_decay)
-
-
-def _tensor(array: np.ndarray, index: torch.Tensor) -> torch.Tensor:
-    return torch.from_numpy(np.asarray(array[index.numpy()], np.float32)).contiguous(memory_format=torch.channels_last)
 
 
 def _images(network: VideoNetwork, features: FrozenFeatures, index: torch.Tensor, normalize: Normalize) -> torch.Tensor:

@@ -84,6 +84,20 @@ def test_a_run_over_features_is_the_reference_loop(truth: AnnotationSet, tmp_pat
     assert boxes > 20
 
 
+def test_the_light_path_at_half_size_sees_the_halved_picture(truth: AnnotationSet, tmp_path: Path):
+    features = cached(tmp_path, truth)
+    half = random_network(dataclasses.replace(PRESET, light_scale=0.5), 0)
+    picture = Normalize(PRESET.input)(torch.from_numpy(read_image(features.records[7])[None]))
+    with torch.inference_mode():
+        np.testing.assert_allclose(features.high(half, torch.tensor([7])), half.light(picture), atol=1e-5)
+    before = {name: value.clone() for name, value in half.state_dict().items()}
+    train_on_features(half, features, FrozenOptions(steps=2, batch=2, segment=3), seed=0)
+    moved = {name for name, value in half.state_dict().items() if not torch.equal(value, before[name])}
+    assert any(name.startswith("transform.") for name in moved)
+    assert not any(name.startswith("backbone.") for name in moved)
+    assert len(run_on_features(half, features, keyframe_interval=3)) == len(features.records)
+
+
 class _Stored:
     """A network that reads the heavy and low features of ``position`` from the cache."""
 
