@@ -37,7 +37,8 @@ class RunSummary:
         dropped: frames left out because a live source was faster.
         reconnects: times that a live source was lost and found again.
         latency_ms: frame to boxes, one number a frame, by kind; of the newest frames, for a run may last a year.
-        stage_ms: total time by stage: ``decode``, ``preprocess``, ``postprocess``, and the sinks' own.
+        stage_ms: total time by stage: ``decode`` (beside the others where frames are read ahead), ``preprocess``,
+            ``postprocess``, and the sinks' own.
         graph_ms: total time by graph.
         wall_s: from the first read to the last write.
         video_s: length of the video by its time stamps, as ``VideoClock`` reads them.

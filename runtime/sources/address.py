@@ -81,6 +81,8 @@ def find_address(source: str, options: SourceOptions) -> Address:
     allowed = _FOR[address.kind] | {"policy", "every"}
     if address.live:
         allowed = allowed | _LIVE_ONLY
+    elif options.policy != "latest":
+        allowed = allowed | {"read_ahead"}
     if source.lower().startswith(("https", "rtsps", "rtmps", "tls")):
         allowed = allowed | _TLS
     if source.lower().startswith("rtsp"):

@@ -34,6 +34,8 @@ class SourceOptions:
         check_certificates: whether an encrypted connection needs a certificate that this machine trusts.
         ca_file: certificates to trust, a PEM file; None takes the system's.
         decoder_threads: of the video decoder; None leaves it to FFmpeg.
+        read_ahead: frames that may wait, decoded while one before them is detected on, 0 to 1000; None takes 4. Not of
+            a live source, nor with the policy ``latest``.
     """
 
     policy: Literal["every", "latest"] | None = None
@@ -48,6 +50,7 @@ class SourceOptions:
     check_certificates: bool = True
     ca_file: str | None = None
     decoder_threads: int | None = None
+    read_ahead: int | None = None
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -62,6 +65,7 @@ class SourceOptions:
             ("camera_rate", self.camera_rate is None or _positive(self.camera_rate), "frames a second, above 0"),
             ("stream", self.stream is None or self.stream >= 0, "a number from 0"),
             ("decoder_threads", self.decoder_threads is None or self.decoder_threads >= 1, "a number from 1"),
+            ("read_ahead", self.read_ahead is None or 0 <= self.read_ahead <= 1000, "a whole number, 0 to 1000"),
         ):
             if not ok:
                 got = getattr(self, name)

@@ -59,7 +59,8 @@ class VideoSource(Source):
             timeouts_s: seconds to open (twice: connection, first packets) and for each read; None waits for ever.
             stream: number among the video streams; None takes the best.
             decoder_threads: of the decoder; None leaves it to FFmpeg.
-            live: time stamps that the reader only counts are left out: they say nothing of when a picture was taken.
+            live: when a picture came is told, and time stamps that the reader only counts are left out: they say
+                nothing of when it was taken.
         Raises:
             StreamUnreadable: if it does not exist, is no video, or holds no video stream.
             OptionError: if there is no stream of this number.
@@ -90,6 +91,7 @@ class VideoSource(Source):
         self.frame_count = self._stream.frames or None
         told = self._container.format
         self._timed = not live or not (told.flags & _NO_TIMESTAMPS or told.name in ("mpjpeg", "image2pipe"))
+        self._live = live
         self._reformatter = VideoReformatter()
         self._sizes: dict[tuple[int, int], tuple[int, int]] = {}
         self._orientations: dict[tuple[int, int, int], Orientation] = {}
@@ -153,7 +155,7 @@ class VideoSource(Source):
                     damaged,
                     lost_before,
                     decode_ms=decode_ms,
-                    arrived_s=time.monotonic(),
+                    arrived_s=time.monotonic() if self._live else None,  # a file's pictures have always been there
                     coding=self._coding(picture),
                 )
                 index, lost_before = index + 1, 0

@@ -108,7 +108,7 @@ def test_a_reader_that_stops_costs_a_live_source_frames_and_no_memory(hand_made_
     assert [json.loads(row)["frame"] for row in reader.rows] == list(range(summary.frames))
     assert summary.dropped >= 25
     # Two wait, one is being read, one handed over, one written; the loop names the one before.
-    assert held[0] <= _DEPTH + 6
+    assert held[0] <= _DEPTH + 7  # two are copied while one is dropped
 
 
 def test_a_reader_that_stops_costs_a_file_nothing(hand_made_bundle: Path, tmp_path: Path) -> None:
