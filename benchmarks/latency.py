@@ -30,12 +30,14 @@ from lsts_edge.benchmarks.latency_result import (
     SubgraphTimes,
     Timeline,
 )
+from lsts_edge.benchmarks.read_ahead import ReadAheadTimes, time_read_ahead
 from lsts_edge.benchmarks.timed_clip import Clip, Output, run_clip
 from lsts_edge.bundle import Bundle
 from lsts_edge.errors import OptionError
 from lsts_edge.kinds import check_fields
 from lsts_edge.progress import Progress, renamed, silent
 from lsts_edge.runtime import Detections, Detector, EngineOptions, Frame
+from lsts_edge.runtime.sources.options import READ_AHEAD
 from lsts_edge.statistics import nearest_rank
 
 __all__ = ["LatencyOptions", "measure_latency"]
@@ -50,12 +52,14 @@ class LatencyOptions:
     ``split_frames`` run once more with the subgraphs apart where the deployment joins them; ``pace_fps`` feeds
     at camera rate in place of as fast as possible; ``write_video`` encodes H.264 into a temporary file; ``clip_size``
     (``640x360``) encodes the procedural clip first, so that decoding it is timed as a camera's stream would be.
+    ``passes`` over a video compare decoding beside detection with decoding in turn, which all other times are of.
     """
 
     frames: int = 300
     warmup_frames: int = 20
     split_frames: int = 60
     cold_starts: int = 5
+    passes: int = 10
     camera_fps: float = 30.0
     pace_fps: float | None = None
     draw: bool = True
@@ -72,6 +76,7 @@ class LatencyOptions:
             ("warmup_frames", self.warmup_frames, 0),
             ("split_frames", self.split_frames, 0),
             ("cold_starts", self.cold_starts, 0),
+            ("passes", self.passes, 0),
         ):
             if not least <= value <= 10_000_000:
                 fix = f"Change --{name.replace('_', '-')}."
@@ -153,6 +158,7 @@ def _measure(bundle_path: Path, source: Path | None, options: LatencyOptions, pr
             keyframe_interval=options.keyframe_interval or bundle.manifest.keyframe_interval,
             engine=EngineFacts.of(options.engine, detector.pipeline),
             clip=clip.facts,
+            passes=options.passes,
         ),
         data=LatencyData(
             times=summarize_frames(frames, options.camera_fps),
@@ -162,6 +168,7 @@ def _measure(bundle_path: Path, source: Path | None, options: LatencyOptions, pr
             per_frame=_per_frame(conditions, options.frames + options.warmup_frames),
             bytes=_bytes_moved(detector, clip),
             timeline=_timeline(frames),
+            read_ahead=_read_ahead(detector, source, options, progress),
         ),
     )
 
@@ -246,6 +253,25 @@ def _bytes_moved(detector: Detector, clip: Clip) -> BytesMoved:
     on_host = detector.pipeline.backend.provider == "cpu"
     note = "engine works in host memory: shared, not copied" if on_host else "copied over the bus"
     return BytesMoved(into_engine=found["in"], out_of_engine=found["out"], note=note)
+
+
+def _read_ahead(
+    detector: Detector, source: Path | None, options: LatencyOptions, progress: Progress
+) -> ReadAheadTimes | None:
+    """None for what cannot be read again and again as fast as it goes: no video, a camera, a pace."""
+    readable = source is not None and (source.is_file() or source.is_dir())
+    if source is None or not readable or not options.passes or options.pace_fps is not None:
+        return None
+    with _output(options) as output:
+        return time_read_ahead(
+            detector,
+            source,
+            depth=READ_AHEAD,
+            frames=options.frames,
+            passes=options.passes,
+            output=output,
+            progress=progress,
+        )
 
 
 def _timeline(frames: list[FrameTime]) -> Timeline:

@@ -11,6 +11,7 @@ from lsts_edge.benchmarks.conditions import Conditions
 from lsts_edge.benchmarks.engine_facts import EngineFacts
 from lsts_edge.benchmarks.envelope import BundleFacts, Result
 from lsts_edge.benchmarks.frame_times import FramesSummary, PacedMisses, StageShare
+from lsts_edge.benchmarks.read_ahead import ReadAheadTimes
 from lsts_edge.benchmarks.timed_clip import ClipFacts
 
 __all__ = [
@@ -41,6 +42,7 @@ class LatencySettings:
     keyframe_interval: int | float
     engine: EngineFacts
     clip: ClipFacts
+    passes: int = 0
 
 
 @dataclass(frozen=True)
@@ -81,7 +83,10 @@ class Timeline:
 
 @dataclass(frozen=True)
 class LatencyData:
-    """What was measured; ``bytes`` is None in results from before tensors were counted."""
+    """What was measured; ``bytes`` is None in results from before tensors were counted.
+
+    ``times`` decode in turn; ``read_ahead`` is None where nothing is decoded, or it was not asked for.
+    """
 
     times: FramesSummary
     paced: PacedMisses | None
@@ -90,6 +95,7 @@ class LatencyData:
     per_frame: PerFrame
     bytes: BytesMoved | None
     timeline: Timeline
+    read_ahead: ReadAheadTimes | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,6 +11,7 @@ from lsts_edge.benchmarks.envelope import Result
 from lsts_edge.benchmarks.frame_times import AllTimes, KindTimes, StageShare
 from lsts_edge.benchmarks.latency_result import LatencyResult, SubgraphTimes
 from lsts_edge.benchmarks.op_result import CudaOpResult, OpResult
+from lsts_edge.benchmarks.read_ahead import ReadAheadTimes
 from lsts_edge.benchmarks.sweep_result import SweepResult
 from lsts_edge.tables import number
 
@@ -216,6 +217,13 @@ def _parts(what: str, by_kind: Mapping[str, Mapping[str, StageShare]]) -> Table:
     return [what, "p50 ms", "p95 ms", "of end to end"], rows
 
 
+def _read_ahead(found: ReadAheadTimes | None) -> list[list[str]]:
+    if found is None:
+        return []
+    rates = f"{number(found.beside.fps)}, and {number(found.in_turn.fps)} in turn: {found.speedup.median:.2f} x"
+    return [["frames per second, end to end, decoding beside detection", rates]]
+
+
 def _others(result: LatencyResult) -> list[list[str]]:
     data, times, per_frame = result.data, result.data.times, result.data.per_frame
     deadlines, energy = times.deadlines, result.data.per_frame.energy_mj
@@ -224,6 +232,7 @@ def _others(result: LatencyResult) -> list[list[str]]:
         ["frames per second, model only", number(times.all.model.fps)],
         ["frames per second, end to end", number(times.all.end_to_end.fps)],
         ["runtime outside sessions (no decode, draw, encode), p50 ms", number(times.all.overhead.p50_ms)],
+        *_read_ahead(data.read_ahead),
         [f"deadlines at {deadlines.camera_fps:g} fps", late],
         ["jitter, p99 - p50 ms", number(times.jitter.end_to_end.p99_minus_p50_ms)],
         ["processor time per frame, ms", number(per_frame.cpu_time_ms)],

@@ -81,7 +81,7 @@ def find_address(source: str, options: SourceOptions) -> Address:
     allowed = _FOR[address.kind] | {"policy", "every"}
     if address.live:
         allowed = allowed | _LIVE_ONLY
-    elif options.policy != "latest":
+    if not options.read_ahead or not (address.live or options.policy == "latest"):
         allowed = allowed | {"read_ahead"}
     if source.lower().startswith(("https", "rtsps", "rtmps", "tls")):
         allowed = allowed | _TLS

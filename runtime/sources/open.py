@@ -14,7 +14,7 @@ from lsts_edge.runtime.sources.animation import AnimatedWebP
 from lsts_edge.runtime.sources.drop_oldest import DropOldest
 from lsts_edge.runtime.sources.images import ImageFolder
 from lsts_edge.runtime.sources.interface import Source
-from lsts_edge.runtime.sources.options import SourceOptions
+from lsts_edge.runtime.sources.options import READ_AHEAD, SourceOptions
 from lsts_edge.runtime.sources.raw_pipe import RawPipe, csi_command
 from lsts_edge.runtime.sources.read_ahead import ReadAhead
 from lsts_edge.runtime.sources.reconnecting import Reconnecting
@@ -30,7 +30,6 @@ _AGAIN_S = (3.0, 5.0, 10.0)
 _KNOCK_S = 1.0
 _KNOWN = {"analyzeduration": "500000"}  # microseconds: its rate is known, and FFmpeg would watch it longer for that
 _PORTS = {"rtsp": 554, "rtsps": 322, "rtmp": 1935, "http": 80, "https": 443}
-_READ_AHEAD = 4
 _CSI_SIZE, _CSI_RATE_FPS = "1280x720", 30.0
 
 
@@ -58,7 +57,7 @@ def open_source(source: str | os.PathLike[str], options: SourceOptions | None = 
     if policy == "latest":
         return DropOldest(opened)
     # A live source has a thread of its own already.
-    ahead = 0 if address.live else _READ_AHEAD if options.read_ahead is None else options.read_ahead
+    ahead = 0 if address.live else READ_AHEAD if options.read_ahead is None else options.read_ahead
     return ReadAhead(opened, ahead) if ahead else opened
 
 

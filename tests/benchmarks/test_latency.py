@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,10 +11,12 @@ import pytest
 from planted_time import PlantedTime, plant_time
 
 from lsts_edge.benchmarks.cold_start import cold_start
+from lsts_edge.benchmarks.encoded_clip import encode_clip
 from lsts_edge.benchmarks.frame_times import stage_split
 from lsts_edge.benchmarks.latency import LatencyOptions, measure_latency
 from lsts_edge.benchmarks.latency_result import LatencyResult
-from lsts_edge.benchmarks.results import read_result, to_json
+from lsts_edge.benchmarks.read_ahead import time_read_ahead
+from lsts_edge.benchmarks.results import read_result, to_json, write_result
 from lsts_edge.benchmarks.timed_clip import Clip, run_clip
 from lsts_edge.errors import BenchmarkResult, BundleError, OptionError
 from lsts_edge.runtime import Detections, Detector
@@ -150,6 +153,39 @@ def test_the_whole_result(hand_made_bundle: Path, tmp_path: Path) -> None:
     assert str(hand_made_bundle) not in to_json(result)
 
 
+def test_decoding_beside_detection_is_told_by_pairs_of_passes(hand_made_bundle: Path, tmp_path: Path) -> None:
+    """Where there is something to decode: 120 frames, of which the passes take 30."""
+    options = LatencyOptions(frames=30, warmup_frames=2, cold_starts=0, passes=6, clip_size="96x64")
+    result = measure_latency(hand_made_bundle, None, options)
+    found = result.data.read_ahead
+    assert found is not None and result.settings.passes == 6
+    assert (found.frames, found.in_turn.n, found.beside.n, found.speedup.n) == (30, 6, 6, 6)
+    assert found.speedup.low is not None and found.speedup.high is not None
+    assert found.speedup.low <= found.speedup.median <= found.speedup.high
+    assert min(found.in_turn.fps, found.beside.fps) > 0
+    stages = result.data.times.by_kind["keyframe"].stages
+    assert stages["decode"].p50_ms > 0, "all other times decode in turn"
+    write_result(tmp_path / "latency.json", result)
+    assert read_result(tmp_path / "latency.json") == result
+    for others in ({"passes": 0}, {"pace_fps": 1000.0}):
+        assert measure_latency(hand_made_bundle, None, replace(options, **others)).data.read_ahead is None
+    assert measure_latency(hand_made_bundle, None, QUICK).data.read_ahead is None, "drawn before: nothing to decode"
+
+
+def test_passes_are_whole_runs_from_the_first_frame(hand_made_bundle: Path, tmp_path: Path) -> None:
+    clip = encode_clip(tmp_path, 64, 96)
+    seen: list[tuple[int, str]] = []
+
+    def output(frame: np.ndarray, found: Detections) -> dict[str, float]:
+        seen.append((found.frame, found.kind))
+        return {}
+
+    found = time_read_ahead(Detector(hand_made_bundle), clip, depth=2, frames=500, passes=1, output=output)
+    assert (found.depth, found.frames, found.in_turn.n) == (2, 120, 1)
+    assert len(seen) == 4 * 120, "a pair that is timed and one before it"
+    assert seen == seen[:120] * 4 and seen[0] == (0, "first") and seen[119][0] == 119
+
+
 def test_writing_a_video_is_a_stage_and_leaves_nothing(hand_made_bundle: Path) -> None:
     options = LatencyOptions(frames=6, warmup_frames=2, cold_starts=0, write_video=True)
     stages = measure_latency(hand_made_bundle, None, options).data.times.by_kind["propagated"].stages
@@ -176,7 +212,15 @@ def test_cold_start_tells_a_failure(hand_made_bundle: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "option", [{"frames": 0}, {"warmup_frames": -1}, {"camera_fps": 0}, {"pace_fps": float("nan")}, {"cold_starts": -1}]
+    "option",
+    [
+        {"frames": 0},
+        {"warmup_frames": -1},
+        {"camera_fps": 0},
+        {"pace_fps": float("nan")},
+        {"cold_starts": -1},
+        {"passes": -1},
+    ],
 )
 def test_absurd_options(option: dict[str, float]) -> None:
     with pytest.raises(OptionError, match=next(iter(option))):

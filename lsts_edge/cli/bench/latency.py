@@ -34,6 +34,7 @@ __all__ = ["command"]
 @click.option("--warmup-frames", default=20, show_default=True, help="Frames before, not timed.")
 @click.option("--split-frames", default=60, show_default=True, help="Frames with joined subgraphs taken apart.")
 @click.option("--cold-starts", default=5, show_default=True, help="Fresh processes to start; 0 for none.")
+@click.option("--passes", default=10, show_default=True, help="Over SOURCE, decoded beside detection and in turn.")
 @click.option("--camera-fps", default=30.0, show_default=True, help="Rate that deadlines are counted against.")
 @click.option("--pace", "pace_fps", type=float, help="Feed frames at this rate, in place of as fast as possible.")
 @click.option("--draw/--no-draw", default=True, show_default=True, help="Draw the boxes, as part of end to end.")
@@ -57,7 +58,7 @@ def command(bundle: Path, source: Path | None, output: Path | None, as_json: boo
     """Time BUNDLE on the video SOURCE (a procedural clip unless given), model-only and end to end.
 
     Also measured: each stage and subgraph, cold start in fresh processes, deadline misses, jitter, processor time,
-    peak memory, and energy where the device tells it.
+    peak memory, energy where the device tells it, and what decoding beside detection gains, as run does it.
     """
     from lsts_edge.benchmarks.latency import LatencyOptions, measure_latency
     from lsts_edge.benchmarks.results import to_json, write_result
@@ -120,6 +121,12 @@ def _footing(data: LatencyData, conditions: Conditions) -> Iterator[str]:
         ages = f"p50 {number(paced.result_age.p50_ms)}, p99 {number(paced.result_age.p99_ms)}"
         yield f"paced       at {paced.pace_fps:g} fps: {paced.late} of {paced.frames} late; age {ages} ms"
     yield f"jitter      p99 - p50 {number(jitter.p99_minus_p50_ms)} ms, mean step {number(jitter.mean_step_ms)} ms"
+    ahead = data.read_ahead
+    if ahead is not None:
+        yield (
+            f"read ahead  {ahead.beside.fps:.1f} fps decoding beside detection, {ahead.in_turn.fps:.1f} in turn: "
+            f"{ahead.speedup.median:.2f} x (median of {ahead.speedup.n} pairs of passes, {ahead.frames} frames each)"
+        )
     energy = per_frame.energy_mj
     told = f"{number(energy)} mJ" if energy is not None else f"not told: {per_frame.energy_reason}"
     yield f"processor   {number(per_frame.cpu_time_ms)} ms of processor time a frame; energy {told}"
