@@ -10,6 +10,7 @@ import onnx
 import onnx_graphsurgeon as gs
 
 from lsts_edge.errors import DetectorSpecError, ExportError, OptionError
+from lsts_edge.export.detectors.activations import join_hard_swish
 from lsts_edge.export.detectors.decode import DetectionValues, Reading, add_decoding
 from lsts_edge.export.detectors.nodes import Nodes
 from lsts_edge.export.detectors.resize import resized
@@ -79,6 +80,7 @@ def wrap_detector(
             "the detector's graph", got=str(error)[:200], expected="a graph that onnx-graphsurgeon reads",
             fix="Export the detector again.",
         ) from error  # fmt: skip
+    join_hard_swish(graph)
     outputs = {tensor.name: tensor for tensor in graph.outputs}
     for tensor in graph.tensors().values():
         tensor.name = f"net/{tensor.name}"
