@@ -52,14 +52,15 @@ class LatencyOptions:
     ``split_frames`` run once more with the subgraphs apart where the deployment joins them; ``pace_fps`` feeds
     at camera rate in place of as fast as possible; ``write_video`` encodes H.264 into a temporary file; ``clip_size``
     (``640x360``) encodes the procedural clip first, so that decoding it is timed as a camera's stream would be.
-    ``passes`` over a video compare decoding beside detection with decoding in turn, which all other times are of.
+    ``passes`` over a video, of at most ``frames`` each, compare decoding beside detection with decoding in turn, which
+    all other times are of.
     """
 
     frames: int = 300
     warmup_frames: int = 20
     split_frames: int = 60
     cold_starts: int = 5
-    passes: int = 10
+    passes: int = 0
     camera_fps: float = 30.0
     pace_fps: float | None = None
     draw: bool = True

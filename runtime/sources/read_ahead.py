@@ -69,8 +69,9 @@ class ReadAhead(Source):
         if self._thread is not None:
             got, fix = "a second iteration", "Open the source again."
             raise StateError(f"reading {self.name} again", got=got, expected="one iteration", fix=fix)
-        self._thread = threading.Thread(target=self._read, name=f"reader of {self.name}", daemon=True)
-        self._thread.start()
+        thread = threading.Thread(target=self._read, name=f"reader of {self.name}", daemon=True)
+        thread.start()
+        self._thread = thread
         try:
             while (taken := self._take()) is not None:
                 frame, self.lost, self.reconnects = taken

@@ -25,6 +25,7 @@ __all__ = ["command"]
         "lsts-edge bench latency demo/bundle",
         "lsts-edge bench latency demo/bundle clip.mp4 --pace 30 --output latency.json",
         "lsts-edge bench latency demo/bundle --clip-size 1280x720 --write-video",
+        "lsts-edge bench latency demo/bundle --clip-size 640x360 --passes 20",
         "lsts-edge bench latency demo/bundle --backend openvino --threads 2 --json",
     ),
 )
@@ -34,7 +35,7 @@ __all__ = ["command"]
 @click.option("--warmup-frames", default=20, show_default=True, help="Frames before, not timed.")
 @click.option("--split-frames", default=60, show_default=True, help="Frames with joined subgraphs taken apart.")
 @click.option("--cold-starts", default=5, show_default=True, help="Fresh processes to start; 0 for none.")
-@click.option("--passes", default=10, show_default=True, help="Over SOURCE, decoded beside detection and in turn.")
+@click.option("--passes", default=0, show_default=True, help="Pairs of runs, decoding beside and in turn.")
 @click.option("--camera-fps", default=30.0, show_default=True, help="Rate that deadlines are counted against.")
 @click.option("--pace", "pace_fps", type=float, help="Feed frames at this rate, in place of as fast as possible.")
 @click.option("--draw/--no-draw", default=True, show_default=True, help="Draw the boxes, as part of end to end.")
@@ -58,7 +59,8 @@ def command(bundle: Path, source: Path | None, output: Path | None, as_json: boo
     """Time BUNDLE on the video SOURCE (a procedural clip unless given), model-only and end to end.
 
     Also measured: each stage and subgraph, cold start in fresh processes, deadline misses, jitter, processor time,
-    peak memory, energy where the device tells it, and what decoding beside detection gains, as run does it.
+    peak memory, and energy where the device tells it. Frames are decoded in turn; with --passes the video is also run
+    with decoding beside detection, as run does it.
     """
     from lsts_edge.benchmarks.latency import LatencyOptions, measure_latency
     from lsts_edge.benchmarks.results import to_json, write_result
