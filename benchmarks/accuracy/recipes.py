@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from lsts_edge.bundle.strict_json import decode, parse_json
 from lsts_edge.errors import OptionError
 from lsts_edge.presets import ModelPreset
 from lsts_edge.variants import parse_choices, varied
 
-__all__ = ["COMPARISONS_FILE", "TABLES", "ClaimRecipe", "RowRecipe", "read_comparisons", "read_recipes"]
+__all__ = ["COMPARISONS_FILE", "TABLES", "ClaimRecipe", "RowRecipe", "read_comparisons", "read_recipes", "row_choices"]
 
 TABLES = {
     "table-1": "Table 1: the detectors that can be built here",
@@ -57,7 +57,8 @@ class RowRecipe:
             another interval; ``seq-nms`` another row's boxes after it; ``per-frame``, ``hold``, ``flow-boxes`` and
             ``smaller-input`` the detector itself, untrained; ``detections`` a file that is given; ``not-built``
             nothing that is here.
-        variant: of a trained row: what it changes of the preset, in the words of ``lsts_edge.variants``.
+        variant: of a trained row, or one that could be: what it changes of the preset, in the words of
+            ``lsts_edge.variants``.
         of: the row that it is the same as, or that it starts from.
         interval: frames from keyframe to keyframe.
         input_px: height and width of a smaller input.
@@ -127,6 +128,24 @@ def read_recipes(folder: Path | None = None) -> list[RowRecipe]:
         raise OptionError("recipes", got=f"none in {folder}", expected="a .json file for each row", fix="Add them.")
     order = list(TABLES)
     return sorted(recipes, key=lambda recipe: (order.index(recipe.table), recipe.row))
+
+
+def row_choices(row: str) -> dict[str, Any]:
+    """What a row changes of a preset, as ``varied`` takes it, to train it in full rather than on frozen features.
+
+    Args:
+        row: that is trained, or made from one that is (``same-as``, ``schedule``, ``seq-nms``): then of that.
+    Raises:
+        OptionError: if there is no such row, or nothing of ours is trained in it.
+    """
+    recipes = {recipe.row: recipe for recipe in read_recipes()}
+    recipe = recipes.get(row)
+    if recipe is not None and recipe.of is not None:
+        recipe = recipes[recipe.of]
+    if recipe is None or not (recipe.kind == "trained" or recipe.variant):
+        trained = ", ".join(one.row for one in recipes.values() if one.kind == "trained" or one.variant)
+        raise OptionError("row of the study", got=repr(row), expected=trained, fix="Choose one that is trained.")
+    return parse_choices(recipe.variant)
 
 
 def read_comparisons(path: Path = COMPARISONS_FILE) -> tuple[ClaimRecipe, ...]:

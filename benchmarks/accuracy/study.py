@@ -230,8 +230,7 @@ class PaperStudy:
     def _row(self, recipe: RowRecipe, runs: Mapping[int, RowRun], measured: Mapping[int, _Measured]) -> StudyTableRow:
         source = self._source(recipe)
         learned = [run for run in runs.values() if run.offsets is not None and run.offsets_start is not None]
-        lsts = source.preset(self._info.preset).lsts
-        samples = source.kind == "trained" and lsts is not None and lsts.learn_offsets and bool(learned)
+        samples = source.kind == "trained" and bool(learned) and self._learns_offsets(source)
         shown = tuple(run for run, _ in measured.values())
         drawn = [draw for _, draw in measured.values()]
         return StudyTableRow(
@@ -248,6 +247,10 @@ class PaperStudy:
             ap50_interval=rounded(self._draws.interval(drawn)) if drawn else None,
             offsets=rounded(offset_spread(learned, self._train, self._info.preset)) if samples else None,
         )
+
+    def _learns_offsets(self, recipe: RowRecipe) -> bool:
+        lsts = recipe.preset(self._info.preset).lsts
+        return lsts is not None and lsts.learn_offsets
 
     def _multiply_adds(self, recipe: RowRecipe) -> int | None:
         """Of one frame, on average over the interval."""

@@ -43,6 +43,7 @@ class _OncePerMachine(click.Command):
         "lsts-edge train --data vid/train.json --output lite.safetensors --steps 1200 --log-dir logs --resume",
         "lsts-edge train --data vid/train.json --output a.safetensors --steps 600 --hold-out bear,bus --seed 1",
         "lsts-edge train --recipe examples/recipes/lsts-lite-1-frames.json --root data --output lite.safetensors",
+        "lsts-edge train --recipe examples/recipes/lsts-r101-imagenet-vid.json --study-row table-3-1-non-local ...",
         "torchrun --standalone --nproc-per-node 8 -m lsts_edge train --device cuda --data vid/train.json ...",
     ),
 )
@@ -51,6 +52,7 @@ class _OncePerMachine(click.Command):
 @click.option("--root", default=".", show_default=True, metavar="DIR", help="Folder of the recipe's data.")
 @click.option("--output", required=True, metavar="FILE", help="Checkpoint to write (.safetensors).")
 @click.option("--preset", help="Model preset [default: the recipe's, or lsts-lite].")
+@click.option("--study-row", metavar="NAME", help="Train what a row of 'bench study' is: table-3-1-non-local, say.")
 @variant_options
 @click.option("--steps", type=int, help="Optimiser steps; needed without a recipe.")
 @click.option(
@@ -92,6 +94,7 @@ def command(
     root: str,
     output: str,
     preset: str | None,
+    study_row: str | None,
     light_scale: float | None,
     alignment: str | None,
     variants: tuple[str, ...],
@@ -108,6 +111,7 @@ def command(
     **overrides: float | bool | str | None,
 ) -> None:
     """Train a network and write a safetensors checkpoint that states data, licence, seed, steps and command."""
+    from lsts_edge.benchmarks.accuracy.recipes import row_choices
     from lsts_edge.train.job import TrainJob, run_job
     from lsts_edge.train.processes import joined
 
@@ -120,6 +124,7 @@ def command(
             chosen["class_weights"] = dict(map(_class_weight, class_weights))
         if freeze:
             chosen["freeze"] = freeze
+        row = {} if study_row is None else row_choices(study_row)
         job = TrainJob(
             data=plan.sources,
             output=output,
@@ -132,7 +137,7 @@ def command(
             must_not_see=must_not_see or plan.must_not_see,
             resume=resume,
             log_dir=log_dir,
-            choices={**plan.choices, **choices_of(variants, alignment, light_scale)},
+            choices={**plan.choices, **row, **choices_of(variants, alignment, light_scale)},
             options=chosen,
         )
         written = run_job(job, echo_progress, processes)

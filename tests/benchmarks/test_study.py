@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from blob_detector import blob_detector
+from click.testing import CliRunner
 from toy_data import write_toy_data
 
 pytest.importorskip("torch")
@@ -17,7 +18,7 @@ pytest.importorskip("pycocotools")
 
 from lsts_edge.benchmarks.accuracy import study_rows
 from lsts_edge.benchmarks.accuracy.detections_store import load_boxes, save_boxes
-from lsts_edge.benchmarks.accuracy.recipes import TABLES, read_comparisons, read_recipes
+from lsts_edge.benchmarks.accuracy.recipes import TABLES, read_comparisons, read_recipes, row_choices
 from lsts_edge.benchmarks.accuracy.study import PaperStudy, StudyOptions
 from lsts_edge.benchmarks.accuracy.study_result import StudyResult, StudyTableRow
 from lsts_edge.benchmarks.accuracy.study_statistics import Draws
@@ -25,14 +26,16 @@ from lsts_edge.benchmarks.accuracy.study_tables import same_work, study_markdown
 from lsts_edge.benchmarks.detector_boxes import run_detector
 from lsts_edge.benchmarks.results import read_result, write_result
 from lsts_edge.boxes import Boxes
+from lsts_edge.cli.train import command as train_command
 from lsts_edge.errors import OptionError
 from lsts_edge.evaluation.annotations import read_annotations
 from lsts_edge.evaluation.metrics import Matches, mean_ap
 from lsts_edge.model import random_network
 from lsts_edge.model.build import bare_network
-from lsts_edge.model.checkpoint import save_checkpoint
+from lsts_edge.model.checkpoint import load_checkpoint, save_checkpoint
 from lsts_edge.presets import get_preset
 from lsts_edge.train.frozen_training import FrozenOptions
+from lsts_edge.variants import varied
 
 
 def test_every_row_can_be_built_and_every_claim_names_rows():
@@ -49,7 +52,30 @@ def test_every_row_can_be_built_and_every_claim_names_rows():
     for claim in read_comparisons():
         assert {claim.first, claim.second} <= rows, claim.claim
     with pytest.raises(OptionError, match="rfcn-r101"):
-        next(r for r in recipes if r.variant).preset(get_preset("rfcn-r101"))
+        next(r for r in recipes if r.kind == "trained").preset(get_preset("rfcn-r101"))
+
+
+def test_every_trained_row_can_be_trained_in_full(tmp_path: Path):
+    """One step of ``lsts-tiny`` by a recipe, with the row's choices: the checkpoint is of that network."""
+    write_toy_data(tmp_path, frames=3)
+    options = {"steps": 1, "batch": 1, "video_batch": 1, "video_fraction": 1.0, "warm_start": False}
+    recipe = {"preset": "lsts-tiny", "licence": "CC0", "sources": [{"data": "toy.json"}], "options": options}
+    (tmp_path / "recipe.json").write_text(json.dumps(recipe))
+    output = tmp_path / "tiny.safetensors"
+    words = ["--recipe", f"{tmp_path / 'recipe.json'}", "--root", f"{tmp_path}", "--output", f"{output}"]
+    rows = {recipe.row: recipe for recipe in read_recipes()}
+    for name in [*(row.row for row in rows.values() if row.kind == "trained"), "table-3-2-match-trans"]:
+        done = CliRunner().invoke(train_command, [*words, "--threads", "1", "--study-row", name])
+        assert done.exit_code == 0, (name, done.output, done.exception)
+        row = rows[rows[name].of or name]
+        assert load_checkpoint(output)[1].preset == row.preset(get_preset("lsts-tiny")), name
+    alone = CliRunner().invoke(train_command, [*words, "--study-row", "table-2-flow-c", "--alignment", "copy"])
+    assert alone.exit_code == 0 and load_checkpoint(output)[1].preset.alignment == "copy", "the command line wins"
+    for name in ("table-1-1-rfcn", "ways-hold-10", "teapot"):
+        with pytest.raises(OptionError, match="table-3-1-non-local"):
+            row_choices(name)
+    dcn = varied(get_preset("lsts-r101"), row_choices("table-1-5-ours-dcn"))
+    assert dcn.backbone.deformable, "what no weights are at hand for can be trained too"
 
 
 def test_recipes_that_lead_nowhere_are_refused(tmp_path: Path):
@@ -108,7 +134,12 @@ ROWS = {
     "alone": {"kind": "per-frame", "table": "table-1"},
     "held": {"kind": "hold", "table": "ways", "interval": 2},
     "peer": {"kind": "detections", "table": "peers"},
-    "never": {"kind": "not-built", "table": "table-1", "why_not": "no such network"},
+    "never": {
+        "kind": "not-built",
+        "table": "table-1",
+        "variant": {"deformable": "true"},
+        "why_not": "no such network",
+    },
 }
 CLAIMS = [
     {"claim": "moving helps", "first": "again", "second": "still", "paper_points": 1.0},
