@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lsts_edge.benchmarks.accuracy.measures import rounded
-from lsts_edge.benchmarks.detector_boxes import run_detector
+from lsts_edge.benchmarks.detector_boxes import DETECTOR_SUFFIXES, run_detector
 from lsts_edge.benchmarks.elsewhere_result import ElsewhereRow, Figure
 from lsts_edge.boxes import Boxes
 from lsts_edge.evaluation.annotations import AnnotationSet, read_annotations
@@ -123,7 +123,7 @@ def _run(
         bundle = Bundle.open(path)
         engine = EngineOptions(threads=threads)
         return run_bundle(bundle, truth, keyframe_interval=interval, engine=engine, progress=progress), bundle.digest
-    if path.suffix == ".onnx":
+    if path.suffix in DETECTOR_SUFFIXES:
         return run_detector(path, truth, threads, progress)
     from lsts_edge.model.checkpoint import load_checkpoint
     from lsts_edge.train.inference import run_checkpoint

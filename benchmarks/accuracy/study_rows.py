@@ -17,6 +17,7 @@ import torch
 
 from lsts_edge.benchmarks.accuracy.detections_store import load_boxes, save_boxes
 from lsts_edge.benchmarks.accuracy.recipes import RowRecipe
+from lsts_edge.benchmarks.detector_boxes import DETECTOR_SUFFIXES, run_detector
 from lsts_edge.boxes import Boxes
 from lsts_edge.errors import CheckFailed
 from lsts_edge.evaluation.annotations import AnnotationSet
@@ -72,7 +73,7 @@ class StudyRunner:
         truth: annotations of those.
         options: of every training.
         folder: where runs are kept.
-        given: detections or ONNX detectors by row, for rows of kind ``detections``.
+        given: detections or detectors by row, for rows of kind ``detections``.
         identity: what the training data are, and what is measured on: another one is another run.
         progress: told of steps and frames.
     """
@@ -154,9 +155,7 @@ class StudyRunner:
         return run
 
     def _given_boxes(self, path: Path) -> Mapping[int, Boxes]:
-        if path.suffix == ".onnx":
-            from lsts_edge.benchmarks.detector_boxes import run_detector
-
+        if path.suffix in DETECTOR_SUFFIXES:
             return run_detector(path, self._truth, progress=self._progress)[0]
         return read_detections(path, self._truth).boxes
 

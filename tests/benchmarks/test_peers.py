@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 import numpy as np
 import pytest
+from toy_data import write_toy_data
 
 pytest.importorskip("onnx")
 
+from lsts_edge.benchmarks.detector_boxes import run_detector
 from lsts_edge.benchmarks.peers import NanoDetPlus, YoloxNano, to_groups
 from lsts_edge.coco import COCO_CLASSES
 from lsts_edge.errors import OptionError, PackageMissing
-from lsts_edge.evaluation.annotations import COCO_GROUPS
+from lsts_edge.evaluation.annotations import COCO_GROUPS, read_annotations
 from lsts_edge.evaluation.metrics import Matches, paired_difference
+from lsts_edge.presets import FIVE_GROUPS
 from lsts_edge.runtime.engines.open import open_backend
 from lsts_edge.runtime.engines.options import EngineOptions
 
@@ -92,6 +96,27 @@ def test_nanodet_distances_are_means_over_bins() -> None:
     assert COCO_CLASSES[found.labels[0]] == "dog"
 
 
+def test_nanodet_is_run_from_its_ncnn_files(tmp_path: Path) -> None:
+    """A network whose output is planted in its weights: on every picture a dog around cell (6, 6) of stride 32."""
+    pytest.importorskip("ncnn")
+    sides = {stride: range(-(-416 // stride)) for stride in (8, 16, 32, 64)}
+    cells = [(stride, x, y) for stride, side in sides.items() for y in side for x in side]
+    raw = np.zeros((len(cells), 112), np.float32)
+    cell = cells.index((32, 6, 6))
+    raw[cell, COCO_CLASSES.index("dog")] = 0.6
+    raw[cell, 80:].reshape(4, 8)[:, 1] = 50.0  # all weight on the bin of one stride
+    layers = f"Input data 0 1 data\nMemoryData output 0 1 output 0=112 1={len(cells)}\n"
+    (tmp_path / "n.param").write_text("7767517\n2 2\n" + layers)
+    (tmp_path / "n.bin").write_bytes(raw.tobytes())
+    truth = read_annotations(write_toy_data(tmp_path, frames=2), FIVE_GROUPS)
+    found, sha256 = run_detector(tmp_path / "n.param", truth)
+    assert sha256 == hashlib.sha256(raw.tobytes()).hexdigest() and len(found) == len(truth.images) == 4
+    scale = truth.images[0].width_px / 416  # the picture is wider than high, and lies in the upper left
+    for boxes in found.values():
+        np.testing.assert_allclose(boxes.xyxy_px, np.array([[160, 160, 224, 224]]) * scale, atol=1e-3)
+        assert boxes.labels.tolist() == [FIVE_GROUPS.index("quadruped")]
+
+
 def test_wrong_files_and_sizes(tmp_path: Path) -> None:
     backend = open_backend(EngineOptions(threads=1))
     (tmp_path / "text.onnx").write_text("no model")
@@ -102,6 +127,9 @@ def test_wrong_files_and_sizes(tmp_path: Path) -> None:
         YoloxNano(yolox_like(tmp_path / "y.onnx"), backend, 100, 160, 0.1, 10)
     with pytest.raises((OptionError, PackageMissing)):
         NanoDetPlus(tmp_path / "none.param", 1, 64, 64, 0.1, 10)
+    truth = read_annotations(write_toy_data(tmp_path, frames=2), FIVE_GROUPS)
+    with pytest.raises((OptionError, PackageMissing)):
+        run_detector(tmp_path / "none.param", truth)
 
 
 def test_groups() -> None:

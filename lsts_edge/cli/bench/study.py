@@ -54,7 +54,7 @@ __all__ = ["command"]
     "given",
     multiple=True,
     metavar="ROW=FILE",
-    help="For a row of the table peers: detections, or an ONNX detector; repeatable.",
+    help="For a row of the table peers: detections, an ONNX detector, or NanoDet-Plus's ncnn .param; repeatable.",
 )
 @click.option("--note", default="", help="About the data, for the page.")
 @click.option("--list", "list_only", is_flag=True, help="Say (and --output) what has been run, run nothing.")
