@@ -269,9 +269,10 @@ def _study_section(result: StudyResult) -> _Section:
     ran = sum(bool(row.runs) for row in result.data.rows)
     about = (
         f"{ran} of {len(result.data.rows)} rows of the study were run on {result.settings.validation}; every table is "
-        "in `docs/study.md`. Differences are points of AP50 there, those of the paper points of mAP on ImageNet VID."
+        "on its page, `docs/study.md` or one like it. Differences are points of AP50 there, those of the paper points "
+        "of mAP on ImageNet VID."
     )
-    return _Section("The paper's claims, on another data set", (about, ("", claims_table(result))), ())
+    return _Section(f"The paper's claims, on {result.settings.validation}", (about, ("", claims_table(result))), ())
 
 
 def _op_section(result: OpResult) -> _Section:

@@ -44,7 +44,7 @@ from lsts_edge.train.frozen_features import FrozenFeatures, cache_features
 from lsts_edge.train.frozen_training import FrozenOptions
 from lsts_edge.train.threads import set_threads
 
-__all__ = ["PaperStudy", "StudyOptions"]
+__all__ = ["PaperStudy", "StudyOptions", "set_name"]
 
 
 _Measured = tuple[StudyRun, np.ndarray]  # a run, and its AP50 under each draw
@@ -174,8 +174,8 @@ class PaperStudy:
             preset=self._info.preset.name,
             checkpoint=self._info.file,
             checkpoint_sha256=self._info.sha256,
-            train=_name(self.options.train),
-            validation=_name(self.options.validation),
+            train=set_name(self.options.train),
+            validation=set_name(self.options.validation),
             train_sequences=len(self._train.sequences()),
             validation_sequences=len(self._truth.sequences()),
             steps=self.options.training.steps,
@@ -351,5 +351,6 @@ def _sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def _name(path: Path) -> str:
+def set_name(path: Path) -> str:
+    """Of a data set: its file and the folder around it."""
     return f"{path.parent.name}/{path.name}"

@@ -24,12 +24,18 @@ _SAME_WORK = (
 )
 
 
-def study_markdown(result: StudyResult) -> str:
-    """The whole page."""
+def study_markdown(result: StudyResult, file: str = "") -> str:
+    """The whole page.
+
+    Args:
+        result: of one data set.
+        file: name of the result's file; empty: the one that the preset's study has.
+    """
+    file = file or f"study-{result.settings.preset}.json"
     settings, rows = result.settings, result.data.rows
     parts = [
-        "# The study: the paper's comparisons on another data set",
-        _what(result),
+        f"# The study: the paper's comparisons on {settings.validation}",
+        _what(result, file),
         *([settings.note] if settings.note else []),
         _how(result),
         "## What of the paper holds here",
@@ -79,14 +85,10 @@ def study_text(result: StudyResult) -> str:
     return "\n".join([*lines, f"{ran} of {len(result.data.rows)} rows run"])
 
 
-def _file(result: StudyResult) -> str:
-    return f"benchmarks/results/study-{result.settings.preset}.json"
-
-
-def _what(result: StudyResult) -> str:
+def _what(result: StudyResult, file: str) -> str:
     settings = result.settings
     return (
-        f"Written by `lsts-edge bench study` from `{_file(result)}`; nothing is filled in by hand. "
+        f"Written by `lsts-edge bench study` from `benchmarks/results/{file}`; nothing is filled in by hand. "
         f"Measured on {settings.validation} ({settings.validation_sequences} sequences), trained on "
         f"{settings.train} ({settings.train_sequences}). The backbone of `{settings.checkpoint}` ({settings.preset}) "
         "is frozen and its features are cached; a row trains Transform, alignment, SRFU, DFA and head for "

@@ -257,7 +257,8 @@ def test_a_small_study_from_end_to_end(made: Path, tmp_path: Path, monkeypatch: 
     write_result(tmp_path / "study.json", result)
     read = read_result(tmp_path / "study.json")
     assert isinstance(read, StudyResult) and read.data == result.data
-    markdown = study_markdown(read)
+    markdown = study_markdown(read, "study-toy.json")
+    assert "comparisons on val/toy.json" in markdown and "`benchmarks/results/study-toy.json`" in markdown
     assert "| the row never | not run | - | - | - | - | - | - |" in markdown
     assert "| never | the row never | no such network |" in markdown and "the command --tables table-4" in markdown
     assert "77.2" in markdown and "\n\nRectangles on noise.\n\n" in markdown and str(tmp_path) not in markdown
@@ -297,6 +298,10 @@ def test_the_command_lists_and_writes(lsts_edge_command: Callable, made: Path, t
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1].startswith("1 of ")
     assert isinstance(read_result(tmp_path / "s.json"), StudyResult)
-    assert "## Not run" in (tmp_path / "s.md").read_text()
+    page = (tmp_path / "s.md").read_text()
+    assert "## Not run" in page and "`benchmarks/results/s.json`" in page
+    assert (
+        "bench study --train train/toy.json --validation val/toy.json --checkpoint tiny.safetensors --seeds 3" in page
+    )
     done = lsts_edge_command("bench", "study", *words, *files, "--detections", "peers-picodet-s")
     assert (done.returncode, done.stderr.split(":")[0]) == (2, "error[option]")

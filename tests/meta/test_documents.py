@@ -133,10 +133,19 @@ def test_best_scores_are_what_the_results_say() -> None:
         assert told is not None and re.search(rf": {told[1]} \((F1 )?{told[2]}\)", text), path
 
 
-def test_the_study_is_what_its_result_says() -> None:
-    results = [read_result(path) for path in BENCHMARKS if path.name.startswith("study-")]
-    pages = [study_markdown(result) for result in results if isinstance(result, StudyResult)]
-    assert pages == [(ROOT / "docs" / "study.md").read_text(encoding="utf-8")]
+@pytest.mark.parametrize(
+    ("page", "file"), [("study.md", "study-lsts-lite.json"), ("study-rendered.md", "study-rendered.json")]
+)
+def test_a_study_is_what_its_result_says(page: str, file: str) -> None:
+    result = read_result(next(path for path in BENCHMARKS if path.name == file))
+    assert isinstance(result, StudyResult)
+    assert study_markdown(result, file) == (ROOT / "docs" / page).read_text(encoding="utf-8")
+
+
+def test_every_study_has_a_page() -> None:
+    named = (ROOT / "docs" / "study.md").read_text("utf-8") + (ROOT / "docs" / "study-rendered.md").read_text("utf-8")
+    studies = [path.name for path in BENCHMARKS if path.name.startswith("study-")]
+    assert studies and [name for name in studies if f"`benchmarks/results/{name}`" not in named] == []
 
 
 def test_planted_faults_are_seen() -> None:

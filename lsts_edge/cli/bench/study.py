@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -11,7 +12,12 @@ from lsts_edge.cli.group import examples, json_option
 from lsts_edge.cli.show_progress import rewritten_line
 from lsts_edge.errors import OptionError
 
+if TYPE_CHECKING:
+    from lsts_edge.benchmarks.accuracy.study import StudyOptions
+
 __all__ = ["command"]
+
+_CHECKPOINT = Path("examples/weights/lsts-lite.safetensors")
 
 
 @click.command(
@@ -31,7 +37,7 @@ __all__ = ["command"]
 @click.option(
     "--checkpoint",
     type=click.Path(path_type=Path),
-    default=Path("examples/weights/lsts-lite.safetensors"),
+    default=_CHECKPOINT,
     show_default=True,
     help="A detector with LSTS; its backbone is frozen.",
 )
@@ -113,16 +119,18 @@ def command(
         note=note,
     )
 
+    file = next((output.name for output in outputs if output.suffix == ".json"), "")
+
     def write() -> None:
         result = study.result()
         for output in outputs:
             if output.suffix == ".json":
                 write_result(output, result)
             else:
-                write_text(output, study_markdown(result))
+                write_text(output, study_markdown(result, file))
 
     with rewritten_line(sys.stderr) as progress:
-        study = PaperStudy(options, _command(steps, seeds, batch), progress)
+        study = PaperStudy(options, _command(options), progress)
         if not list_only:
             study.run(write if outputs else lambda: None)
     if outputs:
@@ -142,9 +150,12 @@ def _given(text: str) -> tuple[str, Path]:
     return row, Path(file)
 
 
-def _command(steps: int, seeds: int, batch: int) -> str:
+def _command(options: StudyOptions) -> str:
     """What runs it again, without anybody's folders."""
-    return (
-        "lsts-edge bench study --train davis/train.json --validation davis/val.json "
-        f"--seeds {seeds} --steps {steps} --batch {batch}"
-    )
+    from lsts_edge.benchmarks.accuracy.study import set_name
+
+    words = [f"--train {set_name(options.train)}", f"--validation {set_name(options.validation)}"]
+    if options.checkpoint != _CHECKPOINT:
+        words.append(f"--checkpoint {options.checkpoint.name}")
+    words += [f"--seeds {len(options.seeds)}", f"--steps {options.training.steps}", f"--batch {options.training.batch}"]
+    return " ".join(["lsts-edge bench study", *words])
