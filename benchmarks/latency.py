@@ -37,11 +37,11 @@ from lsts_edge.errors import OptionError
 from lsts_edge.kinds import check_fields
 from lsts_edge.progress import Progress, renamed, silent
 from lsts_edge.runtime import Detections, Detector, EngineOptions, Frame
-from lsts_edge.runtime.sources.options import READ_AHEAD
 from lsts_edge.statistics import nearest_rank
 
 __all__ = ["LatencyOptions", "measure_latency"]
 
+_READ_AHEAD = 4  # frames that may wait
 _FRAMES_COUNTED = 25
 
 
@@ -267,7 +267,7 @@ def _read_ahead(
         return time_read_ahead(
             detector,
             source,
-            depth=READ_AHEAD,
+            depth=_READ_AHEAD,
             frames=options.frames,
             passes=options.passes,
             output=output,

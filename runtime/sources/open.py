@@ -14,7 +14,7 @@ from lsts_edge.runtime.sources.animation import AnimatedWebP
 from lsts_edge.runtime.sources.drop_oldest import DropOldest
 from lsts_edge.runtime.sources.images import ImageFolder
 from lsts_edge.runtime.sources.interface import Source
-from lsts_edge.runtime.sources.options import READ_AHEAD, SourceOptions
+from lsts_edge.runtime.sources.options import SourceOptions
 from lsts_edge.runtime.sources.raw_pipe import RawPipe, csi_command
 from lsts_edge.runtime.sources.read_ahead import ReadAhead
 from lsts_edge.runtime.sources.reconnecting import Reconnecting
@@ -56,9 +56,7 @@ def open_source(source: str | os.PathLike[str], options: SourceOptions | None = 
     policy = options.policy or ("latest" if address.live else "every")
     if policy == "latest":
         return DropOldest(opened)
-    # A live source has a thread of its own already.
-    ahead = 0 if address.live else READ_AHEAD if options.read_ahead is None else options.read_ahead
-    return ReadAhead(opened, ahead) if ahead else opened
+    return ReadAhead(opened, options.read_ahead) if options.read_ahead else opened
 
 
 def _live(address: Address, options: SourceOptions) -> Source:

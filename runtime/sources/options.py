@@ -12,9 +12,7 @@ from typing import Any, Literal
 from lsts_edge.errors import OptionError
 from lsts_edge.kinds import check_fields
 
-__all__ = ["READ_AHEAD", "SourceOptions"]
-
-READ_AHEAD = 4  # frames, unless told otherwise
+__all__ = ["SourceOptions"]
 
 
 @dataclass(frozen=True)
@@ -36,8 +34,8 @@ class SourceOptions:
         check_certificates: whether an encrypted connection needs a certificate that this machine trusts.
         ca_file: certificates to trust, a PEM file; None takes the system's.
         decoder_threads: of the video decoder; None leaves it to FFmpeg.
-        read_ahead: frames that may wait, decoded while one before them is detected on, 0 to 1000; None takes 4. A live
-            source, and the policy ``latest``, take 0 and nothing else.
+        read_ahead: frames that may wait, decoded while one before them is detected on, 0 to 1000; None: in turn. A
+            live source, and the policy ``latest``, have a thread of their own and take 0 only.
     """
 
     policy: Literal["every", "latest"] | None = None

@@ -60,7 +60,7 @@ def command(bundle: Path, source: Path | None, output: Path | None, as_json: boo
 
     Also measured: each stage and subgraph, cold start in fresh processes, deadline misses, jitter, processor time,
     peak memory, and energy where the device tells it. Frames are decoded in turn; with --passes the video is also run
-    with decoding beside detection, as run does it.
+    with decoding beside detection (--source-option read_ahead=4 of run).
     """
     from lsts_edge.benchmarks.latency import LatencyOptions, measure_latency
     from lsts_edge.benchmarks.results import to_json, write_result

@@ -81,9 +81,9 @@ def _told(frame: Frame) -> dict[str, object]:
     return {key: value for key, value in dataclasses.asdict(frame).items() if key not in ("image", "decode_ms")}
 
 
-def test_a_file_is_read_ahead_unless_told_otherwise(tmp_path: Path) -> None:
+def test_a_file_is_read_ahead_where_it_is_asked_for(tmp_path: Path) -> None:
     clip = write_video(tmp_path / "clip.mp4", small_clip(10))
-    with open_source(clip) as ahead, open_source(clip, SourceOptions(read_ahead=0)) as serial:
+    with open_source(clip, SourceOptions(read_ahead=4)) as ahead, open_source(clip) as serial:
         assert isinstance(ahead, ReadAhead) and not isinstance(serial, ReadAhead)
         for name in ("name", "rate_fps", "frame_count", "skipped", "live", "facts"):
             assert getattr(ahead, name) == getattr(serial, name)
