@@ -8,28 +8,31 @@ import torch.nn.functional as F
 __all__ = ["bin_edges", "position_sensitive_pool"]
 
 
-def bin_edges(low: torch.Tensor, high: torch.Tensor, scale: float, bins: int, cells: int) -> torch.Tensor:
+def bin_edges(low: torch.Tensor, high: torch.Tensor, stride: int, bins: int, cells: int) -> torch.Tensor:
     """First and one-past-last cell of each bin along one axis.
 
     Corners are rounded in image pixels, half up (``floor(x + 0.5)``: torch would round half to even), the last one
     counts whole, sides are at least 0.1 cell, bin limits go down to the first and up to the last cell they touch.
+    In units of ``1 / (10 bins stride)`` cell all of it is whole numbers, exact in float32; in cells a limit that falls
+    between two of them was at times a rounding off, and its bin a cell longer than in the exported head.
 
     Args:
         low: ``(R,)`` first corner, pixels.
         high: ``(R,)`` last corner, pixels, inclusive.
-        scale: cells per pixel (1 / stride).
+        stride: pixels per cell.
         bins: bins along the axis.
         cells: cells of the map along the axis.
 
     Returns:
         ``(R, bins, 2)`` int64, clipped to the map; an empty bin has first >= last.
     """
-    start = (low + 0.5).floor() * scale
-    end = ((high + 0.5).floor() + 1.0) * scale
-    size = (end - start).clamp(min=0.1) / bins
-    index = torch.arange(bins, device=low.device, dtype=low.dtype)
-    first = (index * size[:, None] + start[:, None]).floor()
-    last = ((index + 1) * size[:, None] + start[:, None]).ceil()
+    unit = 10.0 * bins * stride
+    start = (low + 0.5).floor()
+    side = (((high + 0.5).floor() + 1.0 - start) * 10.0).clamp(min=float(stride))[:, None]
+    place = torch.arange(bins, device=low.device, dtype=low.dtype) * side + start[:, None] * (10.0 * bins)
+    # The half keeps a division that is off by a rounding from crossing to the next cell.
+    first = ((place + 0.5) / unit).floor()
+    last = ((place + side + (unit - 0.5)) / unit).floor()
     # A non-finite corner must not become an index: its bins are empty.
     return torch.stack((first, last), dim=-1).nan_to_num(0.0).clamp(0, cells).to(torch.int64)
 
@@ -53,8 +56,8 @@ def position_sensitive_pool(maps: torch.Tensor, rois: torch.Tensor, *, bins: int
     depth = channels // (bins * bins)
     count = len(rois)
     image = rois[:, 0].to(torch.int64)
-    columns = bin_edges(rois[:, 1], rois[:, 3], 1.0 / stride, bins, width)
-    rows = bin_edges(rois[:, 2], rois[:, 4], 1.0 / stride, bins, height)
+    columns = bin_edges(rois[:, 1], rois[:, 3], stride, bins, width)
+    rows = bin_edges(rois[:, 2], rois[:, 4], stride, bins, height)
 
     integral = F.pad(maps.to(torch.float64).cumsum(2).cumsum(3), (1, 0, 1, 0))
     # One row per (image, bin, y, x), the D values side by side: a look-up is one gather of rows.

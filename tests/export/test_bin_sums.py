@@ -75,7 +75,7 @@ def test_no_bin_is_longer_than_its_window(cells: int, bins: int) -> None:
     last = cells * 16 - 1
     low, high = np.meshgrid(np.arange(last + 1), np.arange(last + 1), indexing="ij")
     inside = low <= high
-    edges = bin_edges(*(torch.from_numpy(v[inside].astype(np.float32)) for v in (low, high)), 1 / 16, bins, cells)
+    edges = bin_edges(*(torch.from_numpy(v[inside].astype(np.float32)) for v in (low, high)), 16, bins, cells)
     lengths = (edges[..., 1] - edges[..., 0]).numpy()
     longest = longest_bin(cells, bins)
     assert lengths.max() <= longest

@@ -125,7 +125,7 @@ def test_masks_cover_the_cells_that_the_rule_names(run: Run, tiny: ModelPreset, 
     rois = graph.input("rois", ("R", 4))
     graph_out = graph.build({"mask": (head.mask(*head.edges(rois), 0), (bins, "R", cells), "float32")})
     got = run(graph_out, {"rois": np.stack((low, low, high, high), 1)})["mask"].transpose(1, 0, 2)
-    edges = bin_edges(torch.from_numpy(low), torch.from_numpy(high), 1 / 16, bins, cells).numpy()
+    edges = bin_edges(torch.from_numpy(low), torch.from_numpy(high), 16, bins, cells).numpy()
     cell = np.arange(cells)
     inside = (cell >= edges[..., :1]) & (cell < edges[..., 1:])
     np.testing.assert_array_equal(got > 0, inside)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 import torch
 
@@ -55,8 +56,20 @@ def test_equals_the_loops() -> None:
 
 
 def test_halves_round_up_not_to_even() -> None:
-    edges = bin_edges(torch.tensor([14.5, 15.5]), torch.tensor([30.5, 31.5]), 1 / 16, 1, 10)
+    edges = bin_edges(torch.tensor([14.5, 15.5]), torch.tensor([30.5, 31.5]), 16, 1, 10)
     assert edges[:, 0].tolist() == [[0, 2], [1, 3]]  # to even, 14.5 would be 14 and 30.5 would be 30
+
+
+@pytest.mark.parametrize("bins", [3, 7])
+def test_limits_between_two_cells_are_exact(bins: int) -> None:
+    """Every pair of whole corners of a 1024 pixel side against whole numbers: (5, 239) has a limit on a cell's edge."""
+    low, high = np.triu_indices(1024)
+    side = np.maximum(10 * (high - low + 1), STRIDE)[:, None]
+    place = np.arange(bins) * side + 10 * bins * low[:, None]
+    unit = 10 * bins * STRIDE
+    expected = np.stack((place // unit, -(-(place + side) // unit)), -1).clip(0, 64)
+    found = bin_edges(*(torch.from_numpy(corner.astype(np.float32)) for corner in (low, high)), STRIDE, bins, 64)
+    assert np.array_equal(found.numpy(), expected)
 
 
 def test_float32_stays_exact_far_from_zero() -> None:
