@@ -90,7 +90,8 @@ def _what(result: StudyResult, file: str) -> str:
     return (
         f"Written by `lsts-edge bench study` from `benchmarks/results/{file}`; nothing is filled in by hand. "
         f"Measured on {settings.validation} ({settings.validation_sequences} sequences), trained on "
-        f"{settings.train} ({settings.train_sequences}). The backbone of `{settings.checkpoint}` ({settings.preset}) "
+        f"{settings.train} ({settings.train_sequences}). The backbone of `{settings.checkpoint}` ({settings.preset}, "
+        f"SHA-256 `{settings.checkpoint_sha256[:8]}...`) "
         "is frozen and its features are cached; a row trains Transform, alignment, SRFU, DFA and head for "
         f"{settings.steps} steps of {settings.batch} triplets. Its figures say nothing about ImageNet VID, where the "
         "paper's are from: those stand in columns of their own, for their order."

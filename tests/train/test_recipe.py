@@ -215,8 +215,8 @@ def test_the_list_of_what_is_held_out():
     assert {"bikes.mp4", "cockatoo.mp4", "bottle-detection.mp4", "vtest.avi"} <= names
 
 
-def test_the_taught_weights_have_not_seen_it():
-    _, info = load_checkpoint(ROOT / "examples" / "weights" / "lsts-lite-taught.safetensors")
+def test_the_shipped_weights_have_not_seen_it():
+    _, info = load_checkpoint(ROOT / "examples" / "weights" / "lsts-lite.safetensors")
     assert "research use only" in info.licence
     stages = [dict(info.metadata), json.loads(info.metadata["earlier"])]  # triplets, and frames before them
     for stage in stages:
