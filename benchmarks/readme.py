@@ -198,18 +198,18 @@ def _sentence(result: CompareResult) -> str:
 
 
 def _table(result: CompareResult) -> tuple[list[str], list[list[str]]]:
-    """The fastest entry of each method at fp32, and on each engine at each lower precision, fastest first."""
-    chosen: dict[tuple[str, str | None], CompareRow] = {}
+    """The fastest entry of each method and variant: at fp32, and on each engine in lower precision; fastest first."""
+    chosen: dict[tuple[str, str | None, str | None], CompareRow] = {}
     for row in sorted(result.data.rows, key=lambda row: row.model.all.mean_ms):
         lowered = None if row.entry.precision.is_fp32 else row.entry.where
-        chosen.setdefault((row.entry.method, lowered), row)
+        chosen.setdefault((row.entry.method, row.entry.variant, lowered), row)
     accurate = any(row.accuracy for row in chosen.values())
     header = ["", "engine", "keyframe ms", "propagated ms", "fps", "x per-frame, same engine"]
     lines = []
     for row in chosen.values():
         model, ratio = row.model, row.model.ratio_same_engine
         line = [
-            row.entry.what,
+            ", ".join(filter(None, (row.entry.what, row.entry.variant))),
             row.entry.where,
             number((model.keyframe or model.all).p50_ms),
             number(model.propagated.p50_ms) if model.propagated else "-",
