@@ -7,7 +7,7 @@ import functools
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -44,7 +44,7 @@ from lsts_edge.train.frozen_features import FrozenFeatures, cache_features
 from lsts_edge.train.frozen_training import FrozenOptions
 from lsts_edge.train.threads import set_threads
 
-__all__ = ["PaperStudy", "StudyOptions", "set_name"]
+__all__ = ["PaperStudy", "StudyOptions", "paired_seeds", "set_name"]
 
 
 _Measured = tuple[StudyRun, np.ndarray]  # a run, and its AP50 under each draw
@@ -297,9 +297,14 @@ class PaperStudy:
         )
         return rounded(shown), self._draws.of(sequence_matches(self._truth, run.boxes, 0.5))
 
+    def _is_trained(self, row: str) -> bool:
+        recipe = self._by_name(row)
+        return recipe is not None and self._runner.needs_seeds(self._source(recipe))
+
     def _claim(self, comparison: ClaimRecipe, measured: Mapping[str, Mapping[int, _Measured]]) -> StudyClaim:
         first, second = measured[comparison.first], measured[comparison.second]
-        pairs = _pairs(first, second)
+        trained = self._is_trained(comparison.first) and self._is_trained(comparison.second)
+        pairs = paired_seeds(first, second, both_trained=trained)
         if not pairs:
             return StudyClaim(**vars(comparison), points=None, interval=None, seeds=0, verdict="not run")
         points = float(np.mean([first[a][0].ap50 - second[b][0].ap50 for a, b in pairs]))
@@ -325,11 +330,11 @@ def _kept(path: Path) -> _Measured:
         return decode(StudyRun, json.loads(str(stored["shown"])), path.name), stored["drawn"]
 
 
-def _pairs(first: Mapping[int, _Measured], second: Mapping[int, _Measured]) -> list[tuple[int, int]]:
-    """Seeds side by side; a row that is the same with every seed stands beside each of the other's."""
+def paired_seeds(first: Collection[int], second: Collection[int], *, both_trained: bool) -> list[tuple[int, int]]:
+    """Seeds of two rows side by side: those that both have; an untrained row stands beside each of the other's."""
     if not first or not second:
         return []
-    seeds = sorted({*first, *second}) if min(len(first), len(second)) == 1 else sorted(set(first) & set(second))
+    seeds = sorted(set(first) & set(second) if both_trained else {*first, *second})
     return [(seed if seed in first else min(first), seed if seed in second else min(second)) for seed in seeds]
 
 

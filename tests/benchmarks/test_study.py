@@ -19,7 +19,7 @@ pytest.importorskip("pycocotools")
 from lsts_edge.benchmarks.accuracy import study_rows
 from lsts_edge.benchmarks.accuracy.detections_store import load_boxes, save_boxes
 from lsts_edge.benchmarks.accuracy.recipes import TABLES, read_comparisons, read_recipes, row_choices
-from lsts_edge.benchmarks.accuracy.study import PaperStudy, StudyOptions
+from lsts_edge.benchmarks.accuracy.study import PaperStudy, StudyOptions, paired_seeds
 from lsts_edge.benchmarks.accuracy.study_result import StudyResult, StudyTableRow
 from lsts_edge.benchmarks.accuracy.study_statistics import Draws
 from lsts_edge.benchmarks.accuracy.study_tables import same_work, study_markdown, study_text
@@ -116,6 +116,13 @@ def test_intervals_hold_sequences_and_seeds():
     assert draws.interval([other - steady]) == pytest.approx((0.1, 0.1))
     low, high = draws.interval([np.full(500, 0.1), np.full(500, 0.3)])
     assert (low, high) == pytest.approx((0.1, 0.3)), "two seeds that disagree widen it"
+
+
+def test_trained_rows_are_compared_on_the_seeds_that_both_have():
+    assert paired_seeds({0, 1, 2}, {0}, both_trained=True) == [(0, 0)], "one seed says nothing of how seeds differ"
+    assert paired_seeds({0, 1, 2}, {1, 2, 3}, both_trained=True) == [(1, 1), (2, 2)]
+    assert paired_seeds({0, 1, 2}, {0}, both_trained=False) == [(0, 0), (1, 0), (2, 0)], "it has no seed of its own"
+    assert paired_seeds({0}, set(), both_trained=False) == []
 
 
 def test_boxes_come_back(tmp_path: Path):
