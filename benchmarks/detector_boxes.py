@@ -21,7 +21,6 @@ DETECTOR_SUFFIXES = (".onnx", ".param")
 """Files that are run; ``.param`` is NanoDet-Plus in ncnn, its weights beside it."""
 
 _NCNN_PX = 416
-_SCORE_FLOOR = 0.05  # as for ONNX files, see Teacher
 _MOST = 100
 
 
@@ -66,8 +65,9 @@ class _Ncnn:
 
     def __init__(self, path: Path, threads: int) -> None:
         from lsts_edge.benchmarks.peers import NanoDetPlus
+        from lsts_edge.train.teachers import SCORE_FLOOR
 
-        self._peer = NanoDetPlus(path, threads, _NCNN_PX, _NCNN_PX, _SCORE_FLOOR, _MOST)
+        self._peer = NanoDetPlus(path, threads, _NCNN_PX, _NCNN_PX, SCORE_FLOOR, _MOST)
         self.classes = self._peer.classes
 
     def look(self, frame_hwc_bgr_u8: np.ndarray) -> Boxes:

@@ -16,7 +16,6 @@ from lsts_edge.errors import OptionError
 from lsts_edge.progress import Progress, silent
 from lsts_edge.runtime import Detections, Detector
 from lsts_edge.runtime.sources.open import open_source
-from lsts_edge.runtime.sources.options import SourceOptions
 
 __all__ = ["Clip", "ClipFacts", "run_clip"]
 
@@ -82,7 +81,7 @@ class Clip:
         if self._source is None:
             yield from self._frames
             return
-        with open_source(self._source, SourceOptions(read_ahead=0)) as opened:  # so that decoding is a stage
+        with open_source(self._source) as opened:
             for frame in opened:
                 self._frame_px = frame.image.shape[:2]
                 yield frame.image

@@ -70,7 +70,6 @@ class FrozenFeatures:
         if network.preset.light_scale == 1.0:
             return network.high(part_of(self.low, index), (size.height_px, size.width_px))
         with torch.no_grad():
-            network.backbone.eval()
             image = Normalize(size)(torch.from_numpy(self.pixels[index.numpy()]))
             shrunk = network.shrink(image.contiguous(memory_format=torch.channels_last))
             low = network.low(shrunk)

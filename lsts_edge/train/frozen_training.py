@@ -97,6 +97,7 @@ def train_on_features(
         warm = torch.multinomial(weights, _WARM_FRAMES, replacement=True, generator=random)
         warm_start_embeddings(network, part_of(features.heavy, warm))
     network.requires_grad_(False)
+    network.backbone.eval()  # frozen: its batch norms keep their statistics too
     criterion = DetectionLoss(cast(RfcnHead, network.head), options.loss)
     optimizer = _optimizer(network, options)
     trained = [parameter for group in optimizer.param_groups for parameter in group["params"]]

@@ -16,9 +16,11 @@ from lsts_edge.runtime.engines.open import open_backend
 from lsts_edge.runtime.engines.options import EngineOptions
 from lsts_edge.runtime.preprocess import Preprocessor
 
-__all__ = ["Teacher"]
+__all__ = ["SCORE_FLOOR", "Teacher"]
 
-_SCORE_FLOOR = 0.05
+SCORE_FLOOR = 0.05
+"""Boxes below it are not looked at."""
+
 _NMS_IOU = 0.6
 
 
@@ -60,7 +62,7 @@ class Teacher:
             height_px=height,
             width_px=width,
             classes=self.classes,
-            score_floor=_SCORE_FLOOR,
+            score_floor=SCORE_FLOOR,
             nms_iou=_NMS_IOU,
         )
         self._session = open_backend(engine).load(graph.SerializeToString(), self.file)
