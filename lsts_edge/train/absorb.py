@@ -81,7 +81,8 @@ class _FrozenDepthwise(torch.autograd.Function):
         (weight,) = ctx.saved_tensors
         pad, dilation = ctx.geometry
         bias_gradient = gradient.sum((0, 2, 3)) if ctx.needs_input_grad[2] else None
-        back = F.conv2d(gradient, weight.flip(2, 3), None, 1, pad, dilation, len(weight))
+        turned = weight.to(gradient.dtype).flip(2, 3)  # autocast does not reach the backward pass
+        back = F.conv2d(gradient, turned, None, 1, pad, dilation, len(weight))
         return back, None, bias_gradient, None, None
 
 

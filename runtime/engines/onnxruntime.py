@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -143,6 +145,8 @@ class OnnxRuntimeBackend:
             )
         self._oplib = library_path(ort_version=self.version, provider=provider) if custom_op else None
         on_host = provider == "cpu"
+        if not on_host:
+            _open_cuda()
         self.tensors: _HostTensors | _DeviceTensors = (
             _HostTensors() if on_host else _DeviceTensors("cuda", self._create)
         )
@@ -209,6 +213,21 @@ class OnnxRuntimeBackend:
         if self._cache_dir is not None:
             tensorrt = {"trt_engine_cache_enable": "1", "trt_engine_cache_path": str(self._cache_dir)}
         return [(_PROVIDERS["tensorrt"], tensorrt), (_PROVIDERS["cuda"], {"use_tf32": "0"}), _PROVIDERS["cpu"]]
+
+
+def _open_cuda() -> None:
+    """Open the CUDA libraries that pip installed: nothing else puts them where ONNX Runtime's own loader looks.
+
+    The system's are found without it. What is missing shows when a session ends up on another provider.
+    """
+    preload = getattr(onnxruntime, "preload_dlls", None)  # since 1.21
+    if preload is None:
+        return
+    told = io.StringIO()
+    with contextlib.redirect_stdout(told):  # it prints what it does not find
+        preload()
+    for line in told.getvalue().splitlines():
+        logger.debug("%s", line)
 
 
 def _first_line(error: BaseException) -> str:

@@ -47,3 +47,20 @@ def test_frozen_depthwise_gradient_is_autograds():
         wanted_x, wanted_bias = torch.autograd.grad((plain * weight).sum(), (x, conv.bias))
         torch.testing.assert_close(got_x, wanted_x, rtol=1e-4, atol=1e-4)
         torch.testing.assert_close(got_bias, wanted_bias)
+
+
+def test_frozen_depthwise_gradient_in_mixed_precision():
+    """Autocast hands the backward pass gradients of half the width; the weights stay float32."""
+    generator = torch.Generator().manual_seed(0)
+    conv = AbsorbedConv2d(
+        SamePadConv2d(6, 6, 3, 1, 0, 1, groups=6, bias=False), torch.randn(6, generator=generator), 1e-3
+    )
+    conv.weight.requires_grad_(False)
+    x = torch.randn(2, 6, 9, 11, generator=generator, requires_grad=True)
+    weight = torch.randn(2, 6, 9, 11, generator=generator)
+    wanted = torch.autograd.grad((conv(x) * weight).sum(), (x, conv.bias))
+    with torch.autocast("cpu", torch.bfloat16):
+        loss = (conv(x) * weight).sum()
+    got = torch.autograd.grad(loss, (x, conv.bias))
+    for found, expected in zip(got, wanted, strict=True):
+        torch.testing.assert_close(found, expected, rtol=0.05, atol=0.1)
