@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -147,17 +146,14 @@ def command(
 
 def _plan(data: tuple[str, ...], recipe: str | None, root: str) -> Recipe:
     """What a recipe says, its data under the root and its list beside it; or the data alone."""
-    from lsts_edge.train.recipe import DataSource, Recipe, read_recipe
+    from lsts_edge.train.recipe import DataSource, Recipe, located, read_recipe
 
     if bool(data) == bool(recipe):
         got = "both" if data else "neither"
         raise OptionError("--data, --recipe", got=got, expected="one of them", fix="Give files or a recipe.")
     if recipe is None:
         return Recipe("lsts-lite", tuple(map(DataSource, data)), "not stated")
-    plan = read_recipe(Path(recipe))
-    sources = [replace(source, data=str(Path(root) / source.data)) for source in plan.sources]
-    banned = None if plan.must_not_see is None else str(Path(recipe).parent / plan.must_not_see)
-    return replace(plan, sources=tuple(sources), must_not_see=banned)
+    return located(read_recipe(Path(recipe)), Path(recipe), Path(root))
 
 
 def _class_weight(text: str) -> tuple[str, float]:

@@ -14,7 +14,16 @@ import numpy as np
 from lsts_edge.errors import AnnotationError
 from lsts_edge.read_file import read_file
 
-__all__ = ["COCO_GROUPS", "AnnotationSet", "ImageRecord", "category_ids", "category_names", "read_annotations"]
+__all__ = [
+    "COCO_GROUPS",
+    "MALFORMED",
+    "AnnotationSet",
+    "ImageRecord",
+    "category_ids",
+    "category_names",
+    "load_coco",
+    "read_annotations",
+]
 
 # What a reader meets that takes its way through JSON of other shapes than it expects.
 MALFORMED = (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError)
@@ -73,11 +82,19 @@ class ImageRecord:
 
 @dataclass(frozen=True)
 class AnnotationSet:
-    """Images sorted by sequence and frame, and the classes their labels index."""
+    """Images sorted by sequence and frame, and the classes their labels index.
+
+    Attributes:
+        path: the file.
+        classes: names that the labels index.
+        images: the records.
+        named: sequences that the file names, whether or not it has images of them.
+    """
 
     path: Path
     classes: tuple[str, ...]
     images: tuple[ImageRecord, ...]
+    named: frozenset[str] = frozenset()
 
     def sequences(self) -> dict[str, list[ImageRecord]]:
         """The images of each sequence, in order."""
@@ -88,11 +105,11 @@ class AnnotationSet:
 
     def without(self, videos: set[str]) -> AnnotationSet:
         """The same set less some sequences."""
-        return AnnotationSet(self.path, self.classes, tuple(r for r in self.images if r.video not in videos))
+        return replace(self, images=tuple(r for r in self.images if r.video not in videos))
 
     def only(self, videos: set[str]) -> AnnotationSet:
         """The same set with some sequences alone."""
-        return AnnotationSet(self.path, self.classes, tuple(r for r in self.images if r.video in videos))
+        return replace(self, images=tuple(r for r in self.images if r.video in videos))
 
     def licensed(self, licences: Sequence[str]) -> AnnotationSet:
         """The same set with the images alone whose licence is one of these, word for word; all of them for none.
@@ -106,12 +123,12 @@ class AnnotationSet:
             raise AnnotationError(f"{self.path}: licences {missing}", got=sorted(found)[:8], expected="these", fix=fix)
         if not licences:
             return self
-        return AnnotationSet(self.path, self.classes, tuple(r for r in self.images if r.licence in licences))
+        return replace(self, images=tuple(r for r in self.images if r.licence in licences))
 
     def as_one_class(self) -> AnnotationSet:
         """The same boxes, all of one class."""
         images = tuple(replace(record, labels=np.zeros_like(record.labels)) for record in self.images)
-        return AnnotationSet(self.path, ("object",), images)
+        return replace(self, classes=("object",), images=images)
 
 
 def read_annotations(path: Path, classes: tuple[str, ...], groups: Mapping[str, str] | None = None) -> AnnotationSet:
@@ -131,7 +148,7 @@ def read_annotations(path: Path, classes: tuple[str, ...], groups: Mapping[str, 
     Raises:
         AnnotationError: if the file is missing, is not such a file, or shares no category with ``classes``.
     """
-    data = _load(path)
+    data = load_coco(path)
     try:
         return _build(path, data, classes, groups or {})
     except MALFORMED as error:
@@ -151,7 +168,7 @@ def category_ids(path: Path) -> dict[int, str]:
     Raises:
         AnnotationError: if the file is missing or is not such a file.
     """
-    categories = _load(path).get("categories", [])
+    categories = load_coco(path).get("categories", [])
     try:
         return {int(category["id"]): str(category["name"]) for category in categories}
     except MALFORMED as error:
@@ -172,7 +189,12 @@ def category_names(path: Path) -> tuple[str, ...]:
     return tuple(dict.fromkeys(category_ids(path).values()))
 
 
-def _load(path: Path) -> dict[str, Any]:
+def load_coco(path: Path) -> dict[str, Any]:
+    """The JSON itself: an object with images, nothing else of it is looked at.
+
+    Raises:
+        AnnotationError: if the file is missing or is no such object.
+    """
     try:
         data = json.loads(read_file(path))
     except (OSError, ValueError, RecursionError) as error:
@@ -242,7 +264,8 @@ def _build(path: Path, data: dict[str, Any], classes: tuple[str, ...], more: Map
             )
         )
     records.sort(key=lambda record: (record.video, record.frame))
-    return AnnotationSet(path, tuple(classes), tuple(records))
+    named = frozenset(str(video["name"]) for video in videos.values() if "name" in video)
+    return AnnotationSet(path, tuple(classes), tuple(records), named)
 
 
 def _add(

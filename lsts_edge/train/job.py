@@ -16,7 +16,7 @@ import torch
 
 import lsts_edge
 from lsts_edge.errors import FileUnwritable, OptionError
-from lsts_edge.evaluation.annotations import AnnotationSet, read_annotations
+from lsts_edge.evaluation.annotations import AnnotationSet
 from lsts_edge.model import VideoNetwork, build_network
 from lsts_edge.model.checkpoint import CheckpointInfo, load_checkpoint, save_checkpoint
 from lsts_edge.model.imagenet import load_imagenet_backbone
@@ -24,10 +24,10 @@ from lsts_edge.presets import ModelPreset, get_preset
 from lsts_edge.progress import Progress, silent
 from lsts_edge.train.allocator import keep_freed_pages
 from lsts_edge.train.defaults import options_for
-from lsts_edge.train.held_out import held_out_names, refuse_held_out
 from lsts_edge.train.options import TrainOptions
 from lsts_edge.train.processes import ALONE, Processes
 from lsts_edge.train.recipe import DataSource
+from lsts_edge.train.sources import read_sources
 from lsts_edge.train.store import ImageStore
 from lsts_edge.train.threads import set_threads
 from lsts_edge.train.trainer import Trainer
@@ -92,17 +92,10 @@ def run_job(job: TrainJob, progress: Progress = silent, processes: Processes = A
             _make_folder(log_dir)
             importlib.import_module("torch.utils.tensorboard")  # a package that is missing is missed before the work
     classes = preset.head.classes
-    sets = [read_annotations(Path(one.data), classes, one.groups).licensed(one.licences) for one in job.data]
-    _check_hold_out(job, sets)
-    held_out = set(job.hold_out).union(*(one.hold_out for one in job.data))
-    sets = [annotations.without(held_out) for annotations in sets]
-    sequences = sorted({record.video for annotations in sets for record in annotations.images})
-    if job.must_not_see is not None:
-        names = held_out_names(Path(job.must_not_see))
-        refuse_held_out(names, sequences, [annotations.path for annotations in sets])
+    data = read_sources(job.data, classes, hold_out=job.hold_out, must_not_see=job.must_not_see)
     shares = None if job.data[0].share is None else [one.share or 0.0 for one in job.data]
     store = ImageStore.load(
-        sets,
+        list(data.sets),
         color_order=preset.input.color_order,
         max_side_px=max(preset.input.height_px, preset.input.width_px),
         images=options.images,
@@ -135,15 +128,15 @@ def run_job(job: TrainJob, progress: Progress = silent, processes: Processes = A
         "processes": str(processes.count),
         "precision": trainer.precision,
         "command": _command_line(job),
-        "data": "; ".join(_describe(*pair) for pair in zip(job.data, sets, strict=True)),
-        "sequences": json.dumps([name for name in sequences if "/" not in name]),  # stills go by their file's path
+        "data": "; ".join(_describe(*pair) for pair in zip(job.data, data.sets, strict=True)),
+        "sequences": json.dumps([name for name in data.sequences if "/" not in name]),  # stills go by their file's path
         "start": start,
         "earlier": json.dumps(dict(before.metadata), sort_keys=True) if before else "",
         "code_sha256": code,
         "lsts_edge": lsts_edge.__version__,
         "torch": torch.__version__,
     }
-    held_out = held_out if before is None else held_out & set(before.held_out)
+    held_out = data.held_out if before is None else data.held_out & set(before.held_out)
     save_checkpoint(trained, output, metadata, held_out=held_out, half=True)
     resume_file.unlink(missing_ok=True)
     return output
@@ -173,15 +166,6 @@ def _check(job: TrainJob, preset: ModelPreset, options: TrainOptions) -> None:
         raise OptionError("--class-weight", got=unknown, expected=preset.head.classes, fix="Name a class.")
     if not job.output.endswith(".safetensors"):
         raise OptionError("--output", got=job.output, expected="a name ending in .safetensors", fix="Add the ending.")
-
-
-def _check_hold_out(job: TrainJob, sets: list[AnnotationSet]) -> None:
-    known = {record.video for annotations in sets for record in annotations.images}
-    unknown = sorted(set(job.hold_out).union(*(one.hold_out for one in job.data)) - known)
-    if unknown:
-        raise OptionError("--hold-out", got=unknown, expected="names of sequences in --data", fix="Correct them.")
-    if known <= set(job.hold_out).union(*(one.hold_out for one in job.data)):
-        raise OptionError("--hold-out", got="every sequence", expected="something left", fix="Name fewer.")
 
 
 def _device(name: str) -> torch.device:

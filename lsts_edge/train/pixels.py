@@ -15,7 +15,7 @@ import torch
 from lsts_edge.errors import AnnotationError
 from lsts_edge.runtime.sources.picture import read_picture
 
-__all__ = ["FilePixels", "MemoryPixels", "Pixels", "StoredImage", "read_stored"]
+__all__ = ["FilePixels", "MemoryPixels", "Pixels", "StoredImage", "read_stored", "reduction"]
 
 _READERS = 8  # threads; decoding and scaling let the others run
 
@@ -101,6 +101,12 @@ class FilePixels:
     def to(self, device: torch.device) -> FilePixels:
         """The same files for another device."""
         return FilePixels(self._pictures, device)
+
+
+def reduction(size_hw: tuple[int, int], max_side_px: int) -> tuple[float, tuple[int, int]]:
+    """By how much a picture is reduced so that its longer side fits, never enlarged, and its height and width then."""
+    scale = min(1.0, max_side_px / max(1, *size_hw))
+    return scale, (max(1, round(size_hw[0] * scale)), max(1, round(size_hw[1] * scale)))
 
 
 def read_stored(picture: StoredImage) -> np.ndarray:

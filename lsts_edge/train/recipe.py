@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from lsts_edge.read_file import read_file
 from lsts_edge.train.augment import Augmentation
 from lsts_edge.train.losses import LossOptions
 
-__all__ = ["DataSource", "Recipe", "read_recipe"]
+__all__ = ["DataSource", "Recipe", "located", "read_recipe"]
 
 _MAX_BYTES = 1 << 20
 
@@ -80,7 +80,7 @@ def read_recipe(path: Path) -> Recipe:
                 options[name] = kind(**_tuples(given))
         content["options"] = _tuples(options.items())
         recipe = Recipe(sources=tuple(sources), **content)
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise OptionError(
             f"recipe {path}",
             got=f"{type(error).__name__}: {error}"[:200],
@@ -92,6 +92,13 @@ def read_recipe(path: Path) -> Recipe:
         fix = "Give each source a share above 0, or none of them."
         raise OptionError(f"recipe {path}: shares", got=shares, expected="positive numbers", fix=fix)
     return recipe
+
+
+def located(recipe: Recipe, path: Path, root: Path) -> Recipe:
+    """The recipe with paths that can be opened: its data under the root, its list beside the recipe's file."""
+    sources = tuple(replace(source, data=str(root / source.data)) for source in recipe.sources)
+    banned = None if recipe.must_not_see is None else str(path.parent / recipe.must_not_see)
+    return replace(recipe, sources=sources, must_not_see=banned)
 
 
 def _tuples(fields: Iterable[tuple[str, Any]]) -> dict[str, Any]:

@@ -13,7 +13,7 @@ import torch
 
 from lsts_edge.errors import AnnotationError
 from lsts_edge.evaluation.annotations import AnnotationSet
-from lsts_edge.train.pixels import FilePixels, MemoryPixels, Pixels, StoredImage, read_stored
+from lsts_edge.train.pixels import FilePixels, MemoryPixels, Pixels, StoredImage, read_stored, reduction
 
 __all__ = ["ImageStore"]
 
@@ -75,8 +75,7 @@ class ImageStore:
         records = [record for annotations in sets for record in annotations.images]
         if not records:
             raise AnnotationError("training data", got="no image", expected="at least one", fix="Check --data.")
-        scales = [min(1.0, max_side_px / max(r.height_px, r.width_px)) for r in records]
-        sizes = [(round(r.height_px * s), round(r.width_px * s)) for r, s in zip(records, scales, strict=True)]
+        scales, sizes = zip(*(reduction((r.height_px, r.width_px), max_side_px) for r in records), strict=True)
         pictures = [
             StoredImage(r.path, (r.height_px, r.width_px), size, color_order)
             for r, size in zip(records, sizes, strict=True)

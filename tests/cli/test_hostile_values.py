@@ -34,6 +34,7 @@ BASE = {
     "data davis": ["pictures", "--output", "davis.json"],
     "data render": ["--output", "rendered", "--videos", "1", "--frames", "1", "--size", "32x32"],
     "data teach": ["pictures", "--teacher", "garbage.bin", "--output", "taught"],
+    "data pack": ["--recipe", "garbage.json", "--output", "packed"],
     "import-mxnet": ["garbage.bin", "--output", "x.safetensors"],
     "train": ["--data", "garbage.json", "--output", "x.safetensors", "--steps", "1", "--preset", "lsts-tiny"],
     "evaluate": ["bundle", "garbage.json"],

@@ -13,6 +13,7 @@ command = LazyGroup(
         "davis": ("lsts_edge.cli.data.davis", "DAVIS 2016 to annotations."),
         "render": ("lsts_edge.cli.data.render", "Figures in motion, with exact boxes."),
         "teach": ("lsts_edge.cli.data.teach", "Label clips by detectors as teachers."),
+        "pack": ("lsts_edge.cli.data.pack", "A recipe's data, small enough to carry."),
     },
     help="Make training data; every file states its sources and licences.",
 )

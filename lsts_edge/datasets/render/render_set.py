@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +10,8 @@ import cv2
 
 from lsts_edge.datasets.coco_video import CocoVideo
 from lsts_edge.datasets.mask_box import mask_box
-from lsts_edge.datasets.publish_json import publish_json, unwritable
+from lsts_edge.datasets.publish_folder import published_folder
+from lsts_edge.datasets.publish_json import publish_json
 from lsts_edge.datasets.render.options import RenderOptions
 from lsts_edge.datasets.render.scene import draw_scene
 from lsts_edge.datasets.render.video import RenderedFrame, render_video
@@ -46,17 +45,9 @@ def render_set(options: RenderOptions, output: Path, progress: Progress = silent
     Raises:
         FileUnwritable: if the folder cannot be made, or has something in it.
     """
-    part = output.with_name(f"{output.name}.part{os.getpid()}") if output.name else output
-    with unwritable(output):
-        if not output.name or (os.path.lexists(output) and (not output.is_dir() or any(output.iterdir()))):
-            raise OSError("a file, or a folder with something in it")
-        part.mkdir(parents=True)
-        try:
-            content = _rendered(options, part, progress)
-            publish_json(content, part / ANNOTATIONS)
-            os.replace(part, output)
-        finally:
-            shutil.rmtree(part, ignore_errors=True)
+    with published_folder(output) as folder:
+        content = _rendered(options, folder, progress)
+        publish_json(content, folder / ANNOTATIONS)
     return content
 
 
