@@ -40,6 +40,7 @@ class _OncePerMachine(click.Command):
     epilog=examples(
         "lsts-edge train --data vid/train.json --data stills/annotations.json --output lite.safetensors --steps 1200",
         "lsts-edge train --data vid/train.json --output lite.safetensors --steps 1200 --log-dir logs --resume",
+        "lsts-edge train --recipe pack/recipe.json --root pack --output lite.safetensors --minutes 8 --resume",
         "lsts-edge train --data vid/train.json --output a.safetensors --steps 600 --hold-out bear,bus --seed 1",
         "lsts-edge train --recipe examples/recipes/lsts-lite-1-frames.json --root data --output lite.safetensors",
         "lsts-edge train --recipe examples/recipes/lsts-r101-imagenet-vid.json --study-row table-3-1-non-local ...",
@@ -86,7 +87,8 @@ class _OncePerMachine(click.Command):
 @click.option("--licence", help="Licence of the weights, put into the file [default: the recipe's, or 'not stated'].")
 @click.option("--must-not-see", metavar="FILE", help="List of sequences and folders that stop the run.")
 @click.option("--log-dir", metavar="DIR", help="Write curves for TensorBoard there (extra [tensorboard]).")
-@click.option("--resume", is_flag=True, help="Go on with an interrupted run of the same command.")
+@click.option("--minutes", type=float, help="Stop after the step that passes them, for --resume to go on.")
+@click.option("--resume", is_flag=True, help="Go on with an interrupted run of the same command, if there is one.")
 def command(
     data: tuple[str, ...],
     recipe: str | None,
@@ -106,6 +108,7 @@ def command(
     licence: str | None,
     must_not_see: str | None,
     log_dir: str | None,
+    minutes: float | None,
     resume: bool,
     **overrides: float | bool | str | None,
 ) -> None:
@@ -136,12 +139,20 @@ def command(
             must_not_see=must_not_see or plan.must_not_see,
             resume=resume,
             log_dir=log_dir,
+            minutes=minutes,
             choices={**plan.choices, **row, **choices_of(variants, alignment, light_scale)},
             options=chosen,
         )
-        written = run_job(job, echo_progress, processes)
-        if processes.is_first:
-            click.echo(f"written: {written} ({written.stat().st_size / 1e6:.1f} MB)")
+        end = run_job(job, echo_progress, processes)
+        if not processes.is_first:
+            return
+        if end.checkpoint is not None:
+            click.echo(f"written: {end.checkpoint} ({end.checkpoint.stat().st_size / 1e6:.1f} MB)")
+        else:
+            click.echo(
+                f"stopped at step {end.step} of {end.steps} after {end.minutes:.1f} minutes; "
+                "the same command with --resume goes on"
+            )
 
 
 def _plan(data: tuple[str, ...], recipe: str | None, root: str) -> Recipe:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import hashlib
 import importlib
 import json
+import os
 import shlex
 import sys
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,7 @@ from typing import Any
 import torch
 
 import lsts_edge
-from lsts_edge.errors import FileUnwritable, OptionError
+from lsts_edge.errors import FileUnwritable, OptionError, TrainingError
 from lsts_edge.evaluation.annotations import AnnotationSet
 from lsts_edge.model import VideoNetwork, build_network
 from lsts_edge.model.checkpoint import CheckpointInfo, load_checkpoint, save_checkpoint
@@ -33,7 +35,7 @@ from lsts_edge.train.threads import set_threads
 from lsts_edge.train.trainer import Trainer
 from lsts_edge.variants import varied
 
-__all__ = ["TrainJob", "code_digest", "run_job"]
+__all__ = ["JobEnd", "TrainJob", "code_digest", "run_job"]
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,7 @@ class TrainJob:
 
     ``options`` are fields of ``TrainOptions`` beside the preset's defaults, ``choices`` what ``varied`` changes in the
     preset. ``hold_out`` names sequences of any source; ``must_not_see`` is a file of names that stop the run if they
-    are there.
+    are there. ``minutes`` ends it after the step that passes them, reading included; None: when all steps are done.
     """
 
     data: tuple[DataSource, ...]
@@ -56,25 +58,45 @@ class TrainJob:
     must_not_see: str | None = None
     resume: bool = False
     log_dir: str | None = None
+    minutes: float | None = None
     choices: Mapping[str, Any] = field(default_factory=dict)
     options: Mapping[str, Any] = field(default_factory=dict)
 
 
-def run_job(job: TrainJob, progress: Progress = silent, processes: Processes = ALONE) -> Path:
-    """Train and write the checkpoint; returns its path.
+@dataclass(frozen=True)
+class JobEnd:
+    """Where a job ended: at ``step`` of ``steps``, after ``minutes``; no checkpoint before the last step."""
+
+    checkpoint: Path | None
+    step: int
+    steps: int
+    minutes: float
+
+
+def run_job(
+    job: TrainJob,
+    progress: Progress = silent,
+    processes: Processes = ALONE,
+    clock_s: Callable[[], float] = time.monotonic,
+) -> JobEnd:
+    """Train and write the checkpoint, or stop in time and keep what ``resume`` goes on from.
+
+    With ``resume``, a job that has not kept anything yet starts.
 
     Args:
         job: files and options.
         progress: told of the data, the start and the steps.
         processes: that do this job together; only the first writes and tells.
+        clock_s: that ``minutes`` are counted by.
 
     Raises:
         OptionError: if an option is out of range, a class or sequence is unknown, or there is no such device.
         AnnotationError: if the data cannot be read.
         CheckpointError: if the weights to start from do not fit.
-        TrainingError: if a loss is not finite or the run to resume is another one.
+        TrainingError: if a loss is not finite, or the run to resume is another one or is finished.
         FileUnwritable: if the output cannot be written.
     """
+    begin_s = clock_s()
     progress = progress if processes.is_first else silent
     preset = varied(get_preset(job.preset), job.choices)
     options = options_for(preset, job.options)
@@ -91,6 +113,8 @@ def run_job(job: TrainJob, progress: Progress = silent, processes: Processes = A
         if log_dir is not None:
             _make_folder(log_dir)
             importlib.import_module("torch.utils.tensorboard")  # a package that is missing is missed before the work
+    resume_file = output.with_name(output.name + ".resume")
+    resume = job.resume and processes.from_first(lambda: _has_begun(output, resume_file, progress))
     classes = preset.head.classes
     data = read_sources(job.data, classes, hold_out=job.hold_out, must_not_see=job.must_not_see)
     shares = None if job.data[0].share is None else [one.share or 0.0 for one in job.data]
@@ -105,7 +129,13 @@ def run_job(job: TrainJob, progress: Progress = silent, processes: Processes = A
     network = build_network(preset, seed=options.seed)
     start, before = _start(network, job.init)
     progress(f"start: {start}")
-    resume_file = output.with_name(output.name + ".resume")
+
+    def minutes() -> float:
+        return (clock_s() - begin_s) / 60
+
+    def is_late() -> bool:
+        return job.minutes is not None and processes.from_first(minutes) >= job.minutes
+
     trainer = Trainer(
         network,
         store,
@@ -116,10 +146,12 @@ def run_job(job: TrainJob, progress: Progress = silent, processes: Processes = A
         resume_file=resume_file,
         log_dir=log_dir,
         processes=processes,
+        stop=is_late,
     )
-    trained = trainer.run(resume=job.resume)
-    if not processes.is_first:
-        return output
+    trained = trainer.run(resume=resume)
+    end = JobEnd(None if trained is None else output, trainer.step, options.steps, minutes())
+    if trained is None or not processes.is_first:
+        return end
     metadata = {
         "licence": job.licence,
         "description": f"{preset.name} trained for {options.steps} steps, seed {options.seed}",
@@ -139,7 +171,7 @@ def run_job(job: TrainJob, progress: Progress = silent, processes: Processes = A
     held_out = data.held_out if before is None else data.held_out & set(before.held_out)
     save_checkpoint(trained, output, metadata, held_out=held_out, half=True)
     resume_file.unlink(missing_ok=True)
-    return output
+    return end
 
 
 def code_digest() -> str:
@@ -150,6 +182,17 @@ def code_digest() -> str:
     for path in [root / "presets.py", root / "variants.py", *folders]:
         digest.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
     return digest.hexdigest()
+
+
+def _has_begun(output: Path, resume_file: Path, progress: Progress) -> bool:
+    """Whether there is something to go on from; a job that is finished is not begun anew."""
+    if os.path.lexists(resume_file):
+        return True
+    if os.path.lexists(output):
+        got, fix = f"{output}, which is there, without {resume_file.name}", "Remove it, or start without --resume."
+        raise TrainingError("nothing to resume", got=got, expected="a resume file, or neither", fix=fix)
+    progress(f"no {resume_file.name} yet: starts at step 0")
+    return False
 
 
 def _make_folder(folder: Path) -> None:
@@ -164,6 +207,8 @@ def _check(job: TrainJob, preset: ModelPreset, options: TrainOptions) -> None:
     unknown = sorted(set(options.class_weights) - set(preset.head.classes))
     if unknown:
         raise OptionError("--class-weight", got=unknown, expected=preset.head.classes, fix="Name a class.")
+    if job.minutes is not None and not 0 < job.minutes < 1e6:
+        raise OptionError("--minutes", got=job.minutes, expected="above 0, below 1000000", fix="Correct it.")
     if not job.output.endswith(".safetensors"):
         raise OptionError("--output", got=job.output, expected="a name ending in .safetensors", fix="Add the ending.")
 

@@ -58,6 +58,7 @@ class Trainer:
         report_every: steps between two reports.
         log_dir: folder for TensorBoard's event files; None writes none.
         processes: that train together: equal batches, equal weights, and only the first tells and writes.
+        stop: asked after each step but the last; once it says yes, all is kept in the resume file and the run ends.
 
     Attributes:
         phase: ``detector``, then ``video``.
@@ -80,6 +81,7 @@ class Trainer:
         report_every: int = 10,
         log_dir: Path | None = None,
         processes: Processes = ALONE,
+        stop: Callable[[], bool] = lambda: False,
     ) -> None:
         for name in ("batch", "video_batch"):
             if getattr(options, name) % processes.count:
@@ -115,6 +117,7 @@ class Trainer:
         self.precision = options.precision or ("bf16" if device.type == "cuda" else "fp32")
         self.scaler = torch.amp.GradScaler(device.type, enabled=self.precision == "fp16")
         self.resume_file = resume_file
+        self.stop = stop
         self.step = 0
         self.mean = torch.tensor(self.preset.input.mean, device=device).view(3, 1, 1)
         self.std = torch.tensor(self.preset.input.std, device=device).view(3, 1, 1)
@@ -122,8 +125,8 @@ class Trainer:
         self.optimizer: torch.optim.Optimizer | None = None
         self.losses_of: nn.Module = _Losses([])
 
-    def run(self, *, resume: bool = False) -> VideoNetwork:
-        """Do all steps (or those that are left) and return the network with the averaged weights.
+    def run(self, *, resume: bool = False) -> VideoNetwork | None:
+        """Do all steps (or those that are left) and return the network with the averaged weights; None if stopped.
 
         Raises:
             TrainingError: if a loss is not finite, or the resume file is of another run.
@@ -135,7 +138,7 @@ class Trainer:
             if self.log_dir is not None and self.processes.is_first:
                 curves = stack.enter_context(contextlib.closing(Curves(self.log_dir, self.step)))
             self._train(curves)
-        return self.finished()
+        return self.finished() if self.step == self.options.steps else None
 
     def _train(self, curves: Curves | None) -> None:
         sums: dict[str, float] = {}
@@ -158,8 +161,11 @@ class Trainer:
                 self.losses = {name: value / counted for name, value in sums.items()}
                 self._report(counted / (now - since), curves)
                 sums, counted, since = {}, 0, now
-            if self.step % self.options.save_every == 0:
+            stopped = self.step < self.options.steps and self.stop()
+            if stopped or self.step % self.options.save_every == 0:
                 self._save()
+            if stopped:
+                return
 
     def _report(self, steps_per_s: float, curves: Curves | None) -> None:
         """Tell of the steps since the latest report; the time left is what the rest takes at their pace."""

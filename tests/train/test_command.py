@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import itertools
 import json
 import shutil
 from collections.abc import Callable
@@ -14,6 +16,7 @@ from toy_data import write_toy_data
 
 from lsts_edge.benchmarks.accuracy.result import AccuracyResult
 from lsts_edge.benchmarks.results import read_result
+from lsts_edge.errors import TrainingError
 from lsts_edge.evaluation.annotations import read_annotations
 from lsts_edge.evaluation.bundles import read_image
 from lsts_edge.model import VideoLoop, random_network
@@ -21,7 +24,7 @@ from lsts_edge.model.checkpoint import load_checkpoint, save_checkpoint
 from lsts_edge.model.network import Normalize
 from lsts_edge.presets import FIVE_GROUPS, get_preset
 from lsts_edge.train.inference import run_checkpoint
-from lsts_edge.train.job import TrainJob, run_job
+from lsts_edge.train.job import JobEnd, TrainJob, run_job
 from lsts_edge.train.recipe import DataSource
 
 
@@ -80,6 +83,40 @@ def test_what_every_stage_held_out_is_stated(toy: Path, tmp_path: Path):
     assert held_out("e.safetensors", free, "vehicle") == ()
 
 
+def test_the_same_job_again_and_again_until_it_is_done(toy: Path, tmp_path: Path):
+    """By a clock that goes on a minute at each look: once at the start and the end, and after each step."""
+    minute = itertools.count(0, 60)
+    output, told = tmp_path / "a.safetensors", []
+    options = {"steps": 5, "batch": 1, "video_batch": 1}
+    job = TrainJob(
+        (DataSource(str(toy)),), str(output), "lsts-tiny", threads=1, resume=True, minutes=2.0, options=options
+    )
+    for step in (2, 4):
+        end = run_job(job, lambda what, *_: told.append(what), clock_s=lambda: next(minute))
+        assert end == JobEnd(None, step, 5, 3.0)
+        assert [path.name for path in tmp_path.iterdir()] == ["a.safetensors.resume"]
+    end = run_job(job, clock_s=lambda: next(minute))
+    assert (end.checkpoint, end.step) == (output, 5) and list(tmp_path.iterdir()) == [output]
+    assert told.count("no a.safetensors.resume yet: starts at step 0") == 1
+
+    whole = str(tmp_path / "whole.safetensors")
+    run_job(dataclasses.replace(job, output=whole, resume=False, minutes=None))
+    ours, theirs = (load_checkpoint(Path(file))[0].state_dict() for file in (output, whole))
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+
+    before = output.read_bytes()
+    with pytest.raises(TrainingError, match="nothing to resume"):
+        run_job(job)
+    assert output.read_bytes() == before, "what is done is not done again"
+
+
+def test_a_stopped_command_says_how_to_go_on(lsts_edge_command: Callable, toy: Path, tmp_path: Path):
+    words = ("--data", toy, "--output", tmp_path / "a.safetensors", "--preset", "lsts-tiny", "--threads", 1)
+    done = lsts_edge_command("train", *words, "--steps", 9, "--batch", 1, "--minutes", 1e-6)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "stopped at step 1 of 9 after 0.0 minutes; the same command with --resume goes on\n"
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "status"),
     [
@@ -89,6 +126,7 @@ def test_what_every_stage_held_out_is_stated(toy: Path, tmp_path: Path):
         (("--data", "TOY", "--output", "x.safetensors", "--steps", "1", "--class-weight", "teapot=2"), "option", 2),
         (("--data", "TOY", "--output", "x.safetensors", "--steps", "1", "--hold-out", "teapot"), "option", 2),
         (("--data", "TOY", "--output", "x.safetensors", "--steps", "1", "--device", "abacus"), "option", 2),
+        (("--data", "TOY", "--output", "x.safetensors", "--steps", "1", "--minutes", "0"), "option", 2),
     ],
 )
 def test_bad_train_command_is_one_line(

@@ -118,6 +118,11 @@ def test_one_process_speaks_and_writes(toy: Path, tmp_path: Path):
     assert "in 2 processes" in done.stderr and "Warning" not in done.stderr
     assert load_checkpoint(output)[1].metadata["processes"] == "2"
     assert [path.name for path in output.parent.iterdir()] == [output.name]
+    output.unlink()
+    for told in ("stopped at step 1 of 2", "written:"):
+        done = torchrun(*words, "--steps", 2, "--batch", 2, "--video-batch", 2, "--minutes", 1e-6, "--resume")
+        assert done.returncode == 0 and done.stdout.startswith(told), done.stderr
+    assert [path.name for path in output.parent.iterdir()] == [output.name]
 
 
 @pytest.mark.slow
@@ -144,7 +149,10 @@ def test_an_error_is_told_once(
     damaged.with_name("bird_03.png").write_bytes(b"no picture")
     given = [{"TOY": toy, "DAMAGED": damaged}.get(word, word) for word in words]
     output = tmp_path / "tiny.safetensors"
+    if "--resume" in words:
+        output.touch()
+    before = list(tmp_path.iterdir())
     done = torchrun("-m", "lsts_edge", "train", *given, "--output", output, "--preset", "lsts-tiny")
     assert done.returncode != 0
     assert done.stderr.count("error[") == 1 and error in done.stderr, done.stderr
-    assert not list(tmp_path.iterdir())
+    assert list(tmp_path.iterdir()) == before

@@ -171,6 +171,27 @@ def test_resumed_run_ends_where_a_whole_one_does(
     assert same(resumed, train(store, options))
 
 
+@pytest.mark.parametrize("stops", [(1,), (3,), (2, 4, 5)], ids=str)
+def test_a_run_that_stops_and_goes_on_ends_where_a_whole_one_does(
+    store: ImageStore, tmp_path: Path, stops: tuple[int, ...]
+):
+    options, file = dataclasses.replace(SHORT, save_every=100), tmp_path / "x.resume"
+    for place, last in enumerate(stops):
+        trainer = Trainer(build_network(TINY, seed=0), store, options, torch.device("cpu"), resume_file=file)
+        trainer.stop = lambda trainer=trainer, last=last: trainer.step >= last
+        assert trainer.run(resume=place > 0) is None and trainer.step == last
+    trainer = Trainer(build_network(TINY, seed=0), store, options, torch.device("cpu"), resume_file=file)
+    resumed = trainer.run(resume=True)
+    assert resumed is not None and same(resumed, train(store, options))
+
+
+def test_a_run_is_not_stopped_once_all_steps_are_done(store: ImageStore, tmp_path: Path):
+    network, file = build_network(TINY, seed=0), tmp_path / "x.resume"
+    options = dataclasses.replace(SHORT, steps=1, video_fraction=0.0)
+    trainer = Trainer(network, store, options, torch.device("cpu"), resume_file=file, stop=lambda: True)
+    assert trainer.run() is not None and not file.exists()
+
+
 def test_resume_of_another_run_is_refused(store: ImageStore, tmp_path: Path):
     file = tmp_path / "x.resume"
     train(store, SHORT, resume_file=file)
