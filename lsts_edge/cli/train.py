@@ -60,7 +60,12 @@ class _OncePerMachine(click.Command):
 )
 @click.option("--seed", type=int, help="Of everything random [default: the recipe's, or 0].")
 @click.option("--threads", type=int, help="CPU threads; default: all.")
-@click.option("--init", metavar="FILE", help="'imagenet', 'none', a backbone file, or a checkpoint to go on from.")
+@click.option(
+    "--init",
+    multiple=True,
+    metavar="FILE",
+    help="'imagenet', 'none', a backbone file, or a checkpoint to go on from; of several checkpoints the mean.",
+)
 @click.option("--hold-out", default="", metavar="NAMES", help="Sequences to leave out, separated by commas.")
 @click.option("--class-weight", "class_weights", multiple=True, metavar="NAME=W", help="Draw a class more often.")
 @click.option("--batch", type=int, help="Images per step of the detector phase, of all processes.")
@@ -101,7 +106,7 @@ def command(
     variants: tuple[str, ...],
     device: str,
     threads: int | None,
-    init: str | None,
+    init: tuple[str, ...],
     hold_out: str,
     class_weights: tuple[str, ...],
     freeze: tuple[str, ...],

@@ -52,7 +52,7 @@ class TrainJob:
     preset: str
     device: str = "cpu"
     threads: int | None = None
-    init: str | None = None
+    init: tuple[str, ...] = ()
     hold_out: tuple[str, ...] = ()
     licence: str = "not stated"
     must_not_see: str | None = None
@@ -163,12 +163,12 @@ def run_job(
         "data": "; ".join(_describe(*pair) for pair in zip(job.data, data.sets, strict=True)),
         "sequences": json.dumps([name for name in data.sequences if "/" not in name]),  # stills go by their file's path
         "start": start,
-        "earlier": json.dumps(dict(before.metadata), sort_keys=True) if before else "",
+        "earlier": _stated(before),
         "code_sha256": code,
         "lsts_edge": lsts_edge.__version__,
         "torch": torch.__version__,
     }
-    held_out = data.held_out if before is None else data.held_out & set(before.held_out)
+    held_out = data.held_out.intersection(*(info.held_out for info in before))
     save_checkpoint(trained, output, metadata, held_out=held_out, half=True)
     resume_file.unlink(missing_ok=True)
     return end
@@ -222,27 +222,44 @@ def _device(name: str) -> torch.device:
     return device
 
 
-def _start(network: VideoNetwork, init: str | None) -> tuple[str, CheckpointInfo | None]:
-    """Fill the network as asked; ``None`` means ImageNet for EfficientNet-Lite and nothing for the others.
+def _start(network: VideoNetwork, init: tuple[str, ...]) -> tuple[str, tuple[CheckpointInfo, ...]]:
+    """Fill the network as asked; by nothing ImageNet is meant for EfficientNet-Lite, and no weights for the others.
+
+    Of several checkpoints the mean is taken, parameter by parameter (Wortsman et al., *Model soups*, 2022).
 
     Returns:
-        One line about the start, and what an earlier checkpoint of ours says of its own training.
+        One line about the start, and what earlier checkpoints say of their own training.
     """
     lite = network.preset.backbone.name.startswith("efficientnet-lite")
-    if init is None:
-        init = "imagenet" if lite else "none"
-    if init == "none":
-        return "untrained", None
-    if init == "imagenet":
+    first, *others = init or ("imagenet" if lite else "none",)
+    if others:
+        return _mean_start(network, init)
+    if first == "none":
+        return "untrained", ()
+    if first == "imagenet":
         load_imagenet_backbone(network)
-        return f"ImageNet {network.preset.backbone.name}", None
-    path = Path(init)
+        return f"ImageNet {network.preset.backbone.name}", ()
+    path = Path(first)
     if path.suffix == ".safetensors":
         loaded, info = load_checkpoint(path, network.preset)
         network.load_state_dict(loaded.state_dict())
-        return f"checkpoint {info.file} sha256 {info.sha256}", info
+        return f"checkpoint {info.file} sha256 {info.sha256}", (info,)
     load_imagenet_backbone(network, path)
-    return f"backbone file {path.name}", None
+    return f"backbone file {path.name}", ()
+
+
+def _mean_start(network: VideoNetwork, init: tuple[str, ...]) -> tuple[str, tuple[CheckpointInfo, ...]]:
+    read = [load_checkpoint(Path(name), network.preset) for name in init]
+    states = [loaded.state_dict() for loaded, _ in read]
+    network.load_state_dict({name: torch.stack([one[name] for one in states]).mean(dim=0) for name in states[0]})
+    told = ", ".join(f"{info.file} sha256 {info.sha256}" for _, info in read)
+    return f"mean of the checkpoints {told}", tuple(info for _, info in read)
+
+
+def _stated(before: tuple[CheckpointInfo, ...]) -> str:
+    """What the checkpoint that was gone on from states, as JSON; of several a list."""
+    stated = [dict(info.metadata) for info in before]
+    return json.dumps(stated if len(stated) > 1 else stated[0], sort_keys=True) if stated else ""
 
 
 def _command_line(job: TrainJob) -> str:

@@ -34,11 +34,11 @@ class PackOptions:
 
     Attributes:
         mib: of all files together.
-        quality: of the JPEG files, 1 to 100.
+        quality: of the WebP files, 1 to 100.
     """
 
     mib: float = 28.0
-    quality: int = 60
+    quality: int = 50
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -104,7 +104,7 @@ def pack_training(
         packed = []
         for name, source, places in zip(names, sources, taken, strict=True):
             before = _size_bytes(folder)
-            content = source.content(places, of_images=len(source), max_side_px=side_px, jpeg_quality=options.quality)
+            content = source.content(places, of_images=len(source), max_side_px=side_px, webp_quality=options.quality)
             _write(folder / name, source, places, content, progress)
             packed.append(_told(str(name), source, places, _size_bytes(folder) - before))
         assert _size_bytes(folder) <= options.mib * _MIB, "costs are at least what is written"
@@ -146,7 +146,7 @@ def _costs(sources: Sequence[PackSource], progress: Progress) -> list[list[int]]
         costs.append([])
         for at in range(len(source)):
             progress("images measured", done, total)
-            costs[-1].append(len(source.jpeg(at)) + source.rows_bytes(at))
+            costs[-1].append(len(source.encoded(at)) + source.rows_bytes(at))
             done += 1
     return costs
 
@@ -176,7 +176,7 @@ def _write(file: Path, source: PackSource, places: Sequence[int], content: dict[
     file.with_name(f"{file.name}.frames").mkdir()
     for done, at in enumerate(places):
         progress(f"images of {file.name}", done, len(places))
-        (file.parent / source.file(at)).write_bytes(source.jpeg(at))
+        (file.parent / source.file(at)).write_bytes(source.encoded(at))
 
 
 def _told(name: str, source: PackSource, places: Sequence[int], size_bytes: int) -> PackedSource:

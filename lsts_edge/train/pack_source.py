@@ -41,7 +41,7 @@ class PackSource:
         annotations: what may be packed.
         held_out: sequences that were left out; those of this file stay named in it, as recipes name them.
         max_side_px: larger images are reduced to this longer side.
-        quality: of the JPEG files, 1 to 100.
+        quality: of the WebP files, 1 to 100.
 
     Attributes:
         groups: indices of images that are thinned together, in order: each sequence, and the stills; split by licence
@@ -59,7 +59,7 @@ class PackSource:
         self.groups = _groups(annotations.images)
         raw = load_coco(annotations.path)
         try:
-            self._rest = {key: raw[key] for key in ("info", "categories") if key in raw}
+            self._rest: dict[str, Any] = {key: raw[key] for key in ("info", "categories") if key in raw}
             self._videos = _videos(raw)
             self._left_out = [row for row in self._videos.values() if row["name"] in set(held_out)]
             self._images = self._reduced(annotations.images, raw, max_side_px)
@@ -71,15 +71,15 @@ class PackSource:
     def __len__(self) -> int:
         return len(self._images)
 
-    def jpeg(self, at: int) -> bytes:
+    def encoded(self, at: int) -> bytes:
         """An image as it is packed.
 
         Raises:
             AnnotationError: if it cannot be read or has another size than the annotations say.
         """
         image = read_stored(self._images[at].picture).transpose(1, 2, 0)
-        _, data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, self._quality])
-        return data.tobytes()  # type: ignore[no-any-return]
+        _, data = cv2.imencode(".webp", image, [cv2.IMWRITE_WEBP_QUALITY, self._quality])
+        return bytes(data)
 
     def file(self, at: int) -> str:
         """Name of an image's file, relative to the annotations."""
@@ -116,7 +116,7 @@ class PackSource:
         for number, record in enumerate(records):
             scale, size = reduction((record.height_px, record.width_px), max_side_px)
             row = rows[record.image_id, record.path]
-            file = f"{self._path.name}.frames/{number:06d}.jpg"
+            file = f"{self._path.name}.frames/{number:06d}.webp"
             facts = {name: row[name] for name in _IMAGE if name in row}
             video = int(row["video_id"]) if "video_id" in row else by_name[record.video]
             shape = {"file_name": file, "height": size[0], "width": size[1]}

@@ -48,7 +48,7 @@ class Recipe:
         preset: the model.
         sources: the data.
         licence: of the weights.
-        init: what to start from, as ``--init`` takes it.
+        init: what to start from, as ``--init`` takes it; several files are averaged.
         must_not_see: file of names, relative to the recipe, that no sequence or folder of the data may have.
         choices: what ``varied`` changes in the preset, such as ``{"alignment": "non-local"}``.
         options: fields of ``TrainOptions``.
@@ -57,7 +57,7 @@ class Recipe:
     preset: str
     sources: tuple[DataSource, ...]
     licence: str
-    init: str | None = None
+    init: tuple[str, ...] = ()
     must_not_see: str | None = None
     choices: Mapping[str, Any] = field(default_factory=dict)
     options: Mapping[str, Any] = field(default_factory=dict)
@@ -79,6 +79,8 @@ def read_recipe(path: Path) -> Recipe:
                 given = options[name].items()
                 options[name] = kind(**_tuples(given))
         content["options"] = _tuples(options.items())
+        init = content.get("init", ())
+        content["init"] = (init,) if isinstance(init, str) else tuple(init)
         recipe = Recipe(sources=tuple(sources), **content)
     except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise OptionError(

@@ -69,18 +69,42 @@ def test_train_then_evaluate(lsts_edge_command: Callable, toy: Path, tmp_path: P
 
 
 def test_what_every_stage_held_out_is_stated(toy: Path, tmp_path: Path):
-    def held_out(name: str, init: str | None, *hold_out: str) -> tuple[str, ...]:
+    def held_out(name: str, init: tuple[str, ...], *hold_out: str) -> tuple[str, ...]:
         options = {"steps": 1, "batch": 1, "video_batch": 1, "warm_start": False}
         file = str(tmp_path / name)
         run_job(TrainJob((DataSource(str(toy)),), file, "lsts-tiny", init=init, hold_out=hold_out, options=options))
         return load_checkpoint(file)[1].held_out
 
     first, free = (str(tmp_path / name) for name in ("a.safetensors", "b.safetensors"))
-    assert held_out("a.safetensors", None, "vehicle") == ("vehicle",)
-    assert held_out("b.safetensors", None) == ()
-    assert held_out("c.safetensors", first, "vehicle") == ("vehicle",)
-    assert held_out("d.safetensors", first, "bird") == (), "each was seen by one stage"
-    assert held_out("e.safetensors", free, "vehicle") == ()
+    assert held_out("a.safetensors", (), "vehicle") == ("vehicle",)
+    assert held_out("b.safetensors", ()) == ()
+    assert held_out("c.safetensors", (first,), "vehicle") == ("vehicle",)
+    assert held_out("d.safetensors", (first,), "bird") == (), "each was seen by one stage"
+    assert held_out("e.safetensors", (free,), "vehicle") == ()
+    assert held_out("f.safetensors", (first, first), "vehicle") == ("vehicle",)
+    assert held_out("g.safetensors", (first, free), "vehicle") == (), "one of the two saw it"
+
+
+def test_several_checkpoints_to_start_from_are_averaged(toy: Path, tmp_path: Path):
+    """A run of no speed keeps what it starts from: the mean of the two, in the float16 that checkpoints are kept in."""
+    files = [str(tmp_path / name) for name in ("a.safetensors", "b.safetensors")]
+    for seed, file in enumerate(files):
+        network = random_network(get_preset("lsts-tiny"), seed)
+        save_checkpoint(network, file, {"licence": "none", "description": "random"})
+    options = {
+        "steps": 1,
+        "batch": 1,
+        "video_batch": 1,
+        "warm_start": False,
+        "learning_rate": 1e-30,
+        "backbone_rate": 1e-30,
+    }
+    output = str(tmp_path / "mean.safetensors")
+    run_job(TrainJob((DataSource(str(toy)),), output, "lsts-tiny", init=tuple(files), options=options))
+    first, second, mean = (load_checkpoint(file)[0].state_dict() for file in (*files, output))
+    for name, value in mean.items():
+        torch.testing.assert_close(value, (first[name] + second[name]) / 2, rtol=2e-3, atol=1e-3)
+    assert "a.safetensors" in load_checkpoint(output)[1].metadata["start"]
 
 
 def test_the_same_job_again_and_again_until_it_is_done(toy: Path, tmp_path: Path):

@@ -96,7 +96,7 @@ def test_a_pack_with_room_holds_everything_in_the_size_of_training(root: Path, t
             np.testing.assert_allclose(new.boxes_xyxy_px, old.boxes_xyxy_px * scale, atol=0.01)
             for name in ("labels", "ignore", "trust", "instances"):
                 np.testing.assert_array_equal(getattr(new, name), getattr(old, name))
-            assert new.path.read_bytes()[:2] == b"\xff\xd8"
+            assert new.path.read_bytes()[8:12] == b"WEBP"
             assert cv2.imread(str(new.path)).shape[:2] == (new.height_px, new.width_px)
     box = here[0].images[5].boxes_xyxy_px[0].astype(int)
     inside = cv2.imread(str(here[0].images[5].path))[box[1] + 3 : box[3] - 3, box[0] + 3 : box[2] - 3]
@@ -142,7 +142,7 @@ def test_it_stands_alone_and_trains(root: Path, tmp_path: Path):
     assert done.exit_code == 0, done.output
     first, *_, last = done.output.splitlines()
     assert first.startswith("clips/toy.json: 12 of 12 images, 1 of 1 sequences, 0.")
-    assert last.startswith(f"written: {pack}: 24 images as JPEG of quality 60, ") and last.endswith(" MiB of 28")
+    assert last.startswith(f"written: {pack}: 24 images as WebP of quality 50, ") and last.endswith(" MiB of 28")
     moved = pack.rename(tmp_path / "elsewhere")
     for place, file in enumerate((recipe, moved / "recipe.json")):
         info = train(file, f"{place}.safetensors")

@@ -26,7 +26,7 @@ __all__ = ["command"]
               help="Folder of the recipe's data.")  # fmt: skip
 @click.option("--output", required=True, type=click.Path(path_type=Path), help="Folder to make.")
 @click.option("--mib", type=float, default=28.0, show_default=True, help="Most that all files together may take.")
-@click.option("--quality", type=int, default=60, show_default=True, help="Of the JPEG files, 1 to 100.")
+@click.option("--quality", type=int, default=50, show_default=True, help="Of the WebP files, 1 to 100.")
 def command(recipe: Path, root: Path, output: Path, mib: float, quality: int) -> None:
     """Copy a recipe with its data, images in the size that training reduces them to, as many as fit.
 
@@ -48,4 +48,4 @@ def command(recipe: Path, root: Path, output: Path, mib: float, quality: int) ->
         )
     images = sum(one.images for one in packed)
     size = sum(path.stat().st_size for path in output.rglob("*") if path.is_file()) / 2**20
-    click.echo(f"written: {output}: {images} images as JPEG of quality {quality}, {size:.2f} MiB of {mib:g}")
+    click.echo(f"written: {output}: {images} images as WebP of quality {quality}, {size:.2f} MiB of {mib:g}")
