@@ -337,6 +337,7 @@ _LSTS_LITE = ModelPreset(
     lsts=LstsPreset(embedding_channels=64),
     transform=(ConvLayer(3, 80, stride=2), ConvLayer(3, 80), ConvLayer(3, 192)),
     aggregation=AggregationPreset(layers=(ConvLayer(1, 64), ConvLayer(3, 16), ConvLayer(3, 1))),
+    light_scale=0.5,
 )
 
 _LSTS_TINY = ModelPreset(

@@ -45,6 +45,9 @@ Kind = Literal[
 _OF_ANOTHER = ("same-as", "schedule", "seq-nms")
 
 
+_OF_ALL_ROWS = {"light_scale": "1"}  # the paper's light path; lsts-lite has had it at half size since its row said so
+
+
 @dataclass(frozen=True)
 class RowRecipe:
     """One row.
@@ -83,7 +86,7 @@ class RowRecipe:
         Raises:
             OptionError: if the choices are unknown or do not go together.
         """
-        return varied(preset, parse_choices(self.variant))
+        return varied(preset, parse_choices({**_OF_ALL_ROWS, **self.variant}))
 
 
 @dataclass(frozen=True)
@@ -145,7 +148,7 @@ def row_choices(row: str) -> dict[str, Any]:
     if recipe is None or not (recipe.kind == "trained" or recipe.variant):
         trained = ", ".join(one.row for one in recipes.values() if one.kind == "trained" or one.variant)
         raise OptionError("row of the study", got=repr(row), expected=trained, fix="Choose one that is trained.")
-    return parse_choices(recipe.variant)
+    return parse_choices({**_OF_ALL_ROWS, **recipe.variant})
 
 
 def read_comparisons(path: Path = COMPARISONS_FILE) -> tuple[ClaimRecipe, ...]:

@@ -50,8 +50,7 @@ def test_doubling_interpolates(size: tuple[int, int], wanted: tuple[int, int]) -
 
 @pytest.mark.parametrize("name", ["lsts-tiny", "lsts-lite", "lsts-r101"])
 def test_parameters_stay_and_work_falls(name: str) -> None:
-    full = get_preset(name)
-    half = dataclasses.replace(full, light_scale=0.5)
+    full, half = (dataclasses.replace(get_preset(name), light_scale=scale) for scale in (1.0, 0.5))
     assert total_parameters(half) == total_parameters(full)
     assert parameters(half) == parameters(full)
     before, after = multiply_adds(full), multiply_adds(half)
