@@ -62,7 +62,7 @@ __global__ void __launch_bounds__(BlendShape::kThreads, blend_blocks_per_multipr
       const bool is_read = cell < window_cells && is_inside(cell_x, cell_y, job.w, job.h);
       source[j] = is_read ? cell_y * job.w + cell_x : -1;
     }
-    float4 fetched[S::kFetches];
+    Quad<T> fetched[S::kFetches];
     const auto fetch = [&](int32_t next) {
 #pragma unroll
       for (int j = 0; j < S::kFetches; ++j)
@@ -89,7 +89,7 @@ __global__ void __launch_bounds__(BlendShape::kThreads, blend_blocks_per_multipr
 #pragma unroll
       for (int j = 0; j < S::kFetches; ++j)
         if (static_cast<int32_t>(threadIdx.x) + j * S::kThreads < window_cells)
-          stage[threadIdx.x + j * S::kThreads] = fetched[j];
+          stage[threadIdx.x + j * S::kThreads] = to_float(fetched[j]);
       __syncthreads();  // this window is full, and no one reads the other one any more
       if (quad + 1 < last_quad) fetch(quad + 1);
 

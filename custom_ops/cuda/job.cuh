@@ -8,8 +8,11 @@
 
 #include "core.h"
 #include "plan.h"
+#include "shares.h"
 
 namespace lsts {
+
+constexpr int kMaxParts = 8;
 
 // One call in three steps: similarities (one value per tap and position), weights, blend.
 struct Job {
@@ -20,9 +23,11 @@ struct Job {
   float* peak_weight;   // or null
   float* similarities;  // (parts, n, taps, h, w): every part sums a range of the e channels
   float* weights;       // (n, taps, h, w)
-  float* columns;       // (taps + locations, n * h * w), or null: shared memory holds them
+  float* columns;       // taps + locations for every position, by block; or null: shared memory holds them
   const Tap* taps;
   const Blend* locations;
+  const int32_t* first_share;  // TapShares
+  const Share* shares;
   int64_t plane;  // h * w
   int32_t n, e, c, h, w;
   int32_t tap_count, location_count;
@@ -30,19 +35,35 @@ struct Job {
   Normalization normalization;
 };
 
-__device__ inline float load(const float* from) { return __ldg(from); }
-__device__ inline float load(const __half* from) { return __half2float(__ldg(from)); }
+__device__ inline float to_float(float value) { return value; }
+__device__ inline float to_float(__half value) { return __half2float(value); }
+template <class T>
+__device__ inline float load(const T* from) {
+  return to_float(__ldg(from));
+}
 __device__ inline void store(float* to, float value) { *to = value; }
 __device__ inline void store(__half* to, float value) { *to = __float2half_rn(value); }
 
+// 4 channels at one cell as memory holds them. A load stays under way until its first use, and a conversion is a use:
+// what is fetched ahead is kept in this form.
+template <class T>
+struct alignas(4 * sizeof(T)) Quad {
+  T x, y, z, w;
+};
+
+template <class T>
+__device__ inline float4 to_float(const Quad<T>& from) {
+  return make_float4(to_float(from.x), to_float(from.y), to_float(from.z), to_float(from.w));
+}
+
 // Channels `first` to `first + 3` at one cell; `from` is the cell in channel `first`. Those from `end` on are zero.
 template <class T>
-__device__ inline float4 load4(const T* from, int64_t plane, int32_t first, int32_t end) {
-  float4 value = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
-  if (first < end) value.x = load(from);
-  if (first + 1 < end) value.y = load(from + plane);
-  if (first + 2 < end) value.z = load(from + 2 * plane);
-  if (first + 3 < end) value.w = load(from + 3 * plane);
+__device__ inline Quad<T> load4(const T* from, int64_t plane, int32_t first, int32_t end) {
+  Quad<T> value = {};
+  if (first < end) value.x = __ldg(from);
+  if (first + 1 < end) value.y = __ldg(from + plane);
+  if (first + 2 < end) value.z = __ldg(from + 2 * plane);
+  if (first + 3 < end) value.w = __ldg(from + 3 * plane);
   return value;
 }
 

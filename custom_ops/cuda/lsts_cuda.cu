@@ -23,8 +23,6 @@ namespace {
 constexpr size_t kSharedBytes = 48 << 10;  // what every device grants without being asked
 constexpr size_t kMaxWorkspaces = 16;      // streams that one session serves at a time
 constexpr int kMaxBlendCells = 64;
-constexpr int kMaxParts = 8;
-constexpr int kBlocksWanted = 4;  // of the first step, per multiprocessor
 
 std::string failure(const char* what, cudaError_t error) {
   std::string text = std::string("LSTS on CUDA: ") + what + " failed: got " + cudaGetErrorName(error) + " (" +
@@ -68,9 +66,11 @@ struct Workspace {
 struct Device {
   int id = 0;
   int multiprocessors = 0;
-  int blend_blocks[2] = {};  // of the third step, on the whole device at once; by DType
+  int similarity_blocks[2] = {}, blend_blocks[2] = {};  // on the whole device at once; by DType
   Tap* taps = nullptr;
   Blend* locations = nullptr;
+  int32_t* first_share = nullptr;
+  Share* shares = nullptr;
   std::vector<Workspace> workspaces;  // least recently made first
 
   Device() = default;
@@ -80,6 +80,8 @@ struct Device {
     for (const Workspace& workspace : workspaces) (void)cudaFree(workspace.memory);
     (void)cudaFree(taps);
     (void)cudaFree(locations);
+    (void)cudaFree(first_share);
+    (void)cudaFree(shares);
   }
 };
 
@@ -119,15 +121,44 @@ auto with_blend_kernel(const CudaPlan& plan, const Body& body) {
   return with_cells<T, kMaxBlendCells>(plan, body);
 }
 
+int similarity_threads(const CudaPlan& plan) {
+  using S = SimilarityShape;
+  const int64_t stage_cells = plan.similarity_window.cells() + S::kPositions;
+  const int64_t computing = ceil_div(plan.similarity_cells.count, S::kCellsPerWarp);
+  return static_cast<int>(32 * std::max({int64_t{4}, computing, ceil_div(stage_cells, 32 * S::kFetches)}));
+}
+
+// The most groups of 4 channels that a stage of the first step has room for.
+int64_t similarity_quads(const CudaPlan& plan) {
+  const int64_t stage_cells = plan.similarity_window.cells() + SimilarityShape::kPositions;
+  return std::min<int64_t>(SimilarityShape::kFetches * similarity_threads(plan),
+                           kSharedBytes / sizeof(float4)) / stage_cells;
+}
+
+size_t similarity_shared_bytes(const CudaPlan& plan, int64_t quads) {
+  return quads * (plan.similarity_window.cells() + SimilarityShape::kPositions) * sizeof(float4);
+}
+
 template <class T>
-std::string count_blend_blocks(const CudaPlan& plan, Device* device, DType dtype) {
-  int blocks = 0;
-  const cudaError_t error = with_blend_kernel<T>(plan, [&](auto kernel, const auto&) {
-    return cudaOccupancyMaxActiveBlocksPerMultiprocessor(&blocks, kernel, BlendShape::kThreads,
-                                                         blend_shared_bytes(plan));
-  });
+std::string count_blocks(const CudaPlan& plan, Device* device, DType dtype) {
+  const auto count = [&](auto kernel, int threads, size_t shared_bytes, int* out) {
+    int blocks = 0;
+    const cudaError_t error =
+        cudaOccupancyMaxActiveBlocksPerMultiprocessor(&blocks, kernel, threads, shared_bytes);
+    *out = std::max(1, blocks) * device->multiprocessors;
+    return error;
+  };
+  cudaError_t error = cudaSuccess;
+  if (plan.has_similarity_tile)
+    error = count(&similarities_kernel<T>, similarity_threads(plan),
+                  similarity_shared_bytes(plan, similarity_quads(plan)),
+                  &device->similarity_blocks[static_cast<int>(dtype)]);
+  if (error == cudaSuccess && plan.has_blend_tile)
+    error = with_blend_kernel<T>(plan, [&](auto kernel, const auto&) {
+      return count(kernel, BlendShape::kThreads, blend_shared_bytes(plan),
+                   &device->blend_blocks[static_cast<int>(dtype)]);
+    });
   LSTS_CUDA_TRY("cudaOccupancyMaxActiveBlocksPerMultiprocessor", error);
-  device->blend_blocks[static_cast<int>(dtype)] = std::max(1, blocks) * device->multiprocessors;
   return "";
 }
 
@@ -155,8 +186,11 @@ std::string find_device(const CudaPlan& plan, Device** out) {
                 cudaDeviceGetAttribute(&device->multiprocessors, cudaDevAttrMultiProcessorCount, id));
   std::string wrong = upload(plan.plan.taps, &device->taps);
   if (wrong.empty()) wrong = upload(plan.plan.locations, &device->locations);
-  if (wrong.empty() && plan.has_blend_tile) wrong = count_blend_blocks<float>(plan, device.get(), DType::kFloat32);
-  if (wrong.empty() && plan.has_blend_tile) wrong = count_blend_blocks<__half>(plan, device.get(), DType::kFloat16);
+  const TapShares by_tap = make_shares(plan.plan);
+  if (wrong.empty()) wrong = upload(by_tap.first, &device->first_share);
+  if (wrong.empty()) wrong = upload(by_tap.shares, &device->shares);
+  if (wrong.empty()) wrong = count_blocks<float>(plan, device.get(), DType::kFloat32);
+  if (wrong.empty()) wrong = count_blocks<__half>(plan, device.get(), DType::kFloat16);
   if (!wrong.empty()) return wrong;
   *out = device.get();
   plan.devices.push_back(std::move(device));
@@ -197,27 +231,29 @@ struct SimilarityLaunch {
   int64_t blocks;
 };
 
-SimilarityLaunch similarity_launch(const CudaPlan& plan, const Job& job, int multiprocessors) {
+// Cuts the channels into the parts that take the fewest stages one after the other, when the device runs
+// `blocks_at_once` of the blocks in every wave; a block's first stage, which nothing hides, counts twice.
+SimilarityLaunch similarity_launch(const CudaPlan& plan, const Job& job, int blocks_at_once) {
   using S = SimilarityShape;
   SimilarityLaunch out;
   out.layout.window = plan.similarity_window;
   out.layout.tiles_x = static_cast<int32_t>(ceil_div(job.w, S::kTileX));
   out.layout.tiles_y = static_cast<int32_t>(ceil_div(job.h, S::kTileY));
-  const int64_t stage_cells = out.layout.window.cells() + S::kPositions;
-  const int64_t computing = ceil_div(plan.similarity_cells.count, S::kCellsPerWarp);
-  out.threads = static_cast<int>(32 * std::max({int64_t{4}, computing, ceil_div(stage_cells, 32 * S::kFetches)}));
-  const int64_t quads = std::max<int64_t>(1, ceil_div(job.e, 4));
-  const int64_t fits =
-      std::min<int64_t>(S::kFetches * out.threads / stage_cells, kSharedBytes / sizeof(float4) / stage_cells);
-  const int64_t per_stage = std::min(fits, quads), stages = ceil_div(quads, per_stage);
+  out.threads = similarity_threads(plan);
   const int64_t tiles = int64_t{job.n} * out.layout.tiles_x * out.layout.tiles_y;
-  const int64_t parts =
-      std::clamp<int64_t>(ceil_div(kBlocksWanted * multiprocessors, tiles), 1, std::min<int64_t>(stages, kMaxParts));
-  const int64_t per_part = ceil_div(stages, parts) * per_stage;
-  out.parts = static_cast<int32_t>(ceil_div(quads, per_part));
-  out.layout.quads_per_part = static_cast<int32_t>(per_part);
+  const int64_t quads = std::max<int64_t>(1, ceil_div(job.e, 4));
+  const int64_t per_stage = std::min(similarity_quads(plan), quads), stages = ceil_div(quads, per_stage);
+  int64_t fewest = INT64_MAX;
+  for (int64_t parts = 1; parts <= std::min<int64_t>(stages, kMaxParts); ++parts) {
+    const int64_t in_turn = ceil_div(tiles * parts, blocks_at_once) * (ceil_div(stages, parts) + 1);
+    if (in_turn >= fewest) continue;
+    fewest = in_turn;
+    const int64_t per_part = ceil_div(stages, parts) * per_stage;
+    out.layout.quads_per_part = static_cast<int32_t>(per_part);
+    out.parts = static_cast<int32_t>(ceil_div(quads, per_part));
+  }
   out.layout.quads_per_stage = static_cast<int32_t>(per_stage);
-  out.shared_bytes = per_stage * stage_cells * sizeof(float4);
+  out.shared_bytes = similarity_shared_bytes(plan, per_stage);
   out.blocks = tiles * out.parts;
   return out;
 }
@@ -264,16 +300,22 @@ std::string enqueue_blend(const CudaPlan& plan, const Device& device, const Job&
   return "";
 }
 
+int64_t weight_blocks(int64_t positions) { return ceil_div(positions, WeightShape::kPositions); }
+
+// With `values` per position in shared memory.
+size_t weight_shared_bytes(int64_t values) {
+  return (WeightShape::kFoundFloats + values * WeightShape::kPositions) * sizeof(float);
+}
+
 template <class T>
 std::string enqueue(const CudaPlan& plan, const Device& device, const Job& job, const SimilarityLaunch& tiled,
                     DType dtype, cudaStream_t stream) {
   std::string wrong = enqueue_similarities<T>(plan, job, tiled, stream);
   if (!wrong.empty()) return wrong;
-  const size_t shared =
-      job.columns != nullptr ? 0 : (job.tap_count + job.location_count) * kWeightThreads * sizeof(float);
+  const int64_t values = job.columns != nullptr ? 0 : int64_t{job.tap_count} + job.location_count;
   LSTS_CUDA_TRY("the launch of the weights",
-                launch(&weights_kernel, dim3(static_cast<unsigned>(ceil_div(job.n * job.plane, kWeightThreads))),
-                       kWeightThreads, shared, stream, job));
+                launch(&weights_kernel, dim3(static_cast<unsigned>(weight_blocks(job.n * job.plane))),
+                       WeightShape::kThreads, weight_shared_bytes(values), stream, job));
   return enqueue_blend<T>(plan, device, job, dtype, stream);
 }
 
@@ -323,16 +365,19 @@ std::string cuda_run(const CudaPlan& plan, const Call& call, void* stream) {
   if (!wrong.empty()) return wrong;
   job.taps = device->taps;
   job.locations = device->locations;
+  job.first_share = device->first_share;
+  job.shares = device->shares;
   SimilarityLaunch tiled{};
   if (plan.has_similarity_tile) {
-    tiled = similarity_launch(plan, job, device->multiprocessors);
+    tiled = similarity_launch(plan, job, device->similarity_blocks[static_cast<int>(call.dtype)]);
     job.parts = tiled.parts;
   }
   const int64_t values = int64_t{job.tap_count} + job.location_count;
-  const bool in_shared = values * kWeightThreads * sizeof(float) <= kSharedBytes;
+  const bool in_shared = weight_shared_bytes(values) <= kSharedBytes;
+  const int64_t column_floats = in_shared ? 0 : weight_blocks(positions) * WeightShape::kPositions * values;
   const int64_t tap_floats = positions * job.tap_count;
   const auto on = static_cast<cudaStream_t>(stream);
-  wrong = find_workspace(device, on, (job.parts + 1) * tap_floats + (in_shared ? 0 : positions * values), &job.weights);
+  wrong = find_workspace(device, on, (job.parts + 1) * tap_floats + column_floats, &job.weights);
   if (!wrong.empty()) return wrong;
   job.similarities = job.weights + tap_floats;
   job.columns = in_shared ? nullptr : job.similarities + job.parts * tap_floats;

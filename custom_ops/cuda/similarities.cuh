@@ -69,11 +69,11 @@ __global__ void __launch_bounds__(SimilarityShape::kMaxThreads)
                   (image * job.e + (first_quad + quad) * int64_t{4}) * job.plane + int64_t{y} * job.w + x;
   }
 
-  float4 fetched[S::kFetches];
+  Quad<T> fetched[S::kFetches];
   const auto fetch = [&](int32_t stage_quad) {
 #pragma unroll
     for (int j = 0; j < S::kFetches; ++j) {
-      fetched[j] = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
+      fetched[j] = {};
       if (source[j] == nullptr) continue;
       const int32_t quad = stage_quad + quad_of[j];
       if (quad < last_quad) fetched[j] = load4(source[j], job.plane, 4 * quad, job.e);
@@ -96,7 +96,7 @@ __global__ void __launch_bounds__(SimilarityShape::kMaxThreads)
     __syncthreads();  // everyone is done with the last stage
 #pragma unroll
     for (int j = 0; j < S::kFetches; ++j)
-      if (place[j] >= 0) staged[place[j]] = fetched[j];
+      if (place[j] >= 0) staged[place[j]] = to_float(fetched[j]);
     __syncthreads();
     if (quad + layout.quads_per_stage < last_quad) fetch(quad + layout.quads_per_stage);
     if (!computes) continue;

@@ -346,6 +346,12 @@ def test_kernels_on_the_gpu_equal_the_reference(tmp_path: Path) -> None:
 PLANTED = {
     "no barrier before a window is read": ("blend.cuh", "__syncthreads();", ";"),
     "no barrier before a stage is read": ("similarities.cuh", "    __syncthreads();\n    if (quad", "    if (quad"),
+    "no barrier before taps are blended": (
+        "weights.cuh",
+        "    column[u * S::kPositions] = value;\n  }\n  __syncthreads();",
+        "    column[u * S::kPositions] = value;\n  }",
+    ),
+    "no barrier before warps add up": ("weights.cuh", "= total;\n  __syncthreads();", "= total;"),
     "one cell too many": ("blend.cuh", "S::kThreads < window_cells)", "S::kThreads < 2 * window_cells + 1)"),
     "a row too many": ("blend.cuh", "x < job.w && y + 1 < job.h", "x < job.w"),
     "a channel too many": ("job.cuh", "if (first + 2 < end) ", ""),
