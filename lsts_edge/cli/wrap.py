@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
@@ -92,6 +92,16 @@ _EVERY_S = 5.0
 @click.option("--fresh", is_flag=True, help="Measure again what an earlier run has left there.")
 @click.option("--learn", is_flag=True, help="Learn LSTS around it too, from its own outputs; needs torch, takes hours.")
 @click.option("--learn-steps", type=int, default=3000, show_default=True, help="Steps of the optimiser.")
+@click.option(
+    "--learn-form",
+    type=click.Choice(["taps", "custom"]),
+    default="taps",
+    show_default=True,
+    help="LSTS in standard operators, or as the op: faster, where its library is.",
+)
+@click.option(
+    "--learn-size", metavar="WIDTHxHEIGHT", help="Learn at this smaller input, for less time [default: --size]."
+)
 @click.option("--overwrite", is_flag=True, help="Replace a bundle that is there.")
 @json_option
 def command(
@@ -109,6 +119,8 @@ def command(
     cache: Path | None,
     learn: bool,
     learn_steps: int,
+    learn_form: Literal["taps", "custom"],
+    learn_size: str | None,
     as_json: bool,
     **given: Any,
 ) -> None:
@@ -147,7 +159,9 @@ def command(
         intervals=_numbers("--intervals", intervals, "2,2.5,5"),
         motions=_numbers("--motions", motions, "0.1,0.2") if motions.strip() else (),
         openvino="openvino" in formats,
-        learn=LearnOptions(steps=learn_steps) if learn else None,
+        learn=None
+        if not learn
+        else LearnOptions(steps=learn_steps, form=learn_form, size=None if learn_size is None else size_hw(learn_size)),
         **given,
     )
     done = wrap(

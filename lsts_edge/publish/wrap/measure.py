@@ -123,9 +123,11 @@ def time_all(
         learnt: bundle of the learnt way, where there is one.
     """
     families = list({way.family: way for way in ways}.values())
+    form = None if learnt is None or learnt.manifest.lsts is None else learnt.manifest.lsts.default_form
     full_key = {
         **key,
         "what": "times",
+        "form": form,
         "engine": [engine.name, open_backend(engine).version, engine.threads],
         "ways": [[*way.key()[:1], *way.key()[2:]] for way in families],
         "blocks": [[clips[block.clip].digest, block.first, block.end] for block in blocks],
@@ -133,7 +135,7 @@ def time_all(
     kept = cache.plain(full_key)
     if kept is not None:
         return {way.family: BlockTimes.from_dict(one) for way, one in zip(families, kept, strict=True)}
-    shared = EngineOptions(LoadsOnce(open_backend(engine)))
+    shared = EngineOptions(LoadsOnce(open_backend(engine, custom_op=form == "custom")))
     detectors = [
         (
             Detector(learnt if learnt and way.kind == "features" else drafts[way.size], shared,

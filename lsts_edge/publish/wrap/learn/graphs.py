@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import onnx
 import torch
@@ -53,11 +53,12 @@ class LearntGraphs:
     lsts: LstsInfo
 
 
-def learnt_graphs(learnt: Learnt) -> LearntGraphs:
+def learnt_graphs(learnt: Learnt, default_form: Literal["taps", "custom"]) -> LearntGraphs:
     """Write all graphs.
 
     Args:
         learnt: the frozen graphs and the trained network.
+        default_form: of LSTS.
 
     Raises:
         ExportError: if torch cannot express a layer in ONNX.
@@ -92,7 +93,7 @@ def learnt_graphs(learnt: Learnt) -> LearntGraphs:
         taps=max(plan.count for plan in plans),
         radius_cells=max(plan.radius_cells for plan in plans),
         forms=FORMS,
-        default_form="taps",
+        default_form=default_form,
     )
     return LearntGraphs(
         files,

@@ -21,7 +21,7 @@ from lsts_edge.publish.wrap.learn.network import LearntPropagation
 from lsts_edge.publish.wrap.learn.options import LearnOptions
 from lsts_edge.publish.wrap.make import input_rule
 from lsts_edge.publish.wrap.sample import Piece, sample_pieces
-from lsts_edge.publish.wrap.subject import Subject
+from lsts_edge.publish.wrap.subject import Size, Subject
 from lsts_edge.runtime.engines.interface import Backend
 from lsts_edge.runtime.preprocess import Preprocessor
 
@@ -60,9 +60,11 @@ def learn(
 
     Raises:
         DetectorSpecError: if the detector is none of the kind that can be learnt around.
+        DetectorSize: if it cannot run at the size to learn at, or half of it.
         TrainingError: if the loss is not finite.
     """
-    frozen = frozen_graphs(subject, subject.size)
+    size = options.size or subject.size
+    frozen = frozen_graphs(subject, size)
     pieces = sample_pieces(clips, most_frames=2 * options.frames, longest_frames=_LONGEST_FRAMES).of("choose")
     graphs = sorted(
         (name, _digest(model.SerializeToString(deterministic=True))) for name, model in frozen.graphs.items()
@@ -79,19 +81,25 @@ def learn(
         part = {**key, "what": "seen", "clip": clip.digest, "frames": [piece.first, piece.end]}
         if not cache.has(part):
             progress("seeing frames to learn from", done, total)
-            cache.keep_content(part, _rows(subject, maker, shape, reader, clip, piece))
+            cache.keep_content(part, _rows(subject, size, maker, shape, reader, clip, piece))
         shots.append(Shot(cache.path(part), piece.frames))
         digests.append([clip.digest, piece.first, piece.end])
         done += piece.frames
-    run = {**key, "what": "learnt", "shots": digests, "options": dataclasses.asdict(options)}
+    taught = {name: value for name, value in dataclasses.asdict(options).items() if name != "form"}
+    run = {**key, "what": "learnt", "shots": digests, "options": taught}
     network = distil(frozen, shots, options, cache.path(run), progress=progress)
-    return Learnt(frozen, network, total)
+    if size == subject.size:
+        return Learnt(frozen, network, total)
+    whole = frozen_graphs(subject, subject.size)
+    grown = LearntPropagation(whole.layout, whole.taps, options).eval()
+    grown.load_state_dict(network.state_dict())  # all of it convolutions, and offsets in cells
+    return Learnt(whole, grown, total)
 
 
 def _rows(
-    subject: Subject, maker: FrameMaker, shape: FrameShape, reader: ClipReader, clip: CutClip, piece: Piece
+    subject: Subject, size: Size, maker: FrameMaker, shape: FrameShape, reader: ClipReader, clip: CutClip, piece: Piece
 ) -> bytes:
-    prepare = Preprocessor(input_rule(subject, subject.size))
+    prepare = Preprocessor(input_rule(subject, size))
     frames = reader.part(clip, piece.first, piece.end)
     buffer = io.BytesIO()
     np.save(buffer, maker.rows((prepare(frame)[0] for frame in frames), shape), allow_pickle=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from lsts_edge.errors import OptionError
 from lsts_edge.kinds import check_fields
@@ -26,6 +27,8 @@ class LearnOptions:
         long_unroll: see ``unroll``.
         learning_rate: at its highest; falls as a cosine.
         seed: of everything random.
+        form: of LSTS, measured and the default: ``taps`` runs everywhere, ``custom`` where the op library is.
+        size: height and width to learn at, smaller than the detector's for less time. None: the detector's own.
     """
 
     steps: int = 3000
@@ -39,6 +42,8 @@ class LearnOptions:
     long_unroll: int = 9
     learning_rate: float = 2e-3
     seed: int = 0
+    form: Literal["taps", "custom"] = "taps"
+    size: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
         check_fields(self)

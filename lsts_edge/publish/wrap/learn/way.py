@@ -96,7 +96,7 @@ def learnt_way(
     """Learn, and write the graphs; see ``learn``."""
     learnt = learn(subject, clips, cache, backend, options, progress=progress)
     progress("writing what was learnt as graphs")
-    made = learnt_graphs(learnt)
+    made = learnt_graphs(learnt, options.form)
     total = hashlib.sha256()
     for name in sorted(made.files):
         total.update(name.encode() + b"\0" + made.files[name])

@@ -134,6 +134,21 @@ def test_graphs_do_what_torch_does(way: LearntWay) -> None:
     assert report.programs[0].totals.boxes > 5
 
 
+def test_what_was_learnt_at_a_smaller_size_runs_at_the_detector_s(tmp_path: Path) -> None:
+    size = (128, 192)
+    wide = open_subject(deep_blob(tmp_path / "deep.onnx"), size=size)
+    for seed in range(2):
+        write_blob_clip(tmp_path / f"{seed}.mp4", 20, seed, size)
+    clips, _ = read_clips(find_clips([tmp_path]))
+    options = dataclasses.replace(SHORT, size=DEEP_SIZE, form="custom")
+    way = learnt_way(wide, clips, Cache(tmp_path / "cache"), open_backend(ENGINE), options)
+    assert way.learnt.frozen.layout.grids() == [(16, 24), (8, 12), (4, 6)]
+    assert way.draft.manifest.lsts is not None and way.draft.manifest.lsts.default_form == "custom"
+    frames = [frame[None] for frame in blob_clip(6, 3, size)]
+    (report,) = way.check(way.draft, frames, [ENGINE], open_backend(ENGINE))
+    assert report.passed
+
+
 def test_other_weights_are_noticed(way: LearntWay) -> None:
     layer = way.learnt.network.aggregation[0].out
     with torch.no_grad():
