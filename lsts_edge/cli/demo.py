@@ -28,7 +28,7 @@ _PROCEDURAL = "procedural"
 _PROCEDURAL_FRAMES = 250
 _MOST_LABELS = 8
 _HONEST = (
-    "the paper's network, trained here for two hours on two CPU cores: five groups of objects, loose boxes; it "
+    "the paper's network, trained here in minutes of a GPU and an hour of CPU: five groups of objects, loose boxes; it "
     "shows the method and is no detector to rely on (its accuracy: examples/weights/README.md)"
 )
 
