@@ -153,7 +153,7 @@ def _add_bundle(
             form=form,
             joined=joined,
             bundle=bundle.digest,
-            variant=None if scale == 1 else f"light path at {scale:g}",
+            variant=None if scale == main.manifest.light_scale else f"light path at {scale:g}",
         )
         for method, form, joined in _variants(bundle, methods, options)
     ]

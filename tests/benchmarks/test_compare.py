@@ -248,8 +248,8 @@ def test_a_label_says_what_the_graphs_are(tiny: Bundle, tmp_path: Path) -> None:
         "lsts taps, onnxruntime fp32": "per-frame, onnxruntime fp32",
         "per-frame, onnxruntime fp32, again": None,
         "lsts taps, onnxruntime fp32, again": "per-frame, onnxruntime fp32, again",
-        "per-frame, onnxruntime int8": None,
-        "lsts taps, onnxruntime int8": "per-frame, onnxruntime int8",
+        "per-frame, onnxruntime int8, light path at 0.5": None,
+        "lsts taps, onnxruntime int8, light path at 0.5": "per-frame, onnxruntime int8, light path at 0.5",
     }
 
 

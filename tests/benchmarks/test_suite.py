@@ -11,14 +11,13 @@ import click
 import pytest
 
 from lsts_edge.benchmarks.suite import (
-    LITE_CHOICE,
     LITE_INT8_BUNDLE,
+    R101_LOWERED,
     SuiteCommand,
     SuiteOptions,
     run_suite,
     suite_commands,
 )
-from lsts_edge.bundle import Bundle
 from lsts_edge.cli import command_line
 from lsts_edge.errors import CheckFailed, FileUnwritable
 
@@ -70,12 +69,9 @@ def test_int8_is_the_committed_bundle_unless_there_is_calibration(tmp_path: Path
         assert (bool(timed), bool(made)) == (calibration is None, calibration is not None)
 
 
-def test_r101_is_lowered_as_the_gate_chose_for_lite(tmp_path: Path) -> None:
-    info = Bundle.open(LITE_INT8_BUNDLE).manifest.precision
-    assert info is not None
-    assert sorted(info.chosen.lowered) == LITE_CHOICE.split(",")
+def test_r101_has_both_paths_in_int8(tmp_path: Path) -> None:
     step = next(step for step in steps_of(SuiteOptions(tmp_path)) if step.name == "export lsts-r101, int8")
-    assert step.words[-2:] == ("--lower", LITE_CHOICE)
+    assert step.words[-2:] == ("--lower", R101_LOWERED)
 
 
 def test_a_wrong_option_would_be_seen() -> None:

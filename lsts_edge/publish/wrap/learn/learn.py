@@ -64,7 +64,8 @@ def learn(
         TrainingError: if the loss is not finite.
     """
     size = options.size or subject.size
-    frozen = frozen_graphs(subject, size)
+    whole = frozen_graphs(subject, subject.size)  # refused now, not after an hour
+    frozen = whole if size == subject.size else frozen_graphs(subject, size)
     pieces = sample_pieces(clips, most_frames=2 * options.frames, longest_frames=_LONGEST_FRAMES).of("choose")
     graphs = sorted(
         (name, _digest(model.SerializeToString(deterministic=True))) for name, model in frozen.graphs.items()
@@ -88,9 +89,8 @@ def learn(
     taught = {name: value for name, value in dataclasses.asdict(options).items() if name != "form"}
     run = {**key, "what": "learnt", "shots": digests, "options": taught}
     network = distil(frozen, shots, options, cache.path(run), progress=progress)
-    if size == subject.size:
+    if frozen is whole:
         return Learnt(frozen, network, total)
-    whole = frozen_graphs(subject, subject.size)
     grown = LearntPropagation(whole.layout, whole.taps, options).eval()
     grown.load_state_dict(network.state_dict())  # all of it convolutions, and offsets in cells
     return Learnt(whole, grown, total)
