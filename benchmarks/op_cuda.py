@@ -1,6 +1,6 @@
 """The LSTS op on a CUDA device: build, check, sanitize and time, in one run and one file, without onnxruntime-gpu.
 
-    python -m lsts_edge.benchmarks.op_cuda --output benchmarks/results/op_cuda.json
+    python -m lsts_edge.benchmarks.op_cuda --output benchmarks/results/gpu/op_cuda.json
 
 The library is driven through ONNX Runtime's table of functions (``lsts_edge.custom_ops.abi_host``) with torch's
 pointers and stream. Every time is one of 100 launches in a CUDA graph with the L2 cache flushed before each, less the

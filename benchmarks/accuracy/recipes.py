@@ -43,9 +43,7 @@ Kind = Literal[
     "not-built",
 ]
 _OF_ANOTHER = ("same-as", "schedule", "seq-nms")
-
-
-_OF_ALL_ROWS = {"light_scale": "1"}  # the paper's light path; lsts-lite has had it at half size since its row said so
+_OF_ALL_ROWS = {"light_scale": "1"}  # the paper's light path, whatever a preset has; a row that says another has that
 
 
 @dataclass(frozen=True)
@@ -80,13 +78,22 @@ class RowRecipe:
     paper_map: float | None = None
     why_not: str = ""
 
+    @property
+    def choices(self) -> dict[str, Any]:
+        """What it changes of a preset, as ``varied`` takes it.
+
+        Raises:
+            OptionError: if the choices are unknown.
+        """
+        return parse_choices({**_OF_ALL_ROWS, **self.variant})
+
     def preset(self, preset: ModelPreset) -> ModelPreset:
         """The preset as this row has it.
 
         Raises:
             OptionError: if the choices are unknown or do not go together.
         """
-        return varied(preset, parse_choices({**_OF_ALL_ROWS, **self.variant}))
+        return varied(preset, self.choices)
 
 
 @dataclass(frozen=True)
@@ -148,7 +155,7 @@ def row_choices(row: str) -> dict[str, Any]:
     if recipe is None or not (recipe.kind == "trained" or recipe.variant):
         trained = ", ".join(one.row for one in recipes.values() if one.kind == "trained" or one.variant)
         raise OptionError("row of the study", got=repr(row), expected=trained, fix="Choose one that is trained.")
-    return parse_choices({**_OF_ALL_ROWS, **recipe.variant})
+    return recipe.choices
 
 
 def read_comparisons(path: Path = COMPARISONS_FILE) -> tuple[ClaimRecipe, ...]:

@@ -21,7 +21,7 @@ from lsts_edge.train.recipe import Recipe, located, read_recipe
 from lsts_edge.train.sources import read_sources
 from lsts_edge.variants import varied
 
-__all__ = ["PackOptions", "PackedSource", "pack_training"]
+__all__ = ["PackOptions", "PackedSource", "pack_training", "size_of_folder"]
 
 _MIB = 1 << 20
 _RECIPE, _LIST = "recipe.json", "must_not_see.txt"
@@ -100,14 +100,14 @@ def pack_training(
         costs = _costs(sources, progress)
         shares = [one.share if one.share is not None else float(sum(cost)) for one, cost in
                   zip(recipe.sources, costs, strict=True)]  # fmt: skip
-        taken = _choose(sources, costs, shares, options, _size_bytes(folder))
+        taken = _choose(sources, costs, shares, options, size_of_folder(folder))
         packed = []
         for name, source, places in zip(names, sources, taken, strict=True):
-            before = _size_bytes(folder)
+            before = size_of_folder(folder)
             content = source.content(places, of_images=len(source), max_side_px=side_px, webp_quality=options.quality)
             _write(folder / name, source, places, content, progress)
-            packed.append(_told(str(name), source, places, _size_bytes(folder) - before))
-        assert _size_bytes(folder) <= options.mib * _MIB, "costs are at least what is written"
+            packed.append(_told(str(name), source, places, size_of_folder(folder) - before))
+        assert size_of_folder(folder) <= options.mib * _MIB, "costs are at least what is written"
     return tuple(packed)
 
 
@@ -184,5 +184,6 @@ def _told(name: str, source: PackSource, places: Sequence[int], size_bytes: int)
     return PackedSource(name, len(places), len(source), len(sequences), len(set(source.sequences)), size_bytes)
 
 
-def _size_bytes(folder: Path) -> int:
+def size_of_folder(folder: Path) -> int:
+    """Bytes of all files in it."""
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import io
 import logging
 from collections.abc import Callable, Mapping, Sequence
@@ -215,8 +216,9 @@ class OnnxRuntimeBackend:
         return [(_PROVIDERS["tensorrt"], tensorrt), (_PROVIDERS["cuda"], {"use_tf32": "0"}), _PROVIDERS["cpu"]]
 
 
+@functools.cache
 def _open_cuda() -> None:
-    """Open the CUDA libraries that pip installed: nothing else puts them where ONNX Runtime's own loader looks.
+    """Open the CUDA libraries that pip installed, once: nothing else puts them where ONNX Runtime's own loader looks.
 
     The system's are found without it. What is missing shows when a session ends up on another provider.
     """

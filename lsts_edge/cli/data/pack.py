@@ -36,7 +36,7 @@ def command(recipe: Path, root: Path, output: Path, mib: float, quality: int) ->
     """
     import sys
 
-    from lsts_edge.train.pack import PackOptions, pack_training
+    from lsts_edge.train.pack import PackOptions, pack_training, size_of_folder
 
     options = PackOptions(mib=mib, quality=quality)
     with rewritten_line(sys.stderr) as progress:
@@ -47,5 +47,5 @@ def command(recipe: Path, root: Path, output: Path, mib: float, quality: int) ->
             f"{one.size_bytes / 2**20:.2f} MiB"
         )
     images = sum(one.images for one in packed)
-    size = sum(path.stat().st_size for path in output.rglob("*") if path.is_file()) / 2**20
+    size = size_of_folder(output) / 2**20
     click.echo(f"written: {output}: {images} images as WebP of quality {quality}, {size:.2f} MiB of {mib:g}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from blob_detector import blob_clip, write_blob_clip
@@ -22,7 +23,8 @@ torch = pytest.importorskip("torch")
 pytestmark = pytest.mark.slow
 
 
-def test_a_learnt_way_stands_beside_the_others(tmp_path: Path) -> None:
+@pytest.mark.parametrize("form", ["taps", "custom"])
+def test_a_learnt_way_stands_beside_the_others(tmp_path: Path, form: Literal["taps", "custom"]) -> None:
     torch.set_num_threads(1)
     clips = [write_blob_clip(tmp_path / f"{seed}.mp4", 24, seed, DEEP_SIZE) for seed in range(4)]
     options = WrapOptions(
@@ -32,7 +34,15 @@ def test_a_learnt_way_stands_beside_the_others(tmp_path: Path) -> None:
         threads=1,
         openvino=True,
         learn=LearnOptions(
-            steps=20, frames=40, embedding=4, width=8, batch=2, unroll=2, long_unroll=3, learning_rate=0.01
+            steps=20,
+            frames=40,
+            embedding=4,
+            width=8,
+            batch=2,
+            unroll=2,
+            long_unroll=3,
+            learning_rate=0.01,
+            form=form,
         ),
     )
     machine = MachineUsed("a machine", "0" * 12, {})
